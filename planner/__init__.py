@@ -1,0 +1,1 @@
+"""proxlb-plan."""

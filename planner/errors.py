@@ -1,0 +1,111 @@
+"""Every error a person can meet, each with its exit code.
+
+    PlannerError            1   something went wrong that has no better name
+    ├── UsageError         64   the command line does not make sense
+    ├── ConfigError        78   the configuration does not make sense
+    ├── InputError          1   a snapshot or plan file cannot be used
+    ├── Unreachable        69   no API host answered, or an answer was lost on the way
+    ├── BadAnswer          69   what answered is not the Proxmox VE API
+    ├── Forbidden          77   the token may not do this, or sees only part of the cluster
+    ├── ApiRefused          1   Proxmox VE answered with an error of its own
+    ├── Locked             75   somebody else is at work
+    ├── StalePlan           5   what the plan assumes no longer holds
+    ├── PartlyApplied       4   some migrations were carried out, some were not
+    └── MissingDependency   1   an optional package is not installed
+
+A message is one line: what is wrong with which thing, and what to do about it.
+"""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    ERROR = 1
+    CHANGES = 2
+    INFEASIBLE = 3
+    PARTLY_APPLIED = 4
+    STALE = 5
+    USAGE = 64
+    UNREACHABLE = 69
+    LOCKED = 75
+    FORBIDDEN = 77
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+class PlannerError(Exception):
+    """Root of all errors that are shown to a person as one line."""
+
+    exit_code = Exit.ERROR
+
+
+class UsageError(PlannerError):
+    """The command line asks for something that does not make sense."""
+
+    exit_code = Exit.USAGE
+
+
+class ConfigError(PlannerError):
+    """A configuration file, variable or flag is wrong."""
+
+    exit_code = Exit.CONFIG
+
+
+class InputError(PlannerError):
+    """A file given as input (snapshot, plan) is not what it should be."""
+
+
+class Unreachable(PlannerError):
+    """No API host answered; `sent` tells that a write may have arrived nevertheless."""
+
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(self, message: str, *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class BadAnswer(PlannerError):
+    """The answer is not what the Proxmox VE API gives."""
+
+    exit_code = Exit.UNREACHABLE
+
+
+class Forbidden(PlannerError):
+    """The credentials were refused or lack a privilege."""
+
+    exit_code = Exit.FORBIDDEN
+
+
+class ApiRefused(PlannerError):
+    """Proxmox VE refused a request; `status` is the HTTP status, `reason` PVE's own words."""
+
+    def __init__(self, message: str, *, status: int, reason: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class Locked(PlannerError):
+    """Another run holds the lock."""
+
+    exit_code = Exit.LOCKED
+
+
+class StalePlan(PlannerError):
+    """The cluster is no longer what the plan was made for."""
+
+    exit_code = Exit.STALE
+
+
+class PartlyApplied(PlannerError):
+    """A plan was carried out only in part."""
+
+    exit_code = Exit.PARTLY_APPLIED
+
+
+class MissingDependency(PlannerError):
+    """An optional package is needed for this and is not installed."""

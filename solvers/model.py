@@ -1,0 +1,250 @@
+"""Owns the CP-SAT model of a problem: one `_add_<rule>` per rule, linear wherever possible."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from solvers.problem import Ints, Problem
+
+Linear = cp_model.LinearExprT
+
+
+class Model:
+    """Booleans "bundle is on node" for the free bundles; every other bundle stays where `start` has it.
+
+    With `nodes`, free bundles may go only there, or stay, or return to their origin.
+    """
+
+    def __init__(self, problem: Problem, free: Iterable[int], start: Ints, nodes: Ints | None = None) -> None:
+        self.problem, self._start = problem, start
+        self.proto = cp_model.CpModel()
+        self.is_whole = nodes is None
+        self._at: dict[int, dict[int, cp_model.IntVar]] = {}
+        for bundle in free:
+            self._add_bundle(bundle, nodes)
+        self._fixed = np.ones(len(problem.bundles), dtype=bool)
+        self._fixed[list(self._at)] = False
+        self._hinted: list[tuple[cp_model.IntVar, Callable[[Ints], int]]] = []
+        self.violations: Linear = sum(
+            [self._add_eligible(), self._add_capacity(), self._add_together(), self._add_apart()]
+        )
+        self._add_limit()
+        self.spread = self._add_spread()
+        self.cost = self._add_cost()
+
+    # --- variables ---------------------------------------------------------------------------------
+
+    def _add_bundle(self, bundle: int, nodes: Ints | None) -> None:
+        problem = self.problem
+        guests = problem.bundles[bundle]
+        targets = problem.targets(bundle)
+        if nodes is not None:
+            targets = targets[np.isin(targets, nodes)]
+        places = {*map(int, targets), int(self._start[guests[0]]), int(problem.origin[guests[0]])}
+        if len(places) > 1:
+            self._at[bundle] = {node: self.proto.new_bool_var("") for node in sorted(places)}
+            self.proto.add_exactly_one(self._at[bundle].values())
+
+    def _node(self, bundle: int, assignment: Ints) -> int:
+        return int(assignment[self.problem.bundles[bundle][0]])
+
+    def start_from(self, assignment: Ints) -> None:
+        """Hint every variable with an assignment that keeps to what is fixed."""
+        self.proto.clear_hints()
+        for bundle, places in self._at.items():
+            for node, variable in places.items():
+                self.proto.add_hint(variable, int(self._node(bundle, assignment) == node))
+        for variable, value in self._hinted:
+            self.proto.add_hint(variable, value(assignment))
+
+    def assignment(self, value: Callable[[cp_model.IntVar], int]) -> Ints:
+        """The assignment that a solution stands for."""
+        result = self._start.copy()
+        for bundle, places in self._at.items():
+            for node, variable in places.items():
+                if value(variable):
+                    result[self.problem.bundles[bundle]] = node
+        return result
+
+    # --- rules -------------------------------------------------------------------------------------
+
+    def _add_eligible(self) -> Linear:
+        """Eligibility is in the variables; what is left is the price of staying where one may not be."""
+        problem = self.problem
+        banned = ~problem.eligibility[problem.eligible, problem.origin]
+        terms: list[Linear] = []
+        for guest in np.flatnonzero(banned):
+            bundle, home = int(problem.bundle_of[guest]), int(problem.origin[guest])
+            if bundle in self._at:
+                terms.append(self._at[bundle][home])
+            else:
+                terms.append(int(self._start[guest] == home))
+        return sum(terms)
+
+    def _add_capacity(self) -> Linear:
+        """A node that receives a guest holds everything on it; one that is overfull takes no more.
+
+        Returns the number of (node, resource) left overfull.
+        """
+        problem = self.problem
+        fixed = problem.usage(self._start)
+        before = problem.usage(problem.origin)
+        needs = {bundle: problem.needs[problem.bundles[bundle]].sum(axis=0) for bundle in self._at}
+        for bundle in self._at:
+            fixed[self._node(bundle, self._start)] -= needs[bundle]
+        arrived = self._arrived()
+        terms: list[Linear] = []
+        for node, on in self._on_node().items():
+            for r in range(problem.capacity.shape[1]):
+                literals = [(x, int(needs[bundle][r])) for bundle, x in on if needs[bundle][r]]
+                used = int(fixed[node, r]) + _weighted(literals)
+                excess = int(before[node, r] - problem.capacity[node, r])
+                if excess <= 0:
+                    self.proto.add(used <= int(problem.capacity[node, r]))
+                    continue
+                over = self._new_bool(lambda a, n=node, r=r: int(problem.usage(a)[n, r] > problem.capacity[n, r]))
+                terms.append(over)
+                self.proto.add(used <= int(problem.capacity[node, r]) + excess * over)
+                if arrived[node, r]:
+                    self.proto.add(over == 0)
+                for bundle, x in on:
+                    if needs[bundle][r] and self._node(bundle, problem.origin) != node:
+                        self.proto.add_implication(x, ~over)
+        for node, r in np.argwhere(problem.usage(self._start) > problem.capacity):
+            if node not in self._on_node():
+                terms.append(1)
+        return sum(terms)
+
+    def _arrived(self) -> Ints:
+        """(n, r) what fixed bundles that are away from home take."""
+        problem = self.problem
+        result = np.zeros_like(problem.capacity)
+        away = np.flatnonzero((self._start != problem.origin) & self._fixed[problem.bundle_of])
+        np.add.at(result, self._start[away], problem.needs[away])
+        return result
+
+    def _on_node(self) -> dict[int, list[tuple[int, cp_model.IntVar]]]:
+        """node -> (bundle, variable) of the free bundles that may be there."""
+        result: dict[int, list[tuple[int, cp_model.IntVar]]] = {}
+        for bundle, places in self._at.items():
+            for node, variable in places.items():
+                result.setdefault(node, []).append((bundle, variable))
+        return result
+
+    def _add_together(self) -> Linear:
+        """Number of nodes of each group beyond the first; bundles see to it that what is together stays so."""
+        terms: list[Linear] = []
+        for group in self.problem.together:
+            bundles = {int(self.problem.bundle_of[guest]) for guest in group}
+            if len(bundles) > 1:
+                terms += [self._presence(bundles, node) for node in self._places(bundles)] + [-1]
+        return sum(terms)
+
+    def _add_apart(self) -> Linear:
+        """No two of a group on one node, except pairs that already are; those are counted."""
+        terms: list[Linear] = []
+        for group in self.problem.apart:
+            cells: dict[int, list[int]] = {}
+            for guest in group:
+                cells.setdefault(int(self.problem.origin[guest]), []).append(guest)
+            bundles = {int(self.problem.bundle_of[guest]) for guest in group}
+            for node in self._places(bundles):
+                present = [self._cell_presence(cell, node, terms) for cell in cells.values()]
+                if len(present) > 1:
+                    self.proto.add(sum(present) <= 1)
+        return sum(terms)
+
+    def _cell_presence(self, cell: list[int], node: int, terms: list[Linear]) -> Linear:
+        """Whether guests that share a node today are on `node`; appends what they add to the violations."""
+        literals = [self._is_at(int(self.problem.bundle_of[guest]), node) for guest in cell]
+        if len(cell) == 1:
+            return literals[0]
+        present = self._presence({int(self.problem.bundle_of[guest]) for guest in cell}, node)
+        terms += [*literals, -1 * present]
+        return present
+
+    def _presence(self, bundles: set[int], node: int) -> Linear:
+        """1 if any of some bundles is on a node."""
+        literals = [self._is_at(bundle, node) for bundle in sorted(bundles)]
+        free = [x for x in literals if not isinstance(x, int)]
+        if any(isinstance(x, int) and x for x in literals):
+            return 1
+        if len(free) < 2:
+            return free[0] if free else 0
+        present = self._new_bool(lambda a: int(any(self._node(b, a) == node for b in bundles)))
+        self.proto.add_max_equality(present, free)
+        return present
+
+    def _is_at(self, bundle: int, node: int) -> Linear:
+        if bundle in self._at:
+            return self._at[bundle].get(node, 0)
+        return int(self._node(bundle, self._start) == node)
+
+    def _places(self, bundles: Iterable[int]) -> list[int]:
+        return sorted({n for b in bundles for n in self._at.get(b, {self._node(b, self._start): None})})
+
+    def _add_limit(self) -> None:
+        problem = self.problem
+        if problem.max_migrations is None:
+            return
+        away = [(x, len(problem.bundles[b])) for b, n, x in self._literals() if n != self._node(b, problem.origin)]
+        self.proto.add(_weighted(away) <= problem.max_migrations - self._fixed_away()[1])
+
+    # --- objectives --------------------------------------------------------------------------------
+
+    def _add_spread(self) -> cp_model.IntVar:
+        """Worst spread over the metrics in ppm, not below the goal."""
+        problem = self.problem
+        fixed = problem.loads(self._start)
+        weights = {bundle: problem.bundle_weights(problem.bundles[bundle]) for bundle in self._at}
+        for bundle, weight in weights.items():
+            node = self._node(bundle, self._start)
+            fixed[:, node] -= weight[:, node]
+        top = int(np.abs(fixed).max(initial=0) + sum(int(w.max()) for w in weights.values()))
+        top = max(top, problem.goal)
+        spread = self._new_int(problem.goal, 2 * top, lambda a: max(problem.goal, problem.spread(a)))
+        on_node = self._on_node()
+        for k in range(problem.metrics):
+            high = self._new_int(-top, top, lambda a, k=k: int(problem.loads(a)[k, problem.balanced].max()))
+            low = self._new_int(-top, top, lambda a, k=k: int(problem.loads(a)[k, problem.balanced].min()))
+            self.proto.add(spread >= high - low)
+            for node in map(int, np.flatnonzero(problem.balanced)):
+                on = [(x, int(weights[bundle][k, node])) for bundle, x in on_node.get(node, [])]
+                load = int(fixed[k, node]) + _weighted(on)
+                self.proto.add(load <= high)
+                self.proto.add(load >= low)
+        return spread
+
+    def _add_cost(self) -> Linear:
+        """MiB to copy first, number of migrations second: exact, as the second never outweighs one MiB."""
+        problem = self.problem
+        scale = problem.guests + 1
+        away = []
+        for bundle, node, x in self._literals():
+            if node != self._node(bundle, problem.origin):
+                guests = problem.bundles[bundle]
+                away.append((x, int(problem.copy_mib[guests].sum()) * scale + len(guests)))
+        return _weighted(away)
+
+    def _fixed_away(self) -> tuple[int, int]:
+        """MiB and number of the migrations of fixed bundles."""
+        settled = np.where(self._fixed[self.problem.bundle_of], self._start, self.problem.origin)
+        return self.problem.cost(settled)
+
+    def _literals(self) -> Iterable[tuple[int, int, cp_model.IntVar]]:
+        for bundle, places in self._at.items():
+            for node, variable in places.items():
+                yield bundle, node, variable
+
+    def _new_bool(self, hint: Callable[[Ints], int]) -> cp_model.IntVar:
+        return self._new_int(0, 1, hint)
+
+    def _new_int(self, low: int, high: int, hint: Callable[[Ints], int]) -> cp_model.IntVar:
+        variable = self.proto.new_int_var(low, high, "")
+        self._hinted.append((variable, hint))
+        return variable
+
+
+def _weighted(terms: list[tuple[cp_model.IntVar, int]]) -> Linear:
+    return cp_model.LinearExpr.weighted_sum([x for x, _ in terms], [w for _, w in terms]) if terms else 0

@@ -1,0 +1,219 @@
+"""Owns the question that every solver answers, and the only evaluator of loads, spread and migrations.
+
+Indices: g guest, n node, r capacity resource, k balanced metric, e eligibility class. All arrays are
+read-only int64 (or bool) and all quantities are integers: MiB, milli-CPU or any other unit per
+resource, and ppm of a node for loads, so that every reader of a Problem gets the same last digit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Groups = tuple[tuple[int, ...], ...]
+
+PPM = 1_000_000
+"""Loads are whole ppm of what a node can give: 10_000 ppm are one percentage point."""
+
+
+class Score(NamedTuple):
+    """What solvers minimise, compared from left to right."""
+
+    violations: int
+    """Broken rules left."""
+    spread: int
+    """ppm; a spread at or below the problem's goal counts as the goal."""
+    moved_mib: int
+    """MiB that the migrations copy."""
+    migrations: int
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A cluster to be balanced, as integers.
+
+    A guest's load on a node is `demand / ability` of the metric, rounded to ppm; a node's load is
+    the sum over its guests plus `base`. Factors are kept, not their product: memory stays linear in
+    guests and nodes.
+    """
+
+    origin: Ints
+    """(g,) node on which each guest is now."""
+    needs: Ints
+    """(g, r) what each guest takes of each capacity resource."""
+    capacity: Ints
+    """(n, r) what each node has for guests of each capacity resource."""
+    demand: Ints
+    """(k, g) what each guest adds to each metric."""
+    ability: Ints
+    """(k, n) what 100 % of each metric is on each node; at least 1."""
+    base: Ints
+    """(k, n) ppm that no migration changes."""
+    balanced: Bools
+    """(n,) nodes whose load counts for the spread."""
+    eligibility: Bools
+    """(e, n) where the guests of a class are allowed."""
+    eligible: Ints
+    """(g,) eligibility class of each guest."""
+    copy_mib: Ints
+    """(g,) MiB that migrating the guest copies."""
+    movable: Bools
+    """(g,) guests that may be migrated at all."""
+    together: Groups = ()
+    """Groups of guests that belong on one node."""
+    apart: Groups = ()
+    """Groups of guests no two of which belong on one node."""
+    max_migrations: int | None = None
+    tolerance: int = 0
+    """ppm of spread at which a heuristic may stop."""
+    goal: int = 0
+    """ppm of spread below which nothing more is gained."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, np.ndarray):
+                value = np.array(value, dtype=bool if value.dtype == bool else np.int64)
+                value.setflags(write=False)
+                object.__setattr__(self, item.name, value)
+        _check_shapes(self)
+
+    @property
+    def guests(self) -> int:
+        """Number of guests."""
+        return len(self.origin)
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.capacity)
+
+    @property
+    def metrics(self) -> int:
+        """Number of balanced metrics."""
+        return len(self.demand)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    # --- evaluation: the one home of loads, usage, spread and score -------------------------------
+
+    def weights(self, guests: Ints, node: Ints | int) -> Ints:
+        """ppm that `guests` put on `node` (an index, or one index per guest): (k, len(guests))."""
+        ability = self.ability[:, np.broadcast_to(node, np.shape(guests))]
+        return (self.demand[:, guests] * PPM + ability // 2) // ability
+
+    def bundle_weights(self, guests: Ints) -> Ints:
+        """ppm that `guests` as a bundle would put on each node: (k, n)."""
+        demand = self.demand[:, guests, None] * PPM
+        return ((demand + self.ability[:, None, :] // 2) // self.ability[:, None, :]).sum(axis=1)
+
+    def loads(self, assignment: Ints) -> Ints:
+        """Load of each node per metric, in ppm: (k, n)."""
+        result = self.base.copy()
+        for k, row in enumerate(self.weights(np.arange(self.guests), assignment)):
+            np.add.at(result[k], assignment, row)
+        return result
+
+    def usage(self, assignment: Ints) -> Ints:
+        """What the guests on each node take of each capacity resource: (n, r)."""
+        result = np.zeros_like(self.capacity)
+        np.add.at(result, assignment, self.needs)
+        return result
+
+    def spread_of(self, loads: Ints) -> int:
+        """Worst difference over the metrics between the fullest and the emptiest balanced node, in ppm."""
+        if not self.balanced.any():
+            return 0
+        counted = loads[:, self.balanced]
+        return int((counted.max(axis=1) - counted.min(axis=1)).max(initial=0))
+
+    def spread(self, assignment: Ints) -> int:
+        """Spread of an assignment, in ppm."""
+        return self.spread_of(self.loads(assignment))
+
+    def migrated(self, assignment: Ints) -> Ints:
+        """Indices of the guests that an assignment migrates."""
+        return np.flatnonzero(assignment != self.origin)
+
+    def cost(self, assignment: Ints) -> tuple[int, int]:
+        """MiB copied and number of migrations."""
+        guests = self.migrated(assignment)
+        return int(self.copy_mib[guests].sum()), len(guests)
+
+    # --- bundles: guests of a group that are together now travel together --------------------------
+
+    @cached_property
+    def bundles(self) -> tuple[Ints, ...]:
+        """Guests that travel as one, each an array of guest indices; every guest is in exactly one.
+
+        Members of a together-group that share a node today form a bundle: a rule that holds is
+        then never broken, and a broken one is mended by uniting bundles.
+        """
+        leader = list(range(self.guests))
+
+        def find(guest: int) -> int:
+            while leader[guest] != guest:
+                leader[guest] = leader[leader[guest]]
+                guest = leader[guest]
+            return guest
+
+        for group in self.together:
+            first: dict[int, int] = {}
+            for guest in group:
+                mate = first.setdefault(int(self.origin[guest]), guest)
+                a, b = sorted((find(mate), find(guest)))
+                leader[b] = a
+        members: dict[int, list[int]] = {}
+        for guest in range(self.guests):
+            members.setdefault(find(guest), []).append(guest)
+        return tuple(_frozen(guests) for guests in members.values())
+
+    @cached_property
+    def bundle_of(self) -> Ints:
+        """(g,) the bundle of each guest."""
+        result = np.empty(self.guests, dtype=np.int64)
+        for index, guests in enumerate(self.bundles):
+            result[guests] = index
+        return result
+
+    def allowed(self, guests: Ints) -> Bools:
+        """(n,) nodes that every one of `guests` may be on."""
+        return self.eligibility[np.unique(self.eligible[guests])].all(axis=0)
+
+    def targets(self, bundle: int) -> Ints:
+        """Nodes to which a bundle may be migrated, by eligibility alone."""
+        guests = self.bundles[bundle]
+        if not self.movable[guests].all():
+            return _frozen([])
+        nodes = np.flatnonzero(self.allowed(guests))
+        return nodes[nodes != self.origin[guests[0]]]
+
+
+def _frozen(values: Iterable[int] | Sequence[int]) -> Ints:
+    result = np.array(list(values), dtype=np.int64)
+    result.setflags(write=False)
+    return result
+
+
+def _check_shapes(p: Problem) -> None:
+    """Raise ValueError for arrays that do not fit together: a mistake of the caller, not of a person."""
+    g, n = len(p.origin), len(p.capacity)
+    r, k, e = p.capacity.shape[1], len(p.demand), len(p.eligibility)
+    shapes = {
+        "needs": (g, r), "demand": (k, g), "ability": (k, n), "base": (k, n), "balanced": (n,),
+        "eligibility": (e, n), "eligible": (g,), "copy_mib": (g,), "movable": (g,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if getattr(p, name).shape != shape:
+            raise ValueError(f"{name} has shape {getattr(p, name).shape}, not {shape}")
+    if g and (p.origin.min() < 0 or p.origin.max() >= n):
+        raise ValueError("origin names a node that does not exist")
+    if (p.ability < 1).any() or (p.demand < 0).any() or (p.needs < 0).any():
+        raise ValueError("ability must be positive, demand and needs not negative")

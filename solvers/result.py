@@ -1,0 +1,73 @@
+"""Owns what goes into a solver besides the problem, and what comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from solvers.problem import Ints, Problem, Score
+
+
+class Status(StrEnum):
+    """What is known about a result."""
+
+    OPTIMAL = "optimal"
+    """No assignment that keeps the rules and limits has a better score in violations and spread: proven."""
+    FEASIBLE = "feasible"
+    """Keeps the limits and breaks no rule that held; nothing proven about how good it is."""
+    INFEASIBLE = "infeasible"
+    """Proven: no assignment within the limits satisfies all rules. The assignment is the best effort."""
+    UNKNOWN = "unknown"
+    """Nothing found within the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An improvement on the way: seconds since the start, the incumbent's spread in ppm and its bound."""
+
+    seconds: float
+    spread: int
+    bound: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a solver may spend."""
+
+    seconds: float = 20.0
+    seed: int = 0
+    workers: int = 2
+    progress: Callable[[Progress], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A solver's answer, judged by `solvers.solve`."""
+
+    solver: str
+    status: Status
+    assignment: Ints
+    """(g,) node of each guest."""
+    score: Score
+    spread: int
+    """ppm, as reached (score.spread is clipped at the goal)."""
+    bound: int | None
+    """ppm: no assignment that keeps the rules and limits has a smaller spread. None: says nothing of this
+    result, because it breaks a rule that held."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a solver function returns, before it is judged."""
+
+    assignment: Ints
+    bound: int = 0
+    """ppm; a lower bound on the spread that the solver itself has proven."""
+    status: Status = Status.FEASIBLE
+
+
+class Solver(Protocol):
+    """`start` is the assignment to improve on; it keeps the limits and breaks no rule that held."""
+
+    def __call__(self, problem: Problem, budget: Budget, start: Ints) -> Answer: ...
