@@ -1,0 +1,95 @@
+"""Owns the view that ProxLB has of a cluster, for the `proxlb` baseline: names, raw tags, API order and all."""
+
+from typing import Any
+
+import numpy as np
+
+from planner.cluster import Cluster
+from planner.formulate import Formulation, reserve
+from planner.policy import GuestType, Policy, Resource
+from planner.rules import NodeState
+from planner.snapshot import RESOURCES
+from solvers import proxlb
+from solvers.problem import Ints, Problem
+from solvers.result import Answer, Budget
+
+MIB = 2**20
+BALANCED_TYPES = {
+    GuestType.ALL: frozenset({proxlb.GuestType.VM, proxlb.GuestType.CT}),
+    GuestType.VM: frozenset({proxlb.GuestType.VM}),
+    GuestType.CT: frozenset({proxlb.GuestType.CT}),
+}
+
+
+class Proxlb:
+    """A solver that answers as ProxLB 2.3 would; it knows neither the problem's rules nor its limit.
+
+    Of its migrations only as many are taken as the limit allows, in the order in which ProxLB starts them.
+    """
+
+    def __init__(self, cluster: Cluster, formulation: Formulation, policy: Policy) -> None:
+        self._view = view(cluster, formulation, policy)
+        self._node = {name: index for index, name in enumerate(formulation.nodes)}
+        self._guest = {int(vmid): index for index, vmid in enumerate(formulation.guests["vmid"])}
+
+    def __call__(self, problem: Problem, budget: Budget, start: Ints) -> Answer:
+        assignment = np.array(problem.origin)
+        for vmid, target in proxlb.migrations(self._view)[: problem.max_migrations]:
+            assignment[self._guest[vmid]] = self._node[target]
+        return Answer(assignment)
+
+
+def view(cluster: Cluster, formulation: Formulation, policy: Policy) -> proxlb.ProxlbInput:
+    """What ProxLB would read; the current CPU figure of a guest stands for its hour mean."""
+    rows = [row for row in cluster.snapshot.get(RESOURCES) if row.get("node") in formulation.nodes]
+    states = formulation.rules.states
+    nodes = [
+        _node(row, policy, states)
+        for row in rows
+        if row["type"] == "node" and states[row["node"]] is not NodeState.IGNORED
+    ]
+    # ProxLB lists node by node, and on each its virtual machines before its containers.
+    guests = [
+        _guest(row, kind)
+        for node in nodes
+        for kind in ("qemu", "lxc")
+        for row in rows
+        if row["type"] == kind and row["node"] == node.name and row["status"] == "running" and not row.get("template")
+    ]
+    return proxlb.ProxlbInput(
+        tuple(nodes),
+        tuple(guests),
+        method=proxlb.Method(policy.resource.value),
+        mode=proxlb.Mode(policy.mode.value),
+        balanciness=round(policy.balanciness),
+        balance_types=BALANCED_TYPES[policy.guests],
+    )
+
+
+def _node(row: dict[str, Any], policy: Policy, states: dict[str, NodeState]) -> proxlb.ProxlbNode:
+    cores = int(float(row["maxcpu"]))
+    return proxlb.ProxlbNode(
+        row["node"],
+        proxlb.ProxlbResource(cores, float(row.get("cpu", 0)) * cores),
+        _bytes(row, "maxmem", "mem"),
+        _bytes(row, "maxdisk", "disk"),
+        reserve(policy, row["node"], Resource.MEMORY) * MIB,
+        states[row["node"]] is NodeState.MAINTENANCE,
+    )
+
+
+def _guest(row: dict[str, Any], kind: str) -> proxlb.ProxlbGuest:
+    return proxlb.ProxlbGuest(
+        int(row["vmid"]),
+        str(row.get("name", "")),
+        proxlb.GuestType.VM if kind == "qemu" else proxlb.GuestType.CT,
+        row["node"],
+        proxlb.ProxlbResource(int(float(row.get("maxcpu", 0))), float(row.get("cpu", 0))),
+        _bytes(row, "maxmem", "mem"),
+        _bytes(row, "maxdisk", "disk"),
+        tuple(tag for tag in str(row.get("tags") or "").split(";") if tag),
+    )
+
+
+def _bytes(row: dict[str, Any], total: str, used: str) -> proxlb.ProxlbResource:
+    return proxlb.ProxlbResource(int(float(row.get(total, 0))), float(row.get(used, 0)))

@@ -1,0 +1,76 @@
+"""Owns the sentences that say why a guest is migrated, which rule is broken, and why a guest stays."""
+
+from planner.formulate import Formulation
+from planner.rules import NodeState
+from solvers import check
+from solvers.check import Rule, Violation
+from solvers.problem import Ints
+
+RESOURCES = ("memory", "local disk")
+
+
+def violation(formulation: Formulation, item: Violation) -> str:
+    """A broken rule in words, by the names that the operator uses."""
+    node = formulation.nodes[item.node] if item.node >= 0 else ""
+    match item.rule:
+        case Rule.ELIGIBLE | Rule.FIXED:
+            return f"{guest(formulation, item.guests[0])} is on {node}, {_not_allowed(formulation, item.guests[0], node)}"
+        case Rule.TOGETHER:
+            members = ", ".join(guest(formulation, g) for g in item.guests)
+            return f"{formulation.together[item.index]}: {members} is on {node}, away from the others"
+        case Rule.APART:
+            members = " and ".join(guest(formulation, g) for g in item.guests)
+            return f"{formulation.apart[item.index]}: {members} are both on {node}"
+        case Rule.CAPACITY:
+            return f"{node} has less {RESOURCES[item.index]} than its guests need"
+        case Rule.LIMIT:
+            return "more migrations than allowed"
+
+
+def guest(formulation: Formulation, index: int) -> str:
+    """A guest as people call it."""
+    row = formulation.guests.iloc[index]
+    return f"guest {row['vmid']} ({row['name']})" if row["name"] else f"guest {row['vmid']}"
+
+
+def _not_allowed(formulation: Formulation, index: int, node: str) -> str:
+    if formulation.rules.states[node] is NodeState.MAINTENANCE:
+        return "which is in maintenance"
+    pins = formulation.rules.pins().get(formulation.vmid(index), set())
+    return f"but pinned to {' or '.join(sorted(pins))}" if pins else "where it is not allowed"
+
+
+def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
+    """Guest index to why it is migrated: the rule it repairs, the mate it follows, or the balance."""
+    problem = formulation.problem
+    repaired: dict[int, str] = {}
+    mended = set(check.violations(problem, problem.origin)) - set(check.violations(problem, assignment))
+    for item in sorted(mended, key=lambda v: list(Rule).index(v.rule), reverse=True):
+        for index in _leavers(formulation, item):
+            repaired[index] = violation(formulation, item)
+    result = {}
+    for index in map(int, problem.migrated(assignment)):
+        mates = [int(m) for m in problem.bundles[problem.bundle_of[index]] if m != index]
+        source, target = formulation.nodes[problem.origin[index]], formulation.nodes[assignment[index]]
+        if index in repaired:
+            result[index] = f"repairs: {repaired[index]}"
+        elif mates:
+            result[index] = f"balance: from {source} to {target}, together with {guest(formulation, mates[0])}"
+        else:
+            result[index] = f"balance: from {source} to {target}"
+    return result
+
+
+def _leavers(formulation: Formulation, item: Violation) -> list[int]:
+    """Guests whose migration can mend a violation."""
+    problem = formulation.problem
+    match item.rule:
+        case Rule.APART:
+            group = problem.apart[item.index]
+            return [g for g in group if problem.origin[g] == item.node]
+        case Rule.TOGETHER:
+            return list(problem.together[item.index])
+        case Rule.CAPACITY:
+            return [int(g) for g in (problem.origin == item.node).nonzero()[0]]
+        case _:
+            return list(item.guests)

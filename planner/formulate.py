@@ -1,0 +1,201 @@
+"""Owns the way from frames, rules and policy to a Problem: names become indices, frames become arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from planner.cluster import Cluster
+from planner.errors import ConfigError, Forbidden, InputError
+from planner.policy import GuestType, Mode, Policy, Reserve, Resource
+from planner.rules import Kind, NodeState, Rules
+from solvers.problem import PPM, Bools, Ints, Problem
+
+GIB = 1024
+"""MiB."""
+RESERVE_UNITS = {Resource.MEMORY: GIB, Resource.CPU: 1000, Resource.DISK: GIB}
+TOTAL = {Resource.MEMORY: "memory_mib", Resource.CPU: "cpu_mcpu", Resource.DISK: "disk_mib"}
+USED = {Resource.MEMORY: "memory_used_mib", Resource.CPU: "cpu_used_mcpu", Resource.DISK: "disk_used_mib"}
+
+
+@dataclass(frozen=True, eq=False)
+class Formulation:
+    """A Problem and the names that its indices stand for."""
+
+    problem: Problem
+    nodes: tuple[str, ...]
+    guests: pd.DataFrame
+    """The rows of the guests frame that are in the problem, in index order."""
+    rules: Rules
+    fixed: dict[int, str]
+    """vmid to why the guest is not migrated."""
+    together: tuple[str, ...]
+    """Names of the problem's together-groups."""
+    apart: tuple[str, ...]
+    """Names of the problem's apart-groups."""
+
+    def vmid(self, guest: int) -> int:
+        """The vmid of a guest index."""
+        return int(self.guests["vmid"].iloc[guest])
+
+
+def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
+    """Everything about Proxmox is settled here. Forbidden, InputError or ConfigError say why there is no problem."""
+    if cluster.partial and not policy.allow_partial:
+        raise Forbidden(
+            f"the token does not see the whole cluster: {'; '.join(cluster.partial)} "
+            "(grant it, or plan on what is seen with --allow-partial)"
+        )
+    names = tuple(name for name, state in rules.states.items() if state is not NodeState.OFFLINE)
+    nodes = cluster.nodes[cluster.nodes["node"].isin(names)]
+    _check_nodes(nodes, rules)
+    guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
+    fixed = _fixed(guests, rules, policy)
+    index = {name: i for i, name in enumerate(names)}
+    origin = guests["node"].map(index).to_numpy(dtype=np.int64)
+    ability = _ability(nodes, policy, policy.resource)
+    demand = _demand(guests, policy.resource, policy.mode)
+    eligibility, eligible = _eligibility(guests, rules, fixed, names)
+    together, apart = (_groups(guests, rules, kind) for kind in (Kind.TOGETHER, Kind.APART))
+    needs, capacity = _capacity(nodes, guests, origin, policy)
+    problem = Problem(
+        origin=origin,
+        needs=needs,
+        capacity=capacity,
+        demand=demand[None, :],
+        ability=ability[None, :],
+        base=_base(nodes, demand, origin, ability, policy)[None, :],
+        balanced=np.array([rules.states[name] is NodeState.BALANCED for name in names], dtype=bool),
+        eligibility=eligibility,
+        eligible=eligible,
+        copy_mib=(_demand(guests, Resource.MEMORY, Mode.USED) + guests["disk_mib"].to_numpy()).astype(np.int64),
+        movable=np.array([int(vmid) not in fixed for vmid in guests["vmid"]], dtype=bool),
+        together=tuple(together.values()),
+        apart=tuple(apart.values()),
+        max_migrations=policy.max_migrations,
+        tolerance=round(policy.balanciness * PPM / 100),
+    )
+    return Formulation(problem, names, guests, rules, fixed, tuple(together), tuple(apart))
+
+
+def _check_nodes(nodes: pd.DataFrame, rules: Rules) -> None:
+    if not any(state is NodeState.BALANCED for state in rules.states.values()):
+        states = ", ".join(f"{name} is {state}" for name, state in rules.states.items())
+        raise InputError(f"there is no node to plan for: {states}")
+    for row in nodes.itertuples():
+        if not row.memory_mib or not row.cpu_mcpu:
+            raise InputError(f"node {row.node} has no memory or CPU figures: the token may lack Sys.Audit on /nodes")
+
+
+def reserve(policy: Policy, node: str, resource: Resource) -> int:
+    """What a node keeps for itself, in the units of the frames."""
+    default = policy.reserve.get("default", Reserve())
+    amount = getattr(policy.reserve.get(node, default), resource.value)
+    return round(amount * RESERVE_UNITS[resource])
+
+
+def _ability(nodes: pd.DataFrame, policy: Policy, resource: Resource) -> Ints:
+    """(n,) what each node can give: what it has less its reserve."""
+    known = {str(name) for name in nodes["node"]} | {"default"}
+    for name in policy.reserve:
+        if name not in known:
+            raise ConfigError(f"policy.reserve names node {name}, which is not among those planned for")
+    result = []
+    for node, total in zip(nodes["node"], nodes[TOTAL[resource]], strict=True):
+        kept = reserve(policy, str(node), resource)
+        if kept >= total > 0:
+            raise ConfigError(f"policy.reserve leaves node {node} no {resource}: lower it")
+        result.append(max(1, int(total) - kept))
+    return np.array(result, dtype=np.int64)
+
+
+def _demand(guests: pd.DataFrame, resource: Resource, mode: Mode) -> Ints:
+    """(g,) what each guest takes; a stopped guest takes nothing but disk."""
+    column = (USED if mode is Mode.USED else TOTAL)[resource]
+    amount = guests[column].to_numpy(dtype=np.int64)
+    if resource is Resource.DISK:
+        return amount
+    return np.where(guests["status"].to_numpy() == "stopped", 0, amount)
+
+
+def _own_use(nodes: pd.DataFrame, demand: Ints, origin: Ints, resource: Resource, mode: Mode) -> Ints:
+    """(n,) what the nodes use beyond their guests; not counted where configured figures are looked at."""
+    if mode is Mode.ASSIGNED:
+        return np.zeros(len(nodes), dtype=np.int64)
+    guests = np.bincount(origin, weights=demand, minlength=len(nodes)).astype(np.int64)
+    return np.maximum(0, nodes[USED[resource]].to_numpy(dtype=np.int64) - guests)
+
+
+def _base(nodes: pd.DataFrame, demand: Ints, origin: Ints, ability: Ints, policy: Policy) -> Ints:
+    """(n,) ppm beyond the guests, such that today's loads are exact whatever the rounding of single guests."""
+    own = _own_use(nodes, demand, origin, policy.resource, policy.mode)
+    whole = own + np.bincount(origin, weights=demand, minlength=len(nodes)).astype(np.int64)
+    rounded = (demand * PPM + ability[origin] // 2) // ability[origin]
+    guests = np.bincount(origin, weights=rounded, minlength=len(nodes)).astype(np.int64)
+    return (whole * PPM + ability // 2) // ability - guests
+
+
+def _capacity(nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> tuple[Ints, Ints]:
+    """Needs (g, r) and capacity (n, r): memory always, local disk where it is balanced or copied."""
+    wanted: list[tuple[Resource, Mode]] = [(Resource.MEMORY, policy.fit)]
+    if policy.resource is Resource.DISK or policy.with_local_disks:
+        wanted.append((Resource.DISK, Mode.ASSIGNED))
+    needs, capacity = [], []
+    for resource, mode in wanted:
+        demand = _demand(guests, resource, mode)
+        room = _ability(nodes, policy, resource)
+        needs.append(demand)
+        capacity.append(np.maximum(0, room - _own_use(nodes, demand, origin, resource, mode)))
+    return np.stack(needs, axis=1), np.stack(capacity, axis=1)
+
+
+def _fixed(guests: pd.DataFrame, rules: Rules, policy: Policy) -> dict[int, str]:
+    """vmid to why a guest is not migrated, whatever the plan would gain."""
+    ignored = {vmid: rule for rule, vmids in rules.of(Kind.IGNORE).items() for vmid in vmids}
+    result: dict[int, str] = {}
+    for guest in guests.itertuples():
+        reason = _why_fixed(guest, ignored, rules, policy)
+        if reason:
+            result[int(guest.vmid)] = reason
+    return result
+
+
+def _why_fixed(guest: Any, ignored: dict[int, str], rules: Rules, policy: Policy) -> str:
+    checks = (
+        (guest.vmid in ignored, f"tag {ignored.get(guest.vmid)}"),
+        (rules.states[guest.node] is NodeState.IGNORED, f"node {guest.node} is ignored"),
+        (policy.guests not in (GuestType.ALL, guest.type), f"only {policy.guests} guests are planned"),
+        (guest.status == "unknown", "its status is unknown"),
+        (bool(guest.lock), f"it is locked ({guest.lock})"),
+        (guest.disk_mib > 0 and not policy.with_local_disks, "it has local disks (--with-local-disks copies them)"),
+    )
+    return next((reason for holds, reason in checks if holds), "")
+
+
+def _eligibility(
+    guests: pd.DataFrame, rules: Rules, fixed: dict[int, str], names: tuple[str, ...]
+) -> tuple[Bools, Ints]:
+    """Classes of guests that are allowed on the same nodes."""
+    open_nodes = frozenset(name for name in names if rules.states[name] is NodeState.BALANCED)
+    pins = rules.pins()
+    classes: dict[frozenset[str], int] = {}
+    eligible = []
+    for vmid, node in zip(guests["vmid"], guests["node"], strict=True):
+        allowed = open_nodes & pins[int(vmid)] if int(vmid) in pins else open_nodes
+        if _left_alone(fixed.get(int(vmid), ""), rules.states[str(node)]):
+            allowed = frozenset(names)
+        eligible.append(classes.setdefault(allowed, len(classes)))
+    rows = [[name in allowed for name in names] for allowed in classes]
+    return np.array(rows, dtype=bool).reshape(len(classes), len(names)), np.array(eligible, dtype=np.int64)
+
+
+def _left_alone(reason: str, state: NodeState) -> bool:
+    """Whether the operator chose that a guest stays: then it is in no violation where it is."""
+    return state is NodeState.IGNORED or reason.startswith(("tag ", "only "))
+
+
+def _groups(guests: pd.DataFrame, rules: Rules, kind: Kind) -> dict[str, tuple[int, ...]]:
+    index = {int(vmid): i for i, vmid in enumerate(guests["vmid"])}
+    groups = {rule: tuple(index[v] for v in vmids if v in index) for rule, vmids in rules.of(kind).items()}
+    return {rule: group for rule, group in groups.items() if len(group) > 1}

@@ -1,0 +1,66 @@
+"""Owns the columns of every frame: name, dtype, unit, meaning; and the making of frames that conform to them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a frame."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+NODES = (
+    Column("node", "str", "", "name"),
+    Column("status", "str", "", "online, offline or unknown, as Proxmox VE says"),
+    Column("maintenance", "bool", "", "in maintenance according to Proxmox VE's HA manager"),
+    Column("memory_mib", "int64", "MiB", "memory of the node; 0 when not known"),
+    Column("memory_used_mib", "int64", "MiB", "memory in use, guests included"),
+    Column("cpu_mcpu", "int64", "milli-CPU", "threads of the node"),
+    Column("cpu_used_mcpu", "int64", "milli-CPU", "CPU in use, guests included"),
+    Column("disk_mib", "int64", "MiB", "local storage for guests; the root file system where there is none"),
+    Column("disk_used_mib", "int64", "MiB", "of it in use"),
+)
+"""One row per node, in name order."""
+
+GUESTS = (
+    Column("vmid", "int64", "", "identity of the guest"),
+    Column("name", "str", "", "name; may be empty, need not be unique"),
+    Column("type", "str", "", "vm or ct"),
+    Column("node", "str", "", "node it is on"),
+    Column("status", "str", "", "running, stopped, paused, prelaunch, io-error or unknown"),
+    Column("template", "bool", "", "a template: never migrated, no load"),
+    Column("tags", "str", "", "tags in the order of the API, joined by ;"),
+    Column("pool", "str", "", "pool, or empty"),
+    Column("lock", "str", "", "what it is locked for, or empty"),
+    Column("ha_state", "str", "", "state in the HA manager; empty when HA does not manage it"),
+    Column("memory_mib", "int64", "MiB", "configured memory"),
+    Column("memory_used_mib", "int64", "MiB", "what it costs the node (memhost where there is one, else mem)"),
+    Column("cpu_mcpu", "int64", "milli-CPU", "vCPUs"),
+    Column("cpu_used_mcpu", "int64", "milli-CPU", "CPU in use"),
+    Column("disk_mib", "int64", "MiB", "size of its volumes on local storage"),
+    Column("disk_used_mib", "int64", "MiB", "of it in use; the size where the storage does not tell"),
+)
+"""One row per guest, in vmid order."""
+
+RULES = (
+    Column("rule", "str", "", "name as the operator wrote it"),
+    Column("kind", "str", "", "together, apart, pin or ignore"),
+    Column("vmid", "int64", "", "guest it is about"),
+    Column("nodes", "str", "", "nodes it is about, joined by a comma; pins only"),
+)
+"""One row per rule and guest."""
+
+
+def conform(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], key: str) -> pd.DataFrame:
+    """A frame with exactly these columns and dtypes, in order of one column; missing values are a mistake."""
+    rows = sorted(rows, key=lambda row: row[key])
+    data = {c.name: pd.Series([row[c.name] for row in rows], dtype=c.dtype) for c in columns}
+    return pd.DataFrame(data)

@@ -1,0 +1,148 @@
+"""Owns the plan: what is to be migrated, what that assumes and reaches; as JSON and back."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from planner.errors import InputError
+from planner.policy import Mode, Resource
+from planner.snapshot import read_json, write
+
+FORMAT = "proxlb-plan/1"
+
+
+class PlanStatus(StrEnum):
+    """What is known about a plan."""
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    NO_ACTION = "no_action"
+    INFEASIBLE = "infeasible"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One guest from one node to another."""
+
+    vmid: int
+    name: str
+    type: Literal["vm", "ct"]
+    source: str
+    target: str
+    memory_mib: int
+    """MiB of memory it uses."""
+    local_disk_mib: int
+    """MiB of disks that are copied with it."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoad:
+    """Load of a node in percent of what it can give."""
+
+    node: str
+    load_before: float
+    load_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Percentage points between the fullest and the emptiest node; no plan with these rules and limits beats bound."""
+
+    before: float
+    after: float
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """A guest that should have been migrated and is not, and why."""
+
+    vmid: int
+    name: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assumes:
+    """What must still be true when the plan is carried out."""
+
+    guests: dict[int, str]
+    """vmid to node, of every guest that was planned with."""
+    nodes: dict[str, str]
+    """Node to its state."""
+    rules: str
+    """Fingerprint of the rules."""
+    maintenance_nodes: tuple[str, ...] = ()
+    ignore_nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan; `apply` carries out exactly this."""
+
+    format: Literal["proxlb-plan/1"]
+    solver: str
+    status: PlanStatus
+    resource: Resource
+    mode: Mode
+    taken_at: str
+    """When the figures it was made from were taken."""
+    balanciness: float
+    max_migrations: int | None
+    seconds: float
+    spread: Spread
+    violations_before: tuple[str, ...]
+    violations_after: tuple[str, ...]
+    nodes: tuple[NodeLoad, ...]
+    waves: tuple[tuple[Migration, ...], ...]
+    stranded: tuple[Stranded, ...]
+    notes: tuple[str, ...]
+    assumes: Assumes
+
+    @property
+    def migrations(self) -> tuple[Migration, ...]:
+        """All migrations, in the order in which they start."""
+        return tuple(migration for wave in self.waves for migration in wave)
+
+    @property
+    def moved_gib(self) -> float:
+        """GiB of memory and local disks that are copied."""
+        return sum(m.memory_mib + m.local_disk_mib for m in self.migrations) / 1024
+
+    @property
+    def gap(self) -> float | None:
+        """Percentage points between what is reached and what is proven to be out of reach."""
+        return None if self.spread.bound is None else max(0.0, self.spread.after - self.spread.bound)
+
+    def to_json(self) -> str:
+        """The plan as JSON, as described by `planner/schemas/plan.json`."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def save(plan: Plan, path: Path) -> None:
+    """Write a plan file; all of it or nothing."""
+    write(path, plan.to_json().encode() + b"\n")
+
+
+def load(path: Path) -> Plan:
+    """Read a plan file; InputError says what is wrong with it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    document = read_json(path, "plan")
+    if document.get("format") != FORMAT:
+        raise InputError(f"{path} is not a plan: its format is {document.get('format')!r}, not {FORMAT!r}")
+    try:
+        plan = TypeAdapter(Plan).validate_python(document)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"plan {path} is damaged at {where}: {first['msg'].lower()}; make a new one") from None
+    doubles = len(plan.migrations) - len({migration.vmid for migration in plan.migrations})
+    if doubles:
+        raise InputError(f"plan {path} migrates a guest twice: make a new one")
+    return plan

@@ -1,0 +1,117 @@
+"""Owns the reading of rules: what operators write as tags and settings becomes groups and eligibility, with reasons."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from planner import frames
+from planner.cluster import Cluster
+from planner.errors import ConfigError
+from planner.policy import Cluster as ClusterPolicy
+
+
+class Kind(StrEnum):
+    """What a rule asks for."""
+
+    TOGETHER = "together"
+    APART = "apart"
+    PIN = "pin"
+    IGNORE = "ignore"
+
+
+TAGS: tuple[tuple[str, Kind], ...] = (
+    ("plb_affinity_", Kind.TOGETHER),
+    ("plb_anti_affinity_", Kind.APART),
+    ("plb_pin_", Kind.PIN),
+    ("plb_ignore", Kind.IGNORE),
+)
+"""Prefixes of the tags that ProxLB understands."""
+
+
+class NodeState(StrEnum):
+    """What a node is to the planner."""
+
+    BALANCED = "online"
+    MAINTENANCE = "maintenance"
+    IGNORED = "ignored"
+    OFFLINE = "offline"
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """Everything that restricts where guests may be."""
+
+    frame: pd.DataFrame
+    """See `planner.frames.RULES`."""
+    states: dict[str, NodeState]
+    """Node name to its state."""
+    notes: tuple[str, ...] = field(default=())
+
+    def of(self, kind: Kind) -> dict[str, list[int]]:
+        """Rule name to the vmids it is about."""
+        chosen = self.frame[self.frame["kind"] == kind.value]
+        return {str(rule): [int(v) for v in rows["vmid"]] for rule, rows in chosen.groupby("rule", sort=True)}
+
+    def pins(self) -> dict[int, set[str]]:
+        """vmid to the nodes it is pinned to; several pins mean any of them."""
+        result: dict[int, set[str]] = {}
+        for row in self.frame[self.frame["kind"] == Kind.PIN.value].itertuples():
+            result.setdefault(int(row.vmid), set()).update(str(row.nodes).split(","))
+        return result
+
+    def digest(self) -> str:
+        """A fingerprint that changes when any rule does."""
+        lines = sorted("\t".join(map(str, row)) for row in self.frame.itertuples(index=False))
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
+    """The rules in force. ConfigError when a setting names a node that does not exist."""
+    settings = settings or ClusterPolicy()
+    names = {str(name).casefold(): str(name) for name in cluster.nodes["node"]}
+    notes: list[str] = []
+    found: list[dict[str, Any]] = []
+    for guest in cluster.guests.itertuples():
+        if not guest.template:
+            found += _from_tags(int(guest.vmid), str(guest.tags).split(";"), names, notes.append)
+    frame = frames.conform(sorted(found, key=lambda r: (r["rule"], r["vmid"])), frames.RULES, "rule")
+    return Rules(frame, _states(cluster, settings), tuple(dict.fromkeys(notes)))
+
+
+def _from_tags(
+    vmid: int, tags: Iterable[str], names: dict[str, str], note: Callable[[str], None]
+) -> Iterable[dict[str, Any]]:
+    for tag in dict.fromkeys(tag.casefold() for tag in tags):
+        kind = next((kind for prefix, kind in TAGS if tag.startswith(prefix)), None)
+        if kind is None:
+            continue
+        node = names.get(tag.removeprefix("plb_pin_"), "") if kind is Kind.PIN else ""
+        if kind is Kind.PIN and not node:
+            note(f"tag {tag} of guest {vmid} names no node of this cluster: it has no effect")
+            continue
+        yield {"rule": tag, "kind": kind.value, "vmid": vmid, "nodes": node}
+
+
+def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:
+    known = [str(name) for name in cluster.nodes["node"]]
+    for name, key in [(n, "maintenance_nodes") for n in settings.maintenance_nodes] + [
+        (n, "ignore_nodes") for n in settings.ignore_nodes
+    ]:
+        if name not in known:
+            raise ConfigError(f"cluster.{key} names node {name}, which does not exist: there are {', '.join(known)}")
+    result = {}
+    for row in cluster.nodes.itertuples():
+        name = str(row.node)
+        if row.status != "online":
+            result[name] = NodeState.OFFLINE
+        elif name in settings.ignore_nodes:
+            result[name] = NodeState.IGNORED
+        elif row.maintenance or name in settings.maintenance_nodes:
+            result[name] = NodeState.MAINTENANCE
+        else:
+            result[name] = NodeState.BALANCED
+    return result
