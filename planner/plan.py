@@ -36,6 +36,7 @@ class Migration:
     """MiB of memory it uses."""
     local_disk_mib: int
     """MiB of disks that are copied with it."""
+    running: bool
     reason: str
 
 

@@ -140,6 +140,7 @@ def _migration(formulation: Formulation, guest: int, target: int, reason: str) -
         target=formulation.nodes[target],
         memory_mib=int(row["memory_used_mib"]) if row["status"] != "stopped" else 0,
         local_disk_mib=int(row["disk_mib"]),
+        running=row["status"] != "stopped",
         reason=reason,
     )
 

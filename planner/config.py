@@ -1,0 +1,298 @@
+"""Owns the settings of a run: where they are looked for, who wins, and what is said when one of them is wrong."""
+
+import contextlib
+import difflib
+import json
+import math
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+
+import yaml
+from annotated_types import Gt
+from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from planner.errors import ConfigError
+from planner.policy import Cluster, Policy, Reserve
+
+if TYPE_CHECKING:
+    from planner.pve import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where the Proxmox VE API is and who asks (section `api`); what is needed is checked by `connection`."""
+
+    hosts: tuple[str, ...] = ()  # tried in order: name, IPv4 or IPv6, the port being optional
+    user: str = ""
+    token_id: str | None = None  # "name" or "user@realm!name"
+    token_secret: SecretStr | None = None
+    token_secret_file: str | None = None
+    password: SecretStr | None = None
+    password_file: str | None = None
+    verify_tls: bool = True
+    ca_file: str | None = None
+    fingerprint: str | None = None  # SHA-256 of the certificate
+    timeout: Annotated[float, Gt(0)] = 30.0  # seconds without a byte of answer
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a run."""
+
+    api: Api = field(default_factory=Api)
+    cluster: Cluster = field(default_factory=Cluster)
+    policy: Policy = field(default_factory=Policy)
+    source: str | None = None  # path of the file that was read
+
+
+class _Setting(NamedTuple):
+    section: str
+    key: str
+    value: Any
+    where: str  # as in "policy.seed <where>: ..."
+    base: Path  # what relative paths are relative to
+
+
+PREFIX = "PROXLB_PLAN_"
+CONFIG_VARIABLE = "PROXLB_PLAN_CONFIG"
+SYSTEM_FILE = Path("/etc/proxlb-plan/config.yaml")
+SECRETS = ("token_secret", "password")
+# What is set for one of these replaces what a weaker place set for the other.
+_OTHER = {key: f"{key}_file" for key in SECRETS} | {f"{key}_file": key for key in SECRETS}
+
+_TYPES = {"api": get_type_hints(Api), "cluster": get_type_hints(Cluster), "policy": get_type_hints(Policy)}
+_PATHS = {f"{section}.{key}": (section, key) for section, types in _TYPES.items() for key in types}
+_VARIABLES = {PREFIX + path.upper().replace(".", "__"): found for path, found in _PATHS.items()}
+_RESERVE = [f.name for f in fields(Reserve)]
+
+_SAYS = {
+    "enum": "is not one of {expected}",
+    "greater_than": "is not more than {gt:g}",
+    "greater_than_equal": "is less than {ge:g}, the lowest value allowed",
+    "less_than_equal": "is more than {le:g}, the highest value allowed",
+    "int": "is not a whole number",
+    "float": "is not a number",
+    "bool": "is not true or false",
+    "string": "is not text",
+    "tuple": "is not a list",
+    "dict": "is not a mapping",
+    "dataclass": "is not a mapping of " + ", ".join(_RESERVE),
+}
+"""What is wrong with a value, by pydantic's error type or the part of it before the first `_`."""
+
+
+def load(
+    path: str | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Config:
+    """Settings from file < environment < flags (section to key to value; None: not given); raises ConfigError.
+
+    A setting replaces the weaker one as a whole. A file that is named must exist; the usual places may be empty.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    named = path or environ.get(CONFIG_VARIABLE)
+    xdg = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/"), ".config")
+    usual = [cwd / "proxlb-plan.yaml", Path(xdg, "proxlb-plan", "config.yaml"), SYSTEM_FILE]
+    source = cwd / os.path.expanduser(named) if named else next(filter(os.path.exists, usual), None)
+    layers: list[Iterable[_Setting]] = [_from_file(source, environ)] if source else []
+    layers += [_from_environment(environ, cwd), _from_mapping(flags or {}, "on the command line", cwd)]
+    return _validated(_choose(layers), str(source) if source else None)
+
+
+def _from_file(path: Path, environ: Mapping[str, str]) -> list[_Setting]:
+    content, shared = _read(path, "configuration file", environ)
+    try:
+        sections = _plain(yaml.compose(content, yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML that can be used: {_yaml_problem(error)}") from None
+    if not isinstance(sections, dict | None):
+        raise ConfigError(f"{path} is not a mapping: start it with `api:`, `cluster:` or `policy:`")
+    settings = list(_from_mapping(sections or {}, f"in {path}", path.parent))
+    held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
+    if held and shared:
+        raise ConfigError(f"{path} holds {held[0]} and others may read it: run {shared}")
+    return settings
+
+
+def _read(path: Path, what: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The text, and where group or others may read it the command that ends that."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")  # guarded by systemd, with modes that look too wide
+    guarded = directory and path.is_relative_to(directory)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            shared = os.fstat(file.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            return file.read(), f"`chmod 600 {shlex.quote(str(path))}`" if shared and not guarded else ""
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", "it is not UTF-8 text")
+        raise ConfigError(f"{what} {path} cannot be read: {reason}") from None  # a UnicodeError holds the bytes
+
+
+def _plain(node: yaml.Node | None) -> Any:
+    """All scalars as text, for pydantic to convert: YAML would make False of a node `no`, 83 of a password `0123`."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(part) for part in node.value]
+    if isinstance(node, yaml.MappingNode):
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            if not name or name in values:
+                problem = f"the key {name} stands twice" if name else "a key is not a name"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            values[name] = _plain(value)
+        return values
+    if node and node.tag.startswith("!"):
+        raise yaml.MarkedYAMLError(problem="a value starts with a tag", problem_mark=node.start_mark)
+    return node.value if node and not node.tag.endswith(":null") else None
+
+
+def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
+    """Where and what, without PyYAML's quotations: they could be of a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it nests too deeply" if isinstance(error, RecursionError) else "there is a control character in it"
+    what = re.sub(r"""\s*(['"])(?!<).{2,}\1""", "", error.problem or "")
+    hint = " (quote a value that starts with ! or * or &)" if re.search("tag|alias|anchor", what) else ""
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {what}{hint}"
+
+
+def _from_mapping(sections: Mapping[Any, Any], where: str, base: Path) -> Iterator[_Setting]:
+    for section, values in sections.items():
+        if section not in _TYPES:
+            raise ConfigError(f"unknown key {section} {where}: {_nearest(section, list(_TYPES))}")
+        if not isinstance(values, Mapping | None):
+            raise ConfigError(f"{section} {where} is not a mapping: it has {', '.join(_TYPES[section])}")
+        for key, value in (values or {}).items():
+            if key not in _TYPES[section]:
+                raise ConfigError(f"unknown key {section}.{key} {where}: {_nearest(key, list(_TYPES[section]))}")
+            yield _Setting(section, key, value, where, base)
+
+
+def _from_environment(environ: Mapping[str, str], cwd: Path) -> Iterator[_Setting]:
+    """An empty variable counts as not given: container tools pass on what is not set that way."""
+    for name, value in environ.items():
+        if name in _VARIABLES:
+            yield _Setting(*_VARIABLES[name], value or None, f"in ${name}", cwd)
+        elif name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+            nearest = difflib.get_close_matches(name, [*_VARIABLES, CONFIG_VARIABLE], 1, 0)[0]
+            raise ConfigError(f"unknown variable ${name}: did you mean ${nearest}?")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    """What was meant: a key of this place, or else one that stands elsewhere."""
+    if match := difflib.get_close_matches(word, known, 1):
+        return f"did you mean {match[0]}?"
+    elsewhere = {key: path for path, (_, key) in _PATHS.items()}
+    if match := difflib.get_close_matches(word, elsewhere, 1):
+        return f"did you mean {elsewhere[match[0]]}?"
+    return f"known here are {', '.join(known)}"
+
+
+def _choose(layers: Iterable[Iterable[_Setting]]) -> dict[tuple[str, str], _Setting]:
+    """The strongest setting of each key, the last layer being the strongest."""
+    chosen: dict[tuple[str, str], _Setting] = {}
+    for layer in layers:
+        given = {(setting.section, setting.key): setting for setting in layer if setting.value is not None}
+        for section, key in given:
+            chosen.pop((section, _OTHER.get(key, "")), None)
+        chosen |= given
+    return chosen
+
+
+def _validated(chosen: Mapping[tuple[str, str], _Setting], source: str | None) -> Config:
+    values: dict[str, Any] = {section: {} for section in _TYPES}
+    for (section, key), setting in chosen.items():
+        values[section][key] = _prepared(setting)
+    try:
+        return TypeAdapter(Config).validate_python(values | {"source": source})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    raise ConfigError(_message(first, chosen))  # outside of the except clause: pydantic's error holds the values
+
+
+def _prepared(setting: _Setting) -> Any:
+    """The value as pydantic takes it: lists and mappings from text, paths from where they were written."""
+    section, key, value, where, base = setting
+    kind = _TYPES[section][key]
+    if isinstance(value, str) and key.endswith("_file"):
+        return os.path.join(base, os.path.expanduser(value))
+    if isinstance(value, str) and (key == "reserve" or (kind == tuple[str, ...] and re.match(r'\[\s*["\]]', value))):
+        try:  # the pattern: "[fd00::1]:8006" is an address, not a list
+            value = json.loads(value)
+        except ValueError:
+            raise ConfigError(f"{section}.{key} {where} is not JSON") from None
+    if isinstance(value, str) and kind == tuple[str, ...]:
+        return [word for word in re.split(r"[,\s]+", value) if word]
+    flat = isinstance(value, Mapping) and not any(isinstance(part, Mapping) for part in value.values())
+    if key == "reserve" and value and flat:
+        value = {"default": value}
+    if key == "reserve" or kind is float:
+        _refuse_infinite(value, f"{section}.{key}", where)
+    return value
+
+
+def _refuse_infinite(value: Any, path: str, where: str) -> None:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _refuse_infinite(part, f"{path}.{key}", where)
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        if not math.isfinite(float(value)):
+            raise ConfigError(f"{path} {where} is not a finite number")
+
+
+def _message(error: ErrorDetails, chosen: Mapping[tuple[str, str], _Setting]) -> str:
+    place, value, kind = error["loc"], error["input"], error["type"]
+    where = chosen[str(place[0]), str(place[1])].where
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
+    if kind == "unexpected_keyword_argument":
+        return f"unknown key {path} {where}: {_nearest(str(place[-1]), _RESERVE)}"
+    if value is None:
+        return f"{path} {where} is empty: quote it if it is a name"
+    says = _SAYS.get(kind, _SAYS.get(kind.split("_")[0], "is not possible")).format(**error.get("ctx", {}))
+    says = says.replace("'", "")
+    shown = json.dumps(value) if place[0] != "api" and isinstance(value, str | int | float) else "the value"
+    return f"{path} {where}: {shown} {says}"
+
+
+def connection(config: Config, environ: Mapping[str, str] | None = None) -> "Connection":
+    """What a session with the API needs, secrets read from their files; raises ConfigError."""
+    from planner.pve import Connection  # slow to import, and not needed without a cluster
+
+    api = config.api
+    if not api.hosts and not api.user and not api.token_id:
+        needed = "set api.hosts, api.token_id and api.token_secret_file in proxlb-plan.yaml"
+        raise ConfigError(f"no Proxmox VE API is configured: {needed}, or try --demo or --snapshot FILE")
+    if (api.token_id or api.token_secret or api.token_secret_file) and (api.password or api.password_file):
+        raise ConfigError("api has both a token and a password: keep api.token_id with its secret, or the password")
+    if api.ca_file and not os.path.exists(api.ca_file):
+        raise ConfigError(f"api.ca_file {api.ca_file} does not exist: copy /etc/pve/pve-root-ca.pem there from a node")
+    same = ("hosts", "user", "token_id", "verify_tls", "ca_file", "fingerprint", "timeout")
+    given: dict[str, Any] = {key: getattr(api, key) for key in same}
+    given |= {key: _secret(api, key, os.environ if environ is None else environ) for key in SECRETS}
+    return Connection(**given)
+
+
+def _secret(api: Api, key: str, environ: Mapping[str, str]) -> str | None:
+    """The secret itself: given, in its file, or handed over by systemd (LoadCredential=token_secret:... or password)."""
+    value, file, name = getattr(api, key), getattr(api, _OTHER[key]), f"api.{_OTHER[key]}"
+    if value and file:
+        raise ConfigError(f"api.{key} and {name} are both set: keep one")
+    credential = os.path.join(environ.get("CREDENTIALS_DIRECTORY") or os.devnull, key)
+    if not value and not file and (key == "token_secret") == bool(api.token_id) and os.path.exists(credential):
+        file = credential
+    if not file:
+        return value.get_secret_value() if value else None
+    text, shared = _read(Path(file), name, environ)
+    if shared:
+        raise ConfigError(f"{name} {file} may be read by others: run {shared}")
+    if not text.strip():
+        raise ConfigError(f"{name} {file} is empty: write the secret to it")
+    return text.rstrip("\r\n")

@@ -1,0 +1,148 @@
+"""Owns how plans, comparisons and runs look on a terminal: tables and lines, no decisions."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from planner.apply import Run
+from planner.plan import NodeLoad, Plan, PlanStatus
+
+BAR = 20
+"""Characters of a load bar."""
+ROWS = 40
+"""Nodes shown before the middle of the list is left out."""
+WIDTH = 140
+"""Columns when the output is not a terminal."""
+
+STATUS = {
+    PlanStatus.OPTIMAL: "proven: no plan with these rules and limits has a smaller spread",
+    PlanStatus.FEASIBLE: "good, not proven to be the best",
+    PlanStatus.NO_ACTION: "nothing to do",
+    PlanStatus.INFEASIBLE: "proven: not all rules can hold; this is the best effort",
+    PlanStatus.UNKNOWN: "nothing found within the time limit",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that keeps a fixed width when its output goes to a file or a pipe."""
+    result = Console(stderr=stderr, highlight=False)
+    return result if result.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
+
+
+def plan(item: Plan, out: Console) -> None:
+    """Loads before and after, migrations with their reasons, spread, bound and gap."""
+    out.print(_loads(item))
+    if item.migrations:
+        out.print(_migrations(item))
+    _names(out, "Still broken", item.violations_after)
+    _names(out, "Stranded", [f"{_guest(s.vmid, s.name)} on {s.node}: {s.reason}" for s in item.stranded])
+    out.print(Text(verdict(item)))
+
+
+def verdict(item: Plan) -> str:
+    """The plan in one or two lines."""
+    spread = item.spread
+    lines = [f"{item.solver}: {item.status.value} ({STATUS[item.status]})"]
+    if item.status is PlanStatus.NO_ACTION:
+        lines.append(f"spread {spread.before:.2f} points, tolerated {item.balanciness:g}; no rule is broken")
+        return "\n".join(lines)
+    limit = "" if item.max_migrations is None else f" of at most {item.max_migrations}"
+    lines.append(
+        f"spread {spread.before:.2f} -> {spread.after:.2f} points, {_bound(item)}; "
+        f"{len(item.migrations)}{limit} migrations, {item.moved_gib:.1f} GiB, {item.seconds:.1f} s"
+    )
+    if item.violations_before:
+        lines.append(f"broken rules {len(item.violations_before)} -> {len(item.violations_after)}")
+    return "\n".join(lines)
+
+
+def _bound(item: Plan) -> str:
+    if item.spread.bound is None:
+        return "no bound: this plan breaks a rule that held"
+    return f"bound {item.spread.bound:.2f}, gap {item.gap or 0:.2f}"
+
+
+def _guest(vmid: int, name: str) -> str:
+    return f"{vmid} ({name})" if name else str(vmid)
+
+
+def _names(out: Console, title: str, lines: Sequence[str]) -> None:
+    for line in lines:
+        out.print(Text(f"{title}: {line}", style="yellow"))
+
+
+def _loads(item: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, title=f"{item.resource.value} {item.mode.value}", title_justify="left")
+    for name, justify in (("node", "left"), ("before", "right"), ("", "left"), ("after", "right"), ("", "left")):
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    nodes = list(item.nodes)
+    for node in _shown(nodes):
+        if node is None:
+            table.add_row(f"… {len(nodes) - ROWS} nodes between", "", "", "", "")
+            continue
+        table.add_row(
+            node.node, f"{node.load_before:.1f} %", bar(node.load_before), f"{node.load_after:.1f} %",
+            bar(node.load_after)  # fmt: skip
+        )
+    return table
+
+
+def _shown(nodes: list[NodeLoad]) -> list[NodeLoad | None]:
+    """All nodes by name; of many only the fullest and the emptiest, with a gap (None) between."""
+    if len(nodes) <= ROWS:
+        return list(nodes)
+    by_load = sorted(nodes, key=lambda node: -node.load_before)
+    return [*by_load[: ROWS // 2], None, *by_load[-ROWS // 2 :]]
+
+
+def bar(percent: float) -> Text:
+    """A load as a bar: full blocks up to 100 %, red above 90."""
+    filled = min(BAR, max(0, round(percent * BAR / 100)))
+    style = "red" if percent > 90 else "green" if percent < 75 else "yellow"
+    return Text("█" * filled + "·" * (BAR - filled), style=style)
+
+
+def _migrations(item: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, title=f"{len(item.migrations)} migrations", title_justify="left")
+    for name in ("", "guest", "name", "type", "from", "to", "size", "why"):
+        table.add_column(name, justify="right" if name in ("", "guest", "size") else "left", no_wrap=name != "why")
+    for number, m in enumerate(item.migrations, 1):
+        size = f"{(m.memory_mib + m.local_disk_mib) / 1024:.1f} GiB"
+        table.add_row(str(number), str(m.vmid), m.name, m.type, m.source, m.target, size, m.reason)
+    return table
+
+
+def comparison(frame: pd.DataFrame, out: Console) -> None:
+    """One row per solver."""
+    table = Table(box=None, pad_edge=False)
+    heads = ("solver", "status", "before", "after", "bound", "gap", "migrations", "GiB", "violations", "seconds")
+    for name in heads:
+        table.add_column(name, justify="left" if name in ("solver", "status") else "right", no_wrap=True)
+    for row in frame.to_dict("records"):
+        known = not math.isnan(row["bound"])
+        table.add_row(
+            row["solver"], row["status"], f"{row['before']:.2f}", f"{row['after']:.2f}",
+            f"{row['bound']:.2f}" if known else "-",
+            f"{max(0.0, row['after'] - row['bound']):.2f}" if known else "-",
+            str(row["migrations"]), f"{row['gib']:.1f}", str(row["violations"]), f"{row['seconds']:.2f}",
+        )  # fmt: skip
+    out.print(table)
+
+
+def run(item: Run, out: Console) -> None:
+    """What was done, what failed, what may still be under way, and what was not started."""
+    for migration, note in item.done:
+        line = f"done: guest {_guest(migration.vmid, migration.name)} is on {migration.target}"
+        out.print(Text(f"{line} ({note})" if note else line))
+    if item.failed:
+        out.print(Text(f"failed: {item.failed[1]}", style="red"))
+    if item.current:
+        m = item.current
+        out.print(Text(f"unknown: guest {_guest(m.vmid, m.name)} may still be on its way to {m.target}", style="red"))
+    for m in item.left:
+        out.print(Text(f"not started: guest {_guest(m.vmid, m.name)} from {m.source} to {m.target}", style="yellow"))
+    out.print(Text(f"{len(item.done)} of {len(item.plan.migrations)} migrations done"))

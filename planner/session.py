@@ -1,0 +1,73 @@
+"""Owns where a command gets its cluster from: the API, a snapshot, or the demo."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner import collect, snapshot
+from planner.clock import Clock, FastClock, RealClock
+from planner.cluster import Cluster
+from planner.errors import UsageError
+from planner.policy import Cluster as ClusterPolicy
+from planner.policy import Policy, Resource
+from planner.simulate import Size, demo
+from planner.snapshot import Snapshot, Source
+
+DEMO_SPEED = 60.0
+"""Times as fast as real: a demo is watched by people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A policy, and something to plan for. `source` is None when there is only a snapshot."""
+
+    policy: Policy
+    settings: ClusterPolicy
+    source: Source | None
+    clock: Clock
+    recorded: Snapshot | None = None
+
+    def snapshot(self) -> Snapshot:
+        """The recorded answers, or fresh ones."""
+        if self.source is None:
+            assert self.recorded is not None
+            return self.recorded
+        disks = self.policy.resource is Resource.DISK or self.policy.with_local_disks
+        return snapshot.take(self.source, disks=disks)
+
+    def cluster(self) -> Cluster:
+        """The cluster as it is now, or as it was recorded."""
+        return collect.collect(self.snapshot())
+
+    def writable(self) -> Source:
+        """The source, for commands that change something."""
+        if self.source is None:
+            raise UsageError("a snapshot cannot be changed: apply needs the cluster itself, or --demo")
+        return self.source
+
+
+def open_session(
+    config: str | None, flags: Mapping[str, Mapping[str, Any]], file: Path | None, demo_size: str | None
+) -> Session:
+    """Read the configuration and decide where the cluster comes from."""
+    from planner.config import connection, load
+
+    if file is not None and demo_size is not None:
+        raise UsageError("--snapshot and --demo exclude each other: choose one")
+    settings = load(config, flags)
+    if demo_size is not None:
+        clock = FastClock(DEMO_SPEED)
+        return Session(settings.policy, settings.cluster, demo(_size(demo_size), clock), clock)
+    if file is not None:
+        return Session(settings.policy, settings.cluster, None, RealClock(), snapshot.load(file))
+    from planner.pve import Pve
+
+    return Session(settings.policy, settings.cluster, Pve(connection(settings)), RealClock())
+
+
+def _size(name: str) -> Size:
+    try:
+        return Size(name)
+    except ValueError:
+        raise UsageError(f"--demo {name}: choose {', '.join(Size)}") from None
