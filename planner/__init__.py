@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from planner.cluster import Cluster
-    from planner.plan import Plan
 
-__all__ = ["__version__", "compare", "demo", "load", "plan", "read"]
+__all__ = ["__version__", "demo", "load", "read"]
 __version__ = "0.1.0"
 
 
@@ -35,20 +31,3 @@ def demo(size: str = "small") -> Cluster:
     from planner.session import open_session
 
     return open_session(None, {}, None, size).cluster()
-
-
-def plan(cluster: Cluster, solver: str = "cpsat", **policy: Any) -> Plan:
-    """Plan with one solver; keywords are the fields of `planner.policy.Policy`."""
-    from planner.planning import make_plan, prepare
-    from planner.policy import Policy
-
-    return make_plan(prepare(cluster, Policy(**policy)), solver)
-
-
-def compare(cluster: Cluster, solvers: Sequence[str] = ("greedy", "descent", "cpsat"), **policy: Any) -> pd.DataFrame:
-    """Plan with several solvers: one row each, columns as in `planner.compare.COLUMNS`."""
-    from planner.compare import compare as compare_solvers
-    from planner.planning import prepare
-    from planner.policy import Policy
-
-    return compare_solvers(prepare(cluster, Policy(**policy)), solvers)

@@ -1,15 +1,15 @@
-"""Owns the carrying out of a plan: exactly that plan, one migration at a time, believing only where guests really are."""
+"""Owns the carrying out of a plan: exactly that plan, one migration at a time, believing only where guests are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from planner.clock import Clock
 from planner.cluster import Cluster
-from planner.errors import BadAnswer, PlannerError, StalePlan, Unreachable
+from planner.errors import BadAnswer, Locked, PlannerError, StalePlan, Unreachable
 from planner.plan import Migration, Plan
 from planner.policy import Cluster as ClusterPolicy
-from planner.rules import read
+from planner.rules import Rules, read
 from planner.snapshot import RESOURCES, Source
 
 POLL = 1.0
@@ -17,7 +17,11 @@ POLL = 1.0
 PATIENCE = 60.0
 """Seconds for which an API that does not answer is asked again while a migration runs."""
 SETTLE = 30.0
-"""Seconds within which a guest must show up on its target after its task has ended well."""
+"""Seconds within which a guest must show up on its target after its task has ended well, or a lost task be found."""
+HA_PATIENCE = 120.0
+"""Seconds for which the HA manager may do nothing visible about a migration that was handed to it."""
+LOG_LINES = 500
+"""Lines of a task log that are searched for the reason of a failure."""
 KINDS = {"vm": "qemu", "ct": "lxc"}
 
 
@@ -31,7 +35,7 @@ class Run:
     failed: tuple[Migration, PlannerError] | None = None
     """The migration that ended the run, and why."""
     current: Migration | None = None
-    """The migration that may still be under way."""
+    """The migration that has been asked for and may still be under way."""
 
     @property
     def left(self) -> list[Migration]:
@@ -51,30 +55,43 @@ class MigrationFailed(PlannerError):
         self.unknown = unknown
 
 
-def check_assumptions(plan: Plan, cluster: Cluster) -> None:
-    """StalePlan when guests, nodes or rules are not as the plan assumes."""
-    settings = ClusterPolicy(plan.assumes.maintenance_nodes, plan.assumes.ignore_nodes)
-    missing = [n for n in (*settings.maintenance_nodes, *settings.ignore_nodes) if n not in set(cluster.nodes["node"])]
-    if missing:
+def check_assumptions(plan: Plan, cluster: Cluster, settings: ClusterPolicy | None = None) -> None:
+    """StalePlan when guests, nodes or rules are not as the plan assumes.
+
+    What is said of nodes today (`settings`) counts as well: a node that was put in maintenance since receives nothing.
+    """
+    today = settings or ClusterPolicy()
+    known = set(cluster.nodes["node"])
+    assumed = (*plan.assumes.maintenance_nodes, *plan.assumes.ignore_nodes)
+    if missing := [name for name in assumed if name not in known]:
         raise StalePlan(f"the plan is stale: node {missing[0]} is gone; make a new plan")
-    rules = read(cluster, settings)
-    now = dict(zip(map(int, cluster.guests["vmid"]), map(str, cluster.guests["node"]), strict=True))
-    found = []
-    for node, state in plan.assumes.nodes.items():
-        if node not in rules.states:
-            found.append(f"node {node} is gone")
-        elif rules.states[node].value != state:
-            found.append(f"node {node} is {rules.states[node].value}, not {state}")
-    for vmid, node in plan.assumes.guests.items():
-        if vmid not in now:
-            found.append(f"guest {vmid} is gone")
-        elif now[vmid] != node:
-            found.append(f"guest {vmid} is on {now[vmid]}, not on {node}")
-    if rules.digest() != plan.assumes.rules:
-        found.append("the rules have changed")
+    both = ClusterPolicy(
+        (*plan.assumes.maintenance_nodes, *today.maintenance_nodes), (*plan.assumes.ignore_nodes, *today.ignore_nodes)
+    )
+    found = list(_differences(plan, cluster, read(cluster, both)))
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise StalePlan(f"the plan is stale: {'; '.join(found[:3])}{more}; make a new plan")
+
+
+def _differences(plan: Plan, cluster: Cluster, rules: Rules) -> Iterable[str]:
+    for node, state in plan.assumes.nodes.items():
+        if node not in rules.states:
+            yield f"node {node} is gone"
+        elif rules.states[node].value != state:
+            yield f"node {node} is {rules.states[node].value}, not {state}"
+    places = {int(row.vmid): str(row.node) for row in cluster.guests.itertuples()}
+    for vmid, node in plan.assumes.guests.items():
+        if vmid not in places:
+            yield f"guest {vmid} is gone"
+        elif places[vmid] != node:
+            yield f"guest {vmid} is on {places[vmid]}, not on {node}"
+    types = {int(row.vmid): str(row.type) for row in cluster.guests.itertuples()}
+    for migration in plan.migrations:
+        if types.get(migration.vmid, migration.type) != migration.type:
+            yield f"guest {migration.vmid} is another one: a {types[migration.vmid]}, not a {migration.type}"
+    if rules.digest() != plan.assumes.rules:
+        yield "the rules have changed"
 
 
 class Applier:
@@ -86,9 +103,8 @@ class Applier:
     def carry_out(self, run: Run) -> None:
         """All migrations of the plan in order, until one does not succeed; `run` tells what happened."""
         for migration in run.plan.migrations:
-            run.current = migration
             try:
-                note = self._migrate(migration)
+                note = self._migrate(run, migration)
             except PlannerError as error:
                 run.failed = (migration, error)
                 if not getattr(error, "unknown", False):
@@ -97,25 +113,31 @@ class Applier:
             run.done.append((migration, note))
             run.current = None
 
-    def _migrate(self, migration: Migration) -> str:
+    def _migrate(self, run: Run, migration: Migration) -> str:
         row = self._guest(migration.vmid)
+        if row["node"] == migration.target:  # the HA manager takes guests with positive affinity along
+            return "it was there already"
         self._check_start(migration, row)
         self._watch(f"guest {migration.vmid}: {migration.source} -> {migration.target}")
-        upid = self._start(migration, row["status"] != "stopped")
+        running = row["status"] != "stopped"
+        run.current = migration
         try:
-            return self._follow(migration, upid)
+            upid = self._start(migration, running)
+            return "its task was not seen" if upid is None else self._follow(migration, upid, running)
+        except (StalePlan, BadAnswer) as error:
+            raise MigrationFailed(f"lost sight of guest {migration.vmid}: {error}", unknown=True) from None
+
+    def _follow(self, migration: Migration, upid: str, running: bool) -> str:
+        """Wait for a task and for the guest; a note when there is something to say."""
+        try:
+            exitstatus = self._wait(migration, upid)
+            if exitstatus != "OK" and not exitstatus.startswith("WARNINGS"):
+                return self._after_failure(migration, exitstatus, upid, running)
+            self._arrive(migration, queued=":hamigrate:" in upid)
         except MigrationFailed:
             raise
         except PlannerError as error:
             raise MigrationFailed(f"guest {migration.vmid}: lost sight of task {upid}: {error}", unknown=True) from None
-
-    def _follow(self, migration: Migration, upid: str) -> str:
-        """Wait for a task and for the guest; a note when there is something to say."""
-        exitstatus = self._wait(migration, upid)
-        queued = ":hamigrate:" in upid
-        if exitstatus != "OK" and not exitstatus.startswith("WARNINGS"):
-            return self._after_failure(migration, exitstatus, upid)
-        self._wait_for_arrival(migration, self._timeout if queued else SETTLE)
         return "" if exitstatus == "OK" else f"with {exitstatus.lower()}: see task {upid}"
 
     def _guest(self, vmid: int) -> dict[str, Any]:
@@ -126,17 +148,21 @@ class Applier:
 
     def _check_start(self, migration: Migration, row: dict[str, Any]) -> None:
         """The guest must be where the plan says and free to go, the target online: PVE does not check that."""
+        vmid = migration.vmid
         if row["node"] != migration.source:
-            raise StalePlan(f"guest {migration.vmid} is on {row['node']}, not on {migration.source}: make a new plan")
+            raise StalePlan(f"guest {vmid} is on {row['node']}, not on {migration.source}: make a new plan")
         if row.get("lock"):
-            raise MigrationFailed(f"guest {migration.vmid} is locked ({row['lock']}): wait for that to end")
-        nodes = {r["node"]: r for r in self._source.get(RESOURCES) if r.get("type") == "node"}
-        target = nodes.get(migration.target)
-        if target is None or target.get("status") != "online" or target.get("hastate") == "maintenance":
-            state = target.get("hastate") or target.get("status") if target else "gone"
+            raise Locked(f"guest {vmid} is locked ({row['lock']}): wait for that to end")
+        if migration.type == "ct" and row["status"] == "running" and not migration.running:
+            raise StalePlan(f"container {vmid} was started, migrating it would restart it: make a new plan")
+        nodes = {r["node"]: r for r in self._ask(RESOURCES) if r.get("type") == "node"}
+        target = nodes.get(migration.target, {"status": "gone"})
+        state = "maintenance" if target.get("hastate") == "maintenance" else target.get("status")
+        if state != "online":
             raise StalePlan(f"node {migration.target} is {state}: make a new plan")
 
-    def _start(self, migration: Migration, running: bool) -> str:
+    def _start(self, migration: Migration, running: bool) -> str | None:
+        """The task that was started; None when its answer was lost and the guest has arrived meanwhile."""
         path = f"/nodes/{migration.source}/{KINDS[migration.type]}/{migration.vmid}/migrate"
         try:
             return str(self._source.post(path, **parameters(migration, running)))
@@ -144,18 +170,28 @@ class Applier:
             if not error.sent:
                 raise
             return self._find_task(migration, error)
+        except BadAnswer as error:
+            return self._find_task(migration, error)
 
-    def _find_task(self, migration: Migration, lost: Unreachable) -> str:
-        """The answer to a POST was lost: never send it twice, look for the task it may have started."""
+    def _find_task(self, migration: Migration, lost: PlannerError) -> str | None:
+        """The answer to a POST was lost: never send it twice, look for the task or for what it has done."""
+        vmid = migration.vmid
+        deadline = self._clock.now() + SETTLE
         try:
-            tasks = self._ask("/cluster/tasks")
-        except PlannerError:
-            tasks = []
-        for task in tasks:
-            if str(task.get("id")) == str(migration.vmid) and "migrate" in str(task.get("type")):
-                if task.get("status") in (None, "running"):
-                    return str(task["upid"])
-        raise MigrationFailed(f"{lost}: whether guest {migration.vmid} is being migrated is not known", unknown=True)
+            while True:
+                for task in self._ask("/cluster/tasks"):
+                    migrates = str(task.get("id")) == str(vmid) and "migrate" in str(task.get("type"))
+                    if migrates and task.get("status") in (None, "running"):
+                        return str(task["upid"])
+                row = self._guest(vmid)
+                if row["node"] == migration.target and row.get("lock") != "migrate":
+                    return None
+                if self._clock.now() >= deadline:
+                    break
+                self._clock.sleep(POLL)
+        except PlannerError as error:
+            lost = error
+        raise MigrationFailed(f"whether guest {vmid} is being migrated is not known: {lost}", unknown=True)
 
     def _ask(self, path: str) -> Any:
         """A GET that rides out an API that does not answer for a while."""
@@ -182,31 +218,40 @@ class Applier:
                 )
             self._clock.sleep(POLL)
 
-    def _wait_for_arrival(self, migration: Migration, timeout: float) -> None:
+    def _arrive(self, migration: Migration, *, queued: bool) -> None:
         """Only where the guest is counts: a task may end well and have moved nothing, or only queued a request."""
-        deadline = self._clock.now() + timeout
+        patience = HA_PATIENCE if queued else SETTLE
+        began = seen = self._clock.now()
         while True:
-            node = self._guest(migration.vmid)["node"]
-            if node == migration.target:
+            row, now = self._guest(migration.vmid), self._clock.now()
+            busy = row.get("lock") == "migrate" or row.get("hastate") in ("migrate", "relocate")
+            if row["node"] == migration.target and not busy:
                 return
-            if self._clock.now() >= deadline:
-                raise MigrationFailed(
-                    f"guest {migration.vmid} did not move: the task ended well, but it is still on {node}"
-                )
+            seen = now if busy else seen
+            if now - seen >= patience or now - began >= max(patience, self._timeout):
+                break
             self._clock.sleep(POLL)
-
-    def _after_failure(self, migration: Migration, exitstatus: str, upid: str) -> str:
-        """A task that failed may have moved its guest nevertheless ("migration problems")."""
-        if self._guest(migration.vmid)["node"] == migration.target:
-            return f"the task ended with '{exitstatus}', but the guest is on {migration.target}: see task {upid}"
+        what = "the HA manager has not migrated it" if queued else "the task ended well"
         raise MigrationFailed(
-            f"guest {migration.vmid} was not migrated: {exitstatus}{self._why(upid)} (task {upid})"
+            f"guest {migration.vmid} did not move: {what}, but after {now - began:.0f} s it is on {row['node']}",
+            unknown=queued or bool(busy),
         )
 
+    def _after_failure(self, migration: Migration, exitstatus: str, upid: str, running: bool) -> str:
+        """A task that failed may have moved its guest nevertheless ("migration problems")."""
+        row = self._guest(migration.vmid)
+        if row["node"] != migration.target:
+            why = f"{exitstatus}{self._why(upid)} (task {upid})"
+            raise MigrationFailed(f"guest {migration.vmid} was not migrated, it is on {row['node']}: {why}")
+        if running and row["status"] == "stopped":
+            why = f"{exitstatus}{self._why(upid)} (task {upid})"
+            raise MigrationFailed(f"guest {migration.vmid} is on {migration.target}, but no longer running: {why}")
+        return f"the task ended with '{exitstatus}', but the guest is on {migration.target}: see task {upid}"
+
     def _why(self, upid: str) -> str:
-        """The lines of the task log that say why."""
+        """The line of the task log that says why."""
         try:
-            log = self._source.get(f"/nodes/{upid.split(':')[1]}/tasks/{upid}/log")
+            log = self._source.get(f"/nodes/{upid.split(':')[1]}/tasks/{upid}/log", limit=LOG_LINES)
         except PlannerError:
             return ""
         lines = [str(line.get("t", "")) for line in log if isinstance(line, dict)]

@@ -9,15 +9,15 @@ from planner.formulate import Formulation, reserve
 from planner.policy import GuestType, Policy, Resource
 from planner.rules import NodeState
 from planner.snapshot import RESOURCES
-from solvers import proxlb
+from solvers import proxlb, proxlb_input
 from solvers.problem import Ints, Problem
 from solvers.result import Answer, Budget
 
 MIB = 2**20
 BALANCED_TYPES = {
-    GuestType.ALL: frozenset({proxlb.GuestType.VM, proxlb.GuestType.CT}),
-    GuestType.VM: frozenset({proxlb.GuestType.VM}),
-    GuestType.CT: frozenset({proxlb.GuestType.CT}),
+    GuestType.ALL: frozenset({proxlb_input.GuestType.VM, proxlb_input.GuestType.CT}),
+    GuestType.VM: frozenset({proxlb_input.GuestType.VM}),
+    GuestType.CT: frozenset({proxlb_input.GuestType.CT}),
 }
 
 
@@ -39,7 +39,7 @@ class Proxlb:
         return Answer(assignment)
 
 
-def view(cluster: Cluster, formulation: Formulation, policy: Policy) -> proxlb.ProxlbInput:
+def view(cluster: Cluster, formulation: Formulation, policy: Policy) -> proxlb_input.ProxlbInput:
     """What ProxLB would read; the current CPU figure of a guest stands for its hour mean."""
     rows = [row for row in cluster.snapshot.get(RESOURCES) if row.get("node") in formulation.nodes]
     states = formulation.rules.states
@@ -56,21 +56,21 @@ def view(cluster: Cluster, formulation: Formulation, policy: Policy) -> proxlb.P
         for row in rows
         if row["type"] == kind and row["node"] == node.name and row["status"] == "running" and not row.get("template")
     ]
-    return proxlb.ProxlbInput(
+    return proxlb_input.ProxlbInput(
         tuple(nodes),
         tuple(guests),
-        method=proxlb.Method(policy.resource.value),
-        mode=proxlb.Mode(policy.mode.value),
+        method=proxlb_input.Method(policy.resource.value),
+        mode=proxlb_input.Mode(policy.mode.value),
         balanciness=round(policy.balanciness),
         balance_types=BALANCED_TYPES[policy.guests],
     )
 
 
-def _node(row: dict[str, Any], policy: Policy, states: dict[str, NodeState]) -> proxlb.ProxlbNode:
+def _node(row: dict[str, Any], policy: Policy, states: dict[str, NodeState]) -> proxlb_input.ProxlbNode:
     cores = int(float(row["maxcpu"]))
-    return proxlb.ProxlbNode(
+    return proxlb_input.ProxlbNode(
         row["node"],
-        proxlb.ProxlbResource(cores, float(row.get("cpu", 0)) * cores),
+        proxlb_input.ProxlbResource(cores, float(row.get("cpu", 0)) * cores),
         _bytes(row, "maxmem", "mem"),
         _bytes(row, "maxdisk", "disk"),
         reserve(policy, row["node"], Resource.MEMORY) * MIB,
@@ -78,18 +78,18 @@ def _node(row: dict[str, Any], policy: Policy, states: dict[str, NodeState]) -> 
     )
 
 
-def _guest(row: dict[str, Any], kind: str) -> proxlb.ProxlbGuest:
-    return proxlb.ProxlbGuest(
+def _guest(row: dict[str, Any], kind: str) -> proxlb_input.ProxlbGuest:
+    return proxlb_input.ProxlbGuest(
         int(row["vmid"]),
         str(row.get("name", "")),
-        proxlb.GuestType.VM if kind == "qemu" else proxlb.GuestType.CT,
+        proxlb_input.GuestType.VM if kind == "qemu" else proxlb_input.GuestType.CT,
         row["node"],
-        proxlb.ProxlbResource(int(float(row.get("maxcpu", 0))), float(row.get("cpu", 0))),
+        proxlb_input.ProxlbResource(int(float(row.get("maxcpu", 0))), float(row.get("cpu", 0))),
         _bytes(row, "maxmem", "mem"),
         _bytes(row, "maxdisk", "disk"),
         tuple(tag for tag in str(row.get("tags") or "").split(";") if tag),
     )
 
 
-def _bytes(row: dict[str, Any], total: str, used: str) -> proxlb.ProxlbResource:
-    return proxlb.ProxlbResource(int(float(row.get(total, 0))), float(row.get(used, 0)))
+def _bytes(row: dict[str, Any], total: str, used: str) -> proxlb_input.ProxlbResource:
+    return proxlb_input.ProxlbResource(int(float(row.get(total, 0))), float(row.get(used, 0)))

@@ -1,10 +1,15 @@
 """Owns the picture of a cluster that everything is planned from: frames, and what is not known about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from planner.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,21 @@ class Cluster:
         from planner.rules import read
 
         return read(self).frame
+
+    def plan(self, solver: str = "cpsat", **policy: Any) -> "Plan":
+        """Plan with one solver; keywords are the fields of `planner.policy.Policy`."""
+        from planner.planning import make_plan, prepare
+        from planner.policy import Policy
+
+        return make_plan(prepare(self, Policy(**policy)), solver)
+
+    def compare(self, solvers: Sequence[str] = ("greedy", "descent", "cpsat"), **policy: Any) -> pd.DataFrame:
+        """Plan with several solvers: one row each, columns as in `planner.compare.COLUMNS`."""
+        from planner.compare import compare
+        from planner.planning import prepare
+        from planner.policy import Policy
+
+        return compare(prepare(self, Policy(**policy)), solvers)
 
     def __repr__(self) -> str:
         return f"<Cluster: {len(self.nodes)} nodes, {len(self.guests)} guests, {self.snapshot.taken_at}>"

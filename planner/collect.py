@@ -7,12 +7,27 @@ from typing import Any
 from planner import frames
 from planner.cluster import Cluster
 from planner.errors import InputError
-from planner.snapshot import RESOURCES, Snapshot, local_storages, rows
+from planner.snapshot import RESOURCES, Snapshot, content_path, local_storages, rows
 
 MIB = 2**20
 GUEST_TYPES = {"qemu": "vm", "lxc": "ct"}
-PRIVILEGES = ("Sys.Audit", "VM.Audit")
+PRIVILEGES = (("Sys.Audit", "/nodes"), ("VM.Audit", "/vms"))
 """Without these Proxmox VE leaves out figures of nodes, or guests, and says nothing."""
+FIGURES = ("cpu", "maxcpu", "mem", "maxmem")
+"""What the row of an online node has if the token may see it."""
+VMIDS = range(1, 10**9)
+"""Proxmox VE gives no others."""
+MOST = {"maxcpu": 2**20, "cpu": 2**10}
+"""Figures above this are nonsense; the rest is bytes, at most 1 EiB. Products with ppm stay within 64 bits."""
+UNKNOWN = {
+    "/access/permissions": "the privileges of the token are not known: whether it sees all guests cannot be checked",
+    "/cluster/status": "the state of the cluster is not known: whether it has quorum cannot be checked",
+    "/cluster/ha/status/current": "the state of the HA manager is not known: maintenance shows only where nodes say so",
+    "/cluster/ha/rules": "HA rules are not known: Proxmox VE may refuse a migration that breaks one",
+    "/cluster/options": "the options of the cluster are not known: whether Proxmox VE balances HA guests itself "
+    "cannot be checked",
+}
+"""What is said when an answer is missing. Answers that nothing is read from are not missed."""
 
 Row = Mapping[str, Any]
 
@@ -33,9 +48,7 @@ def collect(snapshot: Snapshot) -> Cluster:
     _add_local_disks(nodes, guests, resources, snapshot)
     _take_maintenance(nodes, snapshot)
     partial = tuple(_partial(nodes, snapshot))
-    for node in nodes:
-        node.pop("complete")
-    notes = tuple(_notes(nodes, snapshot))
+    notes = (*partial, *_notes(nodes, snapshot), *_unknown(resources, snapshot))
     node_frame = frames.conform(nodes, frames.NODES, "node")
     return Cluster(node_frame, frames.conform(guests, frames.GUESTS, "vmid"), snapshot, notes, partial)
 
@@ -46,18 +59,18 @@ def _of_type(resources: Iterable[Row], types: tuple[str, ...]) -> list[Row]:
 
 def _node(row: Row) -> dict[str, Any]:
     what = f"node {row.get('node')}"
-    cores = _number(row, "maxcpu", what)
+    cores, memory = _number(row, "maxcpu", what), _mib(row, "maxmem", what)
     return {
         "node": _text(row, "node", "a node"),
-        "status": str(row.get("status", "unknown")),
+        "status": str(row.get("status") or "unknown"),
         "maintenance": row.get("hastate") == "maintenance",
-        "memory_mib": _mib(row, "maxmem", what),
+        "memory_mib": memory,
         "memory_used_mib": _mib(row, "mem", what),
         "cpu_mcpu": round(cores * 1000),
         "cpu_used_mcpu": round(_number(row, "cpu", what) * cores * 1000),
         "disk_mib": _mib(row, "maxdisk", what),
         "disk_used_mib": _mib(row, "disk", what),
-        "complete": "maxmem" in row and "maxcpu" in row,
+        "complete": all(row.get(name) not in (None, "") for name in FIGURES) and cores > 0 and memory > 0,
     }
 
 
@@ -70,7 +83,7 @@ def _guest(row: Row) -> dict[str, Any]:
         "name": str(row.get("name") or ""),
         "type": GUEST_TYPES[row["type"]],
         "node": _text(row, "node", what),
-        "status": str(row.get("status", "unknown")),
+        "status": str(row.get("status") or "unknown"),
         "template": bool(_number(row, "template", what)),
         "tags": ";".join(_tags(row.get("tags"))),
         "pool": str(row.get("pool") or ""),
@@ -91,10 +104,11 @@ def _tags(value: Any) -> list[str]:
 
 
 def _vmid(row: Row) -> int:
-    try:
-        return int(row["vmid"])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"a guest ({row.get('id', 'no id')}) has the vmid {row.get('vmid')!r}") from None
+    value = row.get("vmid")
+    vmid = int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()) else 0
+    if vmid not in VMIDS or isinstance(value, bool):
+        raise InputError(f"a guest ({row.get('id', 'no id')}) has the vmid {value!r}: it must be a whole number from 1")
+    return vmid
 
 
 def _text(row: Row, name: str, what: str) -> str:
@@ -111,9 +125,9 @@ def _number(row: Row, name: str, what: str) -> float:
         return 0.0
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{what}: {name} is {value!r}, not a number") from None
-    if not math.isfinite(number) or number < 0 or number > 2**63:
+    if not 0 <= number <= MOST.get(name, 2**60):  # neither holds for NaN
         raise InputError(f"{what}: {name} is {value!r}, which cannot be")
     return number
 
@@ -147,21 +161,32 @@ def _add_local_disks(
     for node in nodes:
         if node["node"] in totals:
             node["disk_mib"], node["disk_used_mib"] = totals[node["node"]]
-    by_vmid = {guest["vmid"]: guest for guest in guests}
+    by_place = {(guest["vmid"], guest["node"]): guest for guest in guests}
     for node_name, storage in local:
-        path = f"/nodes/{node_name}/storage/{storage}/content"
-        for volume in rows(snapshot.get(path, []), path):
-            guest = by_vmid.get(int(_number(volume, "vmid", path)))
-            if guest is not None and guest["node"] == node_name and volume.get("content") in ("images", "rootdir"):
-                size = _mib(volume, "size", path)
+        path = content_path(node_name, storage)
+        for volume in _answer(snapshot, path):
+            guest = by_place.get((int(_number(volume, "vmid", path)), node_name))
+            if guest is not None and volume.get("content") in ("images", "rootdir"):
+                size = _volume_mib(volume, "size", path)
                 guest["disk_mib"] += size
-                guest["disk_used_mib"] += _mib(volume, "used", path) if "used" in volume else size
+                guest["disk_used_mib"] += _volume_mib(volume, "used", path) if "used" in volume else size
+
+
+def _volume_mib(volume: Row, name: str, what: str) -> int:
+    """MiB, rounded up: the smallest volume (528 KiB of EFI variables) is a local disk like any other."""
+    return math.ceil(_number(volume, name, what) / MIB)
+
+
+def _answer(snapshot: Snapshot, path: str) -> Iterable[dict[str, Any]]:
+    """The rows of an optional answer; none when it is not known."""
+    answer = snapshot.get(path)
+    return [] if answer is None else rows(answer, path)
 
 
 def _take_maintenance(nodes: list[dict[str, Any]], snapshot: Snapshot) -> None:
     """The HA manager's own word, for releases whose node rows do not carry it."""
     path = "/cluster/ha/status/current"
-    for row in rows(snapshot.get(path, []), path):
+    for row in _answer(snapshot, path):
         if row.get("type") == "lrm" and "maintenance mode" in str(row.get("status")):
             for node in nodes:
                 node["maintenance"] = node["maintenance"] or node["node"] == row.get("node")
@@ -173,24 +198,54 @@ def _partial(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
         if node["status"] == "online" and not node["complete"]:
             yield f"node {node['node']} has no figures (the token lacks Sys.Audit on /nodes/{node['node']})"
     permissions = snapshot.get("/access/permissions")
-    if isinstance(permissions, dict) and permissions:
-        paths = {"Sys.Audit": ("/", "/nodes"), "VM.Audit": ("/", "/vms")}
-        for privilege in PRIVILEGES:
-            if not any(privilege in (permissions.get(path) or {}) for path in paths[privilege]):
-                yield f"the token lacks {privilege} on {paths[privilege][1]}"
+    if permissions is None:
+        return
+    if not isinstance(permissions, dict) or not all(isinstance(granted, dict) for granted in permissions.values()):
+        raise InputError("the answer for /access/permissions is not an object of objects: is this the Proxmox VE API?")
+    for privilege, root in PRIVILEGES:
+        path = _lacking(permissions, privilege, root)
+        if path:
+            yield f"the token lacks {privilege} on {path}"
+
+
+def _lacking(permissions: Mapping[str, Mapping[str, Any]], privilege: str, root: str) -> str:
+    """The first path at or below `root` without a privilege; empty when it is held everywhere.
+
+    An ACL on a path replaces what it inherits, and what `root` inherits must be propagated (a value of 1).
+    """
+    above = permissions.get(root, permissions.get("/", {}))
+    if not int(_number(above, privilege, "/access/permissions")):
+        return root
+    below = sorted(path for path in permissions if path.startswith(f"{root}/"))
+    return next((path for path in below if privilege not in permissions[path]), "")
 
 
 def _notes(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
+    """What is known and keeps a plan from being carried out as it stands."""
     for node in nodes:
         if node["status"] != "online":
             yield f"node {node['node']} is {node['status']}: it and its guests are left alone"
-    status = snapshot.get("/cluster/status")
-    for row in rows(status, "/cluster/status") if isinstance(status, list) else []:
+    for row in _answer(snapshot, "/cluster/status"):
         if row.get("type") == "cluster" and str(row.get("quorate")) == "0":
             yield "the cluster has no quorum: Proxmox VE will refuse every migration"
-    if snapshot.get("/access/permissions") is None:
-        yield "the privileges of the token are not known: whether all guests are visible cannot be checked"
-    rules = snapshot.get("/cluster/ha/rules")
-    active = [r for r in rules if isinstance(r, dict) and not r.get("disable")] if isinstance(rules, list) else []
+    path = "/cluster/ha/rules"
+    active = [r for r in _answer(snapshot, path) if not _number(r, "disable", path) and not r.get("errors")]
     if active:
         yield f"{len(active)} HA rules are not part of the plan yet: Proxmox VE may refuse a migration that breaks one"
+    options = snapshot.get("/cluster/options")
+    crs = options.get("crs") if isinstance(options, dict) else None
+    if isinstance(crs, dict) and _number(crs, "ha-auto-rebalance", "/cluster/options"):
+        yield "Proxmox VE balances HA guests itself (crs ha-auto-rebalance): each may undo the other's work"
+
+
+def _unknown(resources: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
+    """What could not be read, each thing once."""
+    yield from (note for path, note in UNKNOWN.items() if snapshot.get(path) is None)
+    missing = [f"{name} of {node}" for node, name in local_storages(resources)
+               if snapshot.get(content_path(node, name)) is None]  # fmt: skip
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        yield (
+            f"volumes on local storage are not known ({', '.join(missing[:3])}{more}): "
+            "a migration of a guest that has some there will fail"
+        )

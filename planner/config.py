@@ -11,18 +11,16 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import yaml
 from annotated_types import Gt
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from planner.connection import Connection
 from planner.errors import ConfigError
 from planner.policy import Cluster, Policy, Reserve
-
-if TYPE_CHECKING:
-    from planner.pve import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,6 @@ SYSTEM_FILE = Path("/etc/proxlb-plan/config.yaml")
 SECRETS = ("token_secret", "password")
 # What is set for one of these replaces what a weaker place set for the other.
 _OTHER = {key: f"{key}_file" for key in SECRETS} | {f"{key}_file": key for key in SECRETS}
-
 _TYPES = {"api": get_type_hints(Api), "cluster": get_type_hints(Cluster), "policy": get_type_hints(Policy)}
 _PATHS = {f"{section}.{key}": (section, key) for section, types in _TYPES.items() for key in types}
 _VARIABLES = {PREFIX + path.upper().replace(".", "__"): found for path, found in _PATHS.items()}
@@ -101,12 +98,16 @@ def load(
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     named = path or environ.get(CONFIG_VARIABLE)
-    xdg = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/"), ".config")
+    xdg = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     usual = [cwd / "proxlb-plan.yaml", Path(xdg, "proxlb-plan", "config.yaml"), SYSTEM_FILE]
-    source = cwd / os.path.expanduser(named) if named else next(filter(os.path.exists, usual), None)
+    source = _path(cwd, named) if named else next(filter(os.path.exists, usual), None)
     layers: list[Iterable[_Setting]] = [_from_file(source, environ)] if source else []
     layers += [_from_environment(environ, cwd), _from_mapping(flags or {}, "on the command line", cwd)]
     return _validated(_choose(layers), str(source) if source else None)
+
+
+def _path(base: Path, text: str) -> Path:
+    return base / os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for a user that does not exist
 
 
 def _from_file(path: Path, environ: Mapping[str, str]) -> list[_Setting]:
@@ -223,7 +224,7 @@ def _prepared(setting: _Setting) -> Any:
     section, key, value, where, base = setting
     kind = _TYPES[section][key]
     if isinstance(value, str) and key.endswith("_file"):
-        return os.path.join(base, os.path.expanduser(value))
+        return str(_path(base, value)) if value else None
     if isinstance(value, str) and (key == "reserve" or (kind == tuple[str, ...] and re.match(r'\[\s*["\]]', value))):
         try:  # the pattern: "[fd00::1]:8006" is an address, not a list
             value = json.loads(value)
@@ -262,17 +263,17 @@ def _message(error: ErrorDetails, chosen: Mapping[tuple[str, str], _Setting]) ->
     return f"{path} {where}: {shown} {says}"
 
 
-def connection(config: Config, environ: Mapping[str, str] | None = None) -> "Connection":
+def connection(config: Config, environ: Mapping[str, str] | None = None) -> Connection:
     """What a session with the API needs, secrets read from their files; raises ConfigError."""
-    from planner.pve import Connection  # slow to import, and not needed without a cluster
-
     api = config.api
     if not api.hosts and not api.user and not api.token_id:
         needed = "set api.hosts, api.token_id and api.token_secret_file in proxlb-plan.yaml"
         raise ConfigError(f"no Proxmox VE API is configured: {needed}, or try --demo or --snapshot FILE")
     if (api.token_id or api.token_secret or api.token_secret_file) and (api.password or api.password_file):
         raise ConfigError("api has both a token and a password: keep api.token_id with its secret, or the password")
-    if api.ca_file and not os.path.exists(api.ca_file):
+    if "=" in (api.token_id or ""):  # the form of the HTTP header, secret included: messages name the token id
+        raise ConfigError("api.token_id has a = in it: what follows it is the secret and belongs in api.token_secret")
+    if api.ca_file and not os.access(api.ca_file, os.F_OK):
         raise ConfigError(f"api.ca_file {api.ca_file} does not exist: copy /etc/pve/pve-root-ca.pem there from a node")
     same = ("hosts", "user", "token_id", "verify_tls", "ca_file", "fingerprint", "timeout")
     given: dict[str, Any] = {key: getattr(api, key) for key in same}
@@ -281,12 +282,12 @@ def connection(config: Config, environ: Mapping[str, str] | None = None) -> "Con
 
 
 def _secret(api: Api, key: str, environ: Mapping[str, str]) -> str | None:
-    """The secret itself: given, in its file, or handed over by systemd (LoadCredential=token_secret:... or password)."""
+    """The secret itself: given, in its file, or handed over by systemd (LoadCredential=token_secret: or password:)."""
     value, file, name = getattr(api, key), getattr(api, _OTHER[key]), f"api.{_OTHER[key]}"
     if value and file:
         raise ConfigError(f"api.{key} and {name} are both set: keep one")
-    credential = os.path.join(environ.get("CREDENTIALS_DIRECTORY") or os.devnull, key)
-    if not value and not file and (key == "token_secret") == bool(api.token_id) and os.path.exists(credential):
+    credential = f"{environ.get('CREDENTIALS_DIRECTORY') or os.devnull}/{key}"
+    if not value and not file and (key == "token_secret") == bool(api.token_id) and os.access(credential, os.F_OK):
         file = credential
     if not file:
         return value.get_secret_value() if value else None

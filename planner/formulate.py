@@ -47,13 +47,13 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
             f"the token does not see the whole cluster: {'; '.join(cluster.partial)} "
             "(grant it, or plan on what is seen with --allow-partial)"
         )
-    names = tuple(name for name, state in rules.states.items() if state is not NodeState.OFFLINE)
-    nodes = cluster.nodes[cluster.nodes["node"].isin(names)]
-    _check_nodes(nodes, rules)
+    nodes = _planned(cluster.nodes, rules)
+    names = tuple(str(name) for name in nodes["node"])
+    _check_reserves(policy, rules)
     guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
     fixed = _fixed(guests, rules, policy)
     index = {name: i for i, name in enumerate(names)}
-    origin = guests["node"].map(index).to_numpy(dtype=np.int64)
+    origin = np.array([index[str(node)] for node in guests["node"]], dtype=np.int64)
     ability = _ability(nodes, policy, policy.resource)
     demand = _demand(guests, policy.resource, policy.mode)
     eligibility, eligible = _eligibility(guests, rules, fixed, names)
@@ -79,28 +79,33 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     return Formulation(problem, names, guests, rules, fixed, tuple(together), tuple(apart))
 
 
-def _check_nodes(nodes: pd.DataFrame, rules: Rules) -> None:
-    if not any(state is NodeState.BALANCED for state in rules.states.values()):
+def _planned(nodes: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+    """The nodes that are online and whose figures are known; the rest, with its guests, is left out."""
+    online = nodes["node"].map(lambda name: rules.states[name] is not NodeState.OFFLINE).astype(bool)
+    planned = nodes[online & (nodes["memory_mib"] > 0) & (nodes["cpu_mcpu"] > 0)]
+    if not any(rules.states[name] is NodeState.BALANCED for name in planned["node"]):
         states = ", ".join(f"{name} is {state}" for name, state in rules.states.items())
         raise InputError(f"there is no node to plan for: {states}")
-    for row in nodes.itertuples():
-        if not row.memory_mib or not row.cpu_mcpu:
-            raise InputError(f"node {row.node} has no memory or CPU figures: the token may lack Sys.Audit on /nodes")
+    return planned
+
+
+def _check_reserves(policy: Policy, rules: Rules) -> None:
+    for name in policy.reserve:
+        if name not in rules.states and name != "default":
+            raise ConfigError(
+                f"policy.reserve names node {name}, which does not exist: there are {', '.join(rules.states)}"
+            )
 
 
 def reserve(policy: Policy, node: str, resource: Resource) -> int:
     """What a node keeps for itself, in the units of the frames."""
     default = policy.reserve.get("default", Reserve())
-    amount = getattr(policy.reserve.get(node, default), resource.value)
+    amount: float = getattr(policy.reserve.get(node, default), resource.value)
     return round(amount * RESERVE_UNITS[resource])
 
 
 def _ability(nodes: pd.DataFrame, policy: Policy, resource: Resource) -> Ints:
     """(n,) what each node can give: what it has less its reserve."""
-    known = {str(name) for name in nodes["node"]} | {"default"}
-    for name in policy.reserve:
-        if name not in known:
-            raise ConfigError(f"policy.reserve names node {name}, which is not among those planned for")
     result = []
     for node, total in zip(nodes["node"], nodes[TOTAL[resource]], strict=True):
         kept = reserve(policy, str(node), resource)
@@ -138,27 +143,23 @@ def _base(nodes: pd.DataFrame, demand: Ints, origin: Ints, ability: Ints, policy
 
 def _capacity(nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> tuple[Ints, Ints]:
     """Needs (g, r) and capacity (n, r): memory always, local disk where it is balanced or copied."""
-    wanted: list[tuple[Resource, Mode]] = [(Resource.MEMORY, policy.fit)]
-    if policy.resource is Resource.DISK or policy.with_local_disks:
-        wanted.append((Resource.DISK, Mode.ASSIGNED))
+    wanted: list[tuple[Resource, Mode, Mode]] = [(Resource.MEMORY, policy.fit, policy.fit)]
+    if policy.resource is Resource.DISK or policy.with_local_disks:  # what is not of guests fills a storage too
+        wanted.append((Resource.DISK, Mode.ASSIGNED, Mode.USED))
     needs, capacity = [], []
-    for resource, mode in wanted:
-        demand = _demand(guests, resource, mode)
-        room = _ability(nodes, policy, resource)
-        needs.append(demand)
-        capacity.append(np.maximum(0, room - _own_use(nodes, demand, origin, resource, mode)))
+    for resource, mode, own_mode in wanted:
+        needs.append(_demand(guests, resource, mode))
+        own = _own_use(nodes, _demand(guests, resource, own_mode), origin, resource, own_mode)
+        capacity.append(np.maximum(0, _ability(nodes, policy, resource) - own))
     return np.stack(needs, axis=1), np.stack(capacity, axis=1)
 
 
 def _fixed(guests: pd.DataFrame, rules: Rules, policy: Policy) -> dict[int, str]:
     """vmid to why a guest is not migrated, whatever the plan would gain."""
     ignored = {vmid: rule for rule, vmids in rules.of(Kind.IGNORE).items() for vmid in vmids}
-    result: dict[int, str] = {}
-    for guest in guests.itertuples():
-        reason = _why_fixed(guest, ignored, rules, policy)
-        if reason:
-            result[int(guest.vmid)] = reason
-    return result
+    vmids = [int(vmid) for vmid in guests["vmid"]]
+    reasons = (_why_fixed(guest, ignored, rules, policy) for guest in guests.itertuples())
+    return {vmid: reason for vmid, reason in zip(vmids, reasons, strict=True) if reason}
 
 
 def _why_fixed(guest: Any, ignored: dict[int, str], rules: Rules, policy: Policy) -> str:

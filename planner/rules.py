@@ -59,8 +59,9 @@ class Rules:
     def pins(self) -> dict[int, set[str]]:
         """vmid to the nodes it is pinned to; several pins mean any of them."""
         result: dict[int, set[str]] = {}
-        for row in self.frame[self.frame["kind"] == Kind.PIN.value].itertuples():
-            result.setdefault(int(row.vmid), set()).update(str(row.nodes).split(","))
+        pinned = self.frame[self.frame["kind"] == Kind.PIN.value]
+        for vmid, nodes in zip(pinned["vmid"], pinned["nodes"], strict=True):
+            result.setdefault(int(vmid), set()).update(str(nodes).split(","))
         return result
 
     def digest(self) -> str:
@@ -75,9 +76,9 @@ def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     names = {str(name).casefold(): str(name) for name in cluster.nodes["node"]}
     notes: list[str] = []
     found: list[dict[str, Any]] = []
-    for guest in cluster.guests.itertuples():
-        if not guest.template:
-            found += _from_tags(int(guest.vmid), str(guest.tags).split(";"), names, notes.append)
+    guests = cluster.guests[~cluster.guests["template"]]
+    for vmid, tags in zip(guests["vmid"], guests["tags"], strict=True):
+        found += _from_tags(int(vmid), str(tags).split(";"), names, notes.append)
     frame = frames.conform(sorted(found, key=lambda r: (r["rule"], r["vmid"])), frames.RULES, "rule")
     return Rules(frame, _states(cluster, settings), tuple(dict.fromkeys(notes)))
 

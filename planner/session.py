@@ -1,9 +1,9 @@
 """Owns where a command gets its cluster from: the API, a snapshot, or the demo."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner import collect, snapshot
 from planner.clock import Clock, FastClock, RealClock
@@ -13,6 +13,10 @@ from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy, Resource
 from planner.simulate import Size, demo
 from planner.snapshot import Snapshot, Source
+
+if TYPE_CHECKING:
+    from planner.plan import Plan
+    from planner.pve import Pve
 
 DEMO_SPEED = 60.0
 """Times as fast as real: a demo is watched by people."""
@@ -27,6 +31,13 @@ class Session:
     source: Source | None
     clock: Clock
     recorded: Snapshot | None = None
+    connected: "Pve | None" = None
+    """What has to be closed in the end."""
+
+    def close(self) -> None:
+        """Close the connections, if there are any."""
+        if self.connected is not None:
+            self.connected.close()
 
     def snapshot(self) -> Snapshot:
         """The recorded answers, or fresh ones."""
@@ -46,6 +57,12 @@ class Session:
             raise UsageError("a snapshot cannot be changed: apply needs the cluster itself, or --demo")
         return self.source
 
+    def judging(self, plan: "Plan") -> "Session":
+        """This session, measuring what the plan measured under the settings that it assumed."""
+        policy = replace(self.policy, resource=plan.resource, mode=plan.mode)
+        settings = ClusterPolicy(plan.assumes.maintenance_nodes, plan.assumes.ignore_nodes)
+        return replace(self, policy=policy, settings=settings)
+
 
 def open_session(
     config: str | None, flags: Mapping[str, Mapping[str, Any]], file: Path | None, demo_size: str | None
@@ -63,7 +80,8 @@ def open_session(
         return Session(settings.policy, settings.cluster, None, RealClock(), snapshot.load(file))
     from planner.pve import Pve
 
-    return Session(settings.policy, settings.cluster, Pve(connection(settings)), RealClock())
+    pve = Pve(connection(settings))
+    return Session(settings.policy, settings.cluster, pve, RealClock(), connected=pve)
 
 
 def _size(name: str) -> Size:

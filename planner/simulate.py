@@ -24,7 +24,7 @@ class Size(StrEnum):
     LARGE = "large"
 
 
-SHAPES = {Size.SMALL: (5, 48), Size.MEDIUM: (16, 320), Size.LARGE: (40, 1500)}
+SHAPES = {Size.SMALL: (5, 48), Size.MEDIUM: (16, 190), Size.LARGE: (40, 480)}
 """Nodes and guests."""
 GENERATIONS = ((128, 32), (256, 64), (384, 96))
 """GiB and threads of the kinds of nodes that a grown cluster has."""
@@ -149,7 +149,7 @@ def _node(name: str, generation: tuple[int, int]) -> dict[str, Any]:
 
 def _guest(vmid: int, rng: random.Random, nodes: dict[str, dict[str, Any]], target: dict[str, float]) -> dict[str, Any]:
     """A guest on the node that is furthest below its own, uneven, level of load."""
-    memory = min(64, 2 ** round(rng.lognormvariate(1.9, 0.45)))
+    memory = max(1, min(64, 2 ** round(rng.gauss(3.4, 1.3))))
     cores = max(1, memory // 4)
     used = int(memory * GIB * rng.uniform(0.45, 0.95))
     load = {name: node["mem"] / node["maxmem"] - target[name] for name, node in nodes.items()}

@@ -1,5 +1,6 @@
 """Owns recorded API answers: asking for them, saving and loading them."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -64,7 +65,7 @@ def take(source: Source, *, disks: bool = False, now: datetime | None = None) ->
     answers: dict[str, Any] = {RESOURCES: source.get(RESOURCES)}
     paths: list[str] = list(OPTIONAL)
     if disks:
-        paths += [f"/nodes/{node}/storage/{name}/content" for node, name in local_storages(answers[RESOURCES])]
+        paths += [content_path(node, name) for node, name in local_storages(answers[RESOURCES])]
     for path in paths:
         try:
             answers[path] = source.get(path)
@@ -72,6 +73,11 @@ def take(source: Source, *, disks: bool = False, now: datetime | None = None) ->
             continue  # not known; collect says so once
     taken_at = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     return Snapshot(answers, taken_at, "the API")
+
+
+def content_path(node: str, storage: str) -> str:
+    """Where the volumes of a storage are listed."""
+    return f"/nodes/{node}/storage/{storage}/content"
 
 
 def local_storages(resources: Any) -> list[tuple[str, str]]:
@@ -95,12 +101,17 @@ def save(snapshot: Snapshot, path: Path) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """Replace a file in one step, so that a reader never sees half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    real = path.resolve()  # a link stays a link
+    partial = real.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, /dev/stdout
+            path.write_bytes(content)
+            return
         partial.write_bytes(content)
-        partial.replace(path)
+        partial.replace(real)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
@@ -122,10 +133,10 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
         if raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
         document = json.loads(raw, parse_constant=_no_such_number)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise InputError(f"{kind} {path} is cut off or damaged: its compression is broken") from None
     except OSError as error:
         raise InputError(f"cannot read {kind} {path}: {error.strerror or error}") from None
-    except (EOFError, zlib.error):
-        raise InputError(f"{kind} {path} is cut off or damaged: its compression is broken") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{kind} {path} is not JSON: {error}") from None
     if not isinstance(document, dict):

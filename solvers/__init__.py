@@ -1,6 +1,6 @@
 """Owns the registry of solvers and the judging of their answers: `solve` is the only way in.
 
-Every answer is recomputed by `solvers.check`, and none is worse than the start.
+Every answer is recomputed by `solvers.check`, and none is worse than the start or than today.
 """
 
 import time
@@ -32,10 +32,13 @@ SOLVERS: dict[str, Solver] = {"greedy": greedy.solve, "descent": descent.solve, 
 
 
 def solve(problem: Problem, solver: str = "cpsat", budget: Budget | None = None, start: Ints | None = None) -> Result:
-    """Answer a problem with a solver of the registry. `start` must keep the rules and limits; default origin."""
+    """Answer a problem with a solver of the registry. ValueError if `start` (default: origin) breaks rules or limits."""
     budget = budget or Budget()
+    start = problem.origin if start is None else start
+    if check.broken(problem, start):
+        raise ValueError("start breaks a limit or a rule that holds at the origin")
     began = time.monotonic()
-    answer = SOLVERS[solver](problem, budget, problem.origin if start is None else start)
+    answer = _no_worse(problem, SOLVERS[solver](problem, budget, start), start)
     return judge(problem, solver, answer, time.monotonic() - began)
 
 
@@ -45,13 +48,20 @@ def judge(problem: Problem, solver: str, answer: Answer, seconds: float, *, fait
     An answer that breaks a rule or is worse than today is replaced by today's assignment, unless it
     is a `faithful` copy of a tool that does such things; then it is shown as it is, without a bound.
     """
+    if not faithful:
+        answer = _no_worse(problem, answer, problem.origin)
     assignment, status = answer.assignment, answer.status
-    origin = check.score(problem, problem.origin)
     sound = not check.broken(problem, assignment)
-    if not faithful and (not sound or check.score(problem, assignment) > origin):
-        assignment, sound = problem.origin, True
     score, spread = check.score(problem, assignment), problem.spread(assignment)
     bound = max(answer.bound, bounds.spread_bound(problem)) if sound else None
     if status is Status.FEASIBLE and sound and not score.violations and bound is not None:
         status = Status.OPTIMAL if score.spread <= max(bound, problem.goal) else status
     return Result(solver, status, assignment, score, spread, bound, seconds)
+
+
+def _no_worse(problem: Problem, answer: Answer, known: Ints) -> Answer:
+    """The answer, or a known assignment, for which nothing is proven, when the answer is not acceptable or worse."""
+    sound = not check.broken(problem, answer.assignment)
+    if sound and check.score(problem, answer.assignment) <= check.score(problem, known):
+        return answer
+    return Answer(known)

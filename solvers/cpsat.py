@@ -16,12 +16,16 @@ from solvers.problem import Ints, Problem, Score
 from solvers.result import Answer, Budget, Progress, Status
 from solvers.run import run
 
-FULL_MODEL = 60_000
+FULL_MODEL = 20_000
 """Booleans up to which the whole cluster is one model."""
 NEIGHBOURHOOD = 12_000
 """Booleans of one neighbourhood of a larger cluster."""
 NODES_AT_ONCE = 8
 """Nodes of one neighbourhood."""
+NEIGHBOURHOOD_SECONDS = 3.0
+"""Most that is spent on one neighbourhood."""
+TRIM_SECONDS = 2.0
+"""Kept of the budget of a larger cluster for sending home what need not have been migrated."""
 SHARES = {"violations": 0.4, "spread": 0.8, "cost": 1.0}
 """Up to which share of the time each objective may run, in this order."""
 
@@ -58,8 +62,6 @@ class Search:
 def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> Answer:
     """The best assignment found within the budget; `bound` is a spread in ppm proven elsewhere."""
     search = Search(problem, budget, start, bound)
-    if not len(problem.bundles):
-        return Answer(start, bound, Status.OPTIMAL)
     everything = range(len(problem.bundles))
     if _booleans(problem, everything) <= FULL_MODEL:
         status = _whole(search, list(everything))
@@ -122,6 +124,8 @@ def _minimise(search: Search, model: Model, objective: cp_model.LinearExprT, sha
     solver.parameters.num_workers = search.budget.workers
     watcher = _Watcher(search, model, objective is model.spread)
     status = run(solver, model.proto, watcher)
+    if status in (cp_model.INFEASIBLE, cp_model.MODEL_INVALID):  # the incumbent satisfies every model
+        raise RuntimeError(f"a mistake in solvers.model: {solver.status_name(status)} {model.proto.validate()}")
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         search.offer(model.assignment(solver.value))
     if objective is model.spread and model.is_whole and status != cp_model.UNKNOWN:
@@ -156,32 +160,58 @@ def _neighbourhoods(search: Search) -> Status:
         bundles = _within(search, nodes, rng)
         model = Model(search.problem, bundles, search.best, nodes)
         model.proto.add(model.violations <= search.score.violations)
-        share = min(1.0, 1 - (search.left() - 8.0) / search.budget.seconds)
+        share = 1 - max(TRIM_SECONDS, search.left() - NEIGHBOURHOOD_SECONDS) / search.budget.seconds
         if search.score.violations and _minimise(search, model, model.violations, share) == cp_model.UNKNOWN:
             continue
         model.proto.add(model.violations <= search.score.violations)
         _minimise(search, model, model.spread, share)
+    _trim(search)
     optimal = not search.score.violations and search.score.spread <= max(search.bound, search.problem.goal)
     return Status.OPTIMAL if optimal else Status.FEASIBLE
 
 
 def _choices(search: Search, rng: np.random.Generator) -> Iterator[Ints]:
-    """Node sets to free: the fullest and the emptiest of the worst metric, and some drawn by chance."""
+    """Node sets to free: the fullest and the emptiest of the worst metric or some in violation, and some by chance."""
     problem = search.problem
-    while search.left() > 1 and (search.score.violations or search.score.spread > max(search.bound, problem.goal)):
-        counted = np.flatnonzero(problem.balanced)
-        loads = problem.loads(search.best)[:, counted]
-        order = counted[np.argsort(loads[np.argmax(loads.max(axis=1) - loads.min(axis=1))])]
+    while search.left() > TRIM_SECONDS and (
+        search.score.violations or search.score.spread > max(search.bound, problem.goal)
+    ):
         side = int(rng.integers(1, NODES_AT_ONCE // 2 + 1))
         drawn = rng.choice(problem.nodes, size=min(NODES_AT_ONCE, problem.nodes), replace=False)
-        yield np.unique(np.concatenate([order[:side], order[-side:], drawn]))[: 2 * NODES_AT_ONCE]
+        wrong = rng.permutation([item.node for item in check.violations(problem, search.best)])[: 2 * side]
+        order = _by_load(problem, search.best)
+        ends = np.concatenate([order[:side], order[-side:]])
+        yield np.unique(np.concatenate([wrong if len(wrong) and rng.random() < 0.5 else ends, drawn])).astype(np.int64)
+
+
+def _by_load(problem: Problem, assignment: Ints) -> Ints:
+    """Balanced nodes, the emptiest of the metric with the largest spread first."""
+    counted = np.flatnonzero(problem.balanced)
+    loads = problem.loads(assignment)[:, counted]
+    if not len(counted):
+        return counted
+    return counted[np.argsort(loads[np.argmax(loads.max(axis=1) - loads.min(axis=1))])]
+
+
+def _trim(search: Search) -> None:
+    """Send home every migration that the spread and the repairs do not need."""
+    migrated = search.problem.bundle_of[search.problem.migrated(search.best)]
+    model = Model(search.problem, sorted({int(bundle) for bundle in migrated}), search.best, np.empty(0, dtype=np.int64))
+    model.proto.add(model.violations <= search.score.violations)
+    model.proto.add(model.spread <= search.score.spread)
+    _cost(search, model, SHARES["cost"])
 
 
 def _within(search: Search, nodes: Ints, rng: np.random.Generator) -> list[int]:
-    """Bundles on some nodes, as many as the model may hold."""
+    """Bundles on some nodes and, as they use up the limit, migrated ones: as many as the model may hold."""
     problem = search.problem
-    bundles = np.unique(problem.bundle_of[np.isin(search.best, nodes)])
+    migrated = problem.bundle_of[problem.migrated(search.best)]
+    there = problem.bundle_of[np.isin(search.best, nodes)]
     most = NEIGHBOURHOOD // max(1, len(nodes))
-    if len(bundles) > most:
-        bundles = rng.choice(bundles, size=most, replace=False)
-    return sorted(int(bundle) for bundle in bundles)
+    drawn = np.concatenate([_some(migrated, most // 2, rng), _some(there, most // 2, rng)])
+    return sorted({int(bundle) for bundle in drawn})
+
+
+def _some(bundles: Ints, most: int, rng: np.random.Generator) -> Ints:
+    different = np.unique(bundles)
+    return rng.choice(different, size=most, replace=False) if len(different) > most else different

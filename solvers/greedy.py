@@ -59,7 +59,7 @@ def most_free(state: State, options: Bools, free: Free) -> int:
     """The most free of some nodes, by the first metric."""
     amount = state.free_ppm()[0]
     if free is Free.BYTES:
-        amount = amount * state.problem.ability[0] // PPM
+        amount = (amount * state.problem.ability[0] + PPM // 2) // PPM  # not down: rounding must not undo a tie
     return int(np.argmax(np.where(options, amount, np.iinfo(np.int64).min)))
 
 

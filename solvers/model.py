@@ -205,7 +205,7 @@ class Model:
         top = max(top, problem.goal)
         spread = self._new_int(problem.goal, 2 * top, lambda a: max(problem.goal, problem.spread(a)))
         on_node = self._on_node()
-        for k in range(problem.metrics):
+        for k in range(problem.metrics if problem.balanced.any() else 0):
             high = self._new_int(-top, top, lambda a, k=k: int(problem.loads(a)[k, problem.balanced].max()))
             low = self._new_int(-top, top, lambda a, k=k: int(problem.loads(a)[k, problem.balanced].min()))
             self.proto.add(spread >= high - low)

@@ -215,5 +215,12 @@ def _check_shapes(p: Problem) -> None:
             raise ValueError(f"{name} has shape {getattr(p, name).shape}, not {shape}")
     if g and (p.origin.min() < 0 or p.origin.max() >= n):
         raise ValueError("origin names a node that does not exist")
+    if not k:
+        raise ValueError("nothing to balance: demand has no metric")
+    for group in (*p.together, *p.apart):
+        if len(set(group)) < len(group) or not all(0 <= guest < g for guest in group):
+            raise ValueError(f"group {group} names a guest twice or one that does not exist")
+    if (p.max_migrations or 0) < 0 or p.tolerance < 0 or p.goal < 0:
+        raise ValueError("max_migrations, tolerance and goal must not be negative")
     if (p.ability < 1).any() or (p.demand < 0).any() or (p.needs < 0).any():
         raise ValueError("ability must be positive, demand and needs not negative")

@@ -12,11 +12,13 @@ class Status(StrEnum):
     """What is known about a result."""
 
     OPTIMAL = "optimal"
-    """No assignment that keeps the rules and limits has a better score in violations and spread: proven."""
+    """No assignment that keeps the limits and breaks no rule that held is better in (violations, spread): proven."""
     FEASIBLE = "feasible"
     """Keeps the limits and breaks no rule that held; nothing proven about how good it is."""
     INFEASIBLE = "infeasible"
-    """Proven: no assignment within the limits satisfies all rules. The assignment is the best effort."""
+    """Proven: no assignment that keeps the limits and breaks no rule that held satisfies all rules.
+
+    The assignment is the best effort: as few violations as possible, at the smallest spread found."""
     UNKNOWN = "unknown"
     """Nothing found within the budget."""
 
@@ -52,8 +54,8 @@ class Result:
     spread: int
     """ppm, as reached (score.spread is clipped at the goal)."""
     bound: int | None
-    """ppm: no assignment that keeps the rules and limits has a smaller spread. None: says nothing of this
-    result, because it breaks a rule that held."""
+    """ppm: no assignment that keeps the limits, breaks no rule that held and has as few violations as this one
+    has a smaller spread. None: says nothing of this result, because it breaks a rule that held."""
     seconds: float
 
 
@@ -63,7 +65,8 @@ class Answer:
 
     assignment: Ints
     bound: int = 0
-    """ppm; a lower bound on the spread that the solver itself has proven."""
+    """ppm; a lower bound that the solver itself has proven, on the spread of acceptable assignments with as few
+    violations."""
     status: Status = Status.FEASIBLE
 
 

@@ -65,8 +65,7 @@ class State:
         guests = problem.bundles[bundle]
         result = int((~problem.eligibility[problem.eligible[guests], now]).sum())
         for group, members in self._apart.get(bundle, {}).items():
-            left = int(self._apart_on[group][now]) - members
-            result += members if left else 0
+            result += int(self._apart_on[group][now] > members)
         for group in self._together.get(bundle, {}):
             result += int(self._together_on[group][node] > 0)
         over = self.usage[now] > problem.capacity[now]

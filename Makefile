@@ -1,0 +1,54 @@
+# `make demo` and `make test` need nothing but Python with venv, make and git: each does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# pip learned dependency groups in 25.1.
+NEWER_PIP := $(PIP) --upgrade 'pip>=25.1'
+
+.PHONY: demo test test-slow lint types bench clean
+.DEFAULT_GOAL := help
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/installed  ## Plan, compare and apply on the built-in demo cluster
+	$(BIN)/proxlb-plan plan --demo --solver greedy
+	$(BIN)/proxlb-plan plan --demo --solver cpsat --max-migrations 6 --time-limit 10
+	$(BIN)/proxlb-plan compare --demo --max-migrations 6 --time-limit 10
+	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 10
+
+test: lint types  ## All tests, lint and types
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/tested  ## Tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/tested
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/tested
+	$(BIN)/mypy
+
+bench: $(VENV)/tested  ## Measure the solvers: make bench ARGS="--limit 20 FILE..."
+	$(BIN)/python -m tests.bench $(ARGS)
+
+clean:  ## Remove what the targets above have made
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is too old: Python 3.11 or newer is needed (make PYTHON=python3.12 ...)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(NEWER_PIP)
+	@touch $@
+
+$(VENV)/installed: pyproject.toml tests/constraints.txt $(VENV)/made
+	$(PIP) --constraint tests/constraints.txt --editable .
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed
+	$(PIP) --constraint tests/constraints.txt --group test
+	@touch $@

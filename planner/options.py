@@ -1,0 +1,154 @@
+"""Owns the options that commands share, with the defaults they show, and how they become one Session."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from planner.errors import UsageError
+from planner.policy import Free, GuestType, Mode, Policy, Resource
+
+if TYPE_CHECKING:
+    from planner.session import Session
+
+GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
+SIZES = ("small", "medium", "large")
+
+
+class Output(StrEnum):
+    """How a plan is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    COMMANDS = "commands"
+
+
+class TableOrJson(StrEnum):
+    """How a comparison is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class SolverName(StrEnum):
+    """Solvers to choose from."""
+
+    GREEDY = "greedy"
+    PROXLB = "proxlb"
+    DESCENT = "descent"
+    CPSAT = "cpsat"
+
+
+class PlanByDefault(TyperGroup):
+    """Bare options mean `plan`; a bare `--demo` means its smallest size."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in GROUP_OPTIONS):
+            args = ["plan", *args]
+        following = [*args[1:], ""]
+        args = [
+            f"{word}=small" if word == "--demo" and then not in SIZES else word
+            for word, then in zip(args, following, strict=True)
+        ]
+        return super().parse_args(ctx, args)
+
+
+def option(names: str, text: str, default: str, **more: Any) -> Any:
+    """An option whose help says what holds without it."""
+    return typer.Option(*names.split(), help=f"{text} \\[default: {default}]", show_default=False, **more)
+
+
+def _setting(names: str, text: str, field: str) -> Any:
+    """An option that sets a field of the policy, which owns the default."""
+    value = getattr(Policy(), field)
+    shown = "none" if value is None else "no" if value is False else f"{value:g}" if isinstance(value, float) else value
+    return option(names, text, str(shown))
+
+
+PLACES = "./proxlb-plan.yaml, ~/.config/proxlb-plan/config.yaml or /etc/proxlb-plan/config.yaml"
+SHARED: dict[str, Any] = {
+    "config": Annotated[Path | None, option("--config", "Configuration file.", PLACES)],
+    "snapshot_file": Annotated[Path | None, option("--snapshot", "Plan from this file.", "ask the API")],
+    "demo": Annotated[
+        str | None,
+        option("--demo", "Built-in cluster: small, medium or large.", "none; small without SIZE", metavar="[SIZE]"),
+    ],
+    "resource": Annotated[Resource | None, _setting("--resource", "What is balanced.", "resource")],
+    "mode": Annotated[Mode | None, _setting("--mode", "Figures that count.", "mode")],
+    "balanciness": Annotated[
+        float | None, _setting("--balanciness", "Tolerated spread in percentage points.", "balanciness")
+    ],
+    "max_migrations": Annotated[
+        int | None, _setting("--max-migrations", "At most so many migrations.", "max_migrations")
+    ],
+    "guests": Annotated[GuestType | None, _setting("--guests", "Which guests may be migrated.", "guests")],
+    "fit": Annotated[Mode | None, _setting("--fit", "A target must hold the memory used, or configured.", "fit")],
+    "free": Annotated[Free | None, _setting("--free", "How greedy finds the most free node.", "free")],
+    "reserve": Annotated[
+        list[str] | None,
+        option(
+            "--reserve", "Kept for the node: memory=8 (GiB), pve1:cpu=2. Repeatable.", "nothing",
+            metavar="[NODE:]RESOURCE=AMOUNT",
+        ),
+    ],
+    "with_local_disks": Annotated[
+        bool | None, _setting("--with-local-disks", "Also migrate guests with local disks.", "with_local_disks")
+    ],
+    "allow_partial": Annotated[
+        bool | None, _setting("--allow-partial", "Plan on the part that the token sees.", "allow_partial")
+    ],
+    "time_limit": Annotated[float | None, _setting("--time-limit", "Seconds per solver.", "time_limit")],
+    "seed": Annotated[int | None, _setting("--seed", "Seed of the search.", "seed")],
+    "maintenance_nodes": Annotated[
+        list[str] | None, option("--maintenance-nodes", "Empty this node. Repeatable.", "none")
+    ],
+    "ignore_nodes": Annotated[list[str] | None, option("--ignore-nodes", "Leave this node alone. Repeatable.", "none")],
+}  # fmt: skip
+"""What a cluster is planned from, for what and how; the same for every command."""
+
+
+def with_session(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options; they arrive as one Session, which is closed after it."""
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        chosen = {name: values.pop(name) for name in SHARED}
+        with closing(_session(chosen)) as session:
+            command(session=session, **values)
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "session"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in SHARED.items()
+    ]
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    wrapper.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in [*keyword, *shared]}
+    return wrapper
+
+
+def _session(chosen: dict[str, Any]) -> "Session":
+    from planner.session import open_session
+
+    config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
+    cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
+    chosen["reserve"] = _reserve(chosen["reserve"] or [])
+    return open_session(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
+
+
+def _reserve(items: list[str]) -> dict[str, dict[str, str]] | None:
+    """`pve1:memory=8` or `memory=8` as the configuration file would have it."""
+    result: dict[str, dict[str, str]] = {}
+    for item in items:
+        where, _, amount = item.partition("=")
+        node, _, resource = where.rpartition(":")
+        if not amount or not resource:
+            raise UsageError(f"--reserve {item}: write RESOURCE=AMOUNT or NODE:RESOURCE=AMOUNT, such as memory=8")
+        result.setdefault(node or "default", {})[resource] = amount
+    return result or None

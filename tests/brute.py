@@ -1,0 +1,141 @@
+"""Owns the slow truth: rules, loads and scores in plain loops over every assignment, sharing nothing with `solvers`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from solvers.problem import Problem
+
+Score = tuple[int, int, int, int]
+
+
+class Plain:
+    """A problem as lists of Python integers, and what the rules say of an assignment of it."""
+
+    def __init__(self, problem: Problem) -> None:
+        p = self.p = problem
+        self.guests, self.nodes = range(len(p.origin)), range(len(p.capacity))
+        self.origin, self.movable = p.origin.tolist(), p.movable.tolist()
+        self.needs, self.capacity = p.needs.tolist(), p.capacity.tolist()
+        table, ability = p.eligibility.tolist(), p.ability.tolist()
+        self.allowed = [table[e] for e in p.eligible.tolist()]
+        self.balanced = [node for node, counts in enumerate(p.balanced.tolist()) if counts]
+        self.base, self.copy_mib = p.base.tolist(), p.copy_mib.tolist()
+        self.weight = [
+            [[_round(1_000_000 * demand, ability[k][node]) for node in self.nodes] for demand in row]
+            for k, row in enumerate(p.demand.tolist())
+        ]
+        self.usage_today = self.usage(self.origin)
+
+    def usage(self, at: list[int]) -> list[list[int]]:
+        """[node][resource] taken."""
+        total = [[0] * len(row) for row in self.capacity]
+        for guest, node in enumerate(at):
+            for r, need in enumerate(self.needs[guest]):
+                total[node][r] += need
+        return total
+
+    def spread(self, at: list[int]) -> int:
+        """Worst difference between two balanced nodes over the metrics, in ppm."""
+        worst = 0
+        for base, weight in zip(self.base, self.weight, strict=True):
+            load = list(base)
+            for guest, node in enumerate(at):
+                load[node] += weight[guest][node]
+            counted = [load[node] for node in self.balanced]
+            if counted:
+                worst = max(worst, max(counted) - min(counted))
+        return worst
+
+    def violations(self, at: list[int]) -> int:
+        """Guests where they may not be, crowded guests, needless nodes of groups, overfull resources."""
+        count = sum(not self.allowed[guest][at[guest]] for guest in self.guests)
+        for group in self.p.apart:
+            count += len(group) - len({at[guest] for guest in group})
+        for group in self.p.together:
+            count += len({at[guest] for guest in group}) - 1 if group else 0
+        usage = self.usage(at)
+        return count + sum(u > c for node in self.nodes for u, c in zip(usage[node], self.capacity[node], strict=True))
+
+    def acceptable(self, at: list[int]) -> bool:
+        """Within the limit, and nothing that holds today is broken."""
+        moved = [guest for guest in self.guests if at[guest] != self.origin[guest]]
+        if self.p.max_migrations is not None and len(moved) > self.p.max_migrations:
+            return False
+        if any(not self.movable[guest] or not self.allowed[guest][at[guest]] for guest in moved):
+            return False
+        return self._keeps_groups(at) and self._keeps_capacity(at, moved)
+
+    def _keeps_groups(self, at: list[int]) -> bool:
+        for groups, keeps_together in ((self.p.together, True), (self.p.apart, False)):
+            for group in groups:
+                for one in group:
+                    for other in group:
+                        today, then = self.origin[one] == self.origin[other], at[one] == at[other]
+                        if (today and not then) if keeps_together else (then and not today):
+                            return False
+        return True
+
+    def _keeps_capacity(self, at: list[int], moved: list[int]) -> bool:
+        usage = self.usage(at)
+        for node in self.nodes:
+            for r, used in enumerate(usage[node]):
+                receives = any(at[guest] == node and self.needs[guest][r] for guest in moved)
+                if used > self.capacity[node][r] and (receives or used > self.usage_today[node][r]):
+                    return False
+        return True
+
+    def score(self, at: list[int]) -> Score:
+        """(violations, spread not below the goal, MiB copied, migrations)."""
+        moved = [guest for guest in self.guests if at[guest] != self.origin[guest]]
+        copied = sum(self.copy_mib[guest] for guest in moved)
+        return self.violations(at), max(self.spread(at), self.p.goal), copied, len(moved)
+
+    def assignments(self) -> Iterator[list[int]]:
+        """Every acceptable assignment."""
+        at = list(self.origin)
+
+        def fill(guest: int, left: int) -> Iterator[list[int]]:
+            if guest == len(at):
+                if self.acceptable(at):
+                    yield at
+                return
+            home = self.origin[guest]
+            yield from fill(guest + 1, left)
+            if left and self.movable[guest]:
+                for node in self.nodes:
+                    if node != home and self.allowed[guest][node]:
+                        at[guest] = node
+                        yield from fill(guest + 1, left - 1)
+                at[guest] = home
+
+        yield from fill(0, len(at) if self.p.max_migrations is None else self.p.max_migrations)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What looking at every acceptable assignment says."""
+
+    best: Score
+    """Smallest score."""
+    spreads: dict[int, int]
+    """violations -> smallest spread in ppm, not clipped, of an assignment with so many."""
+
+    def least_spread(self, violations: int | None = None) -> int:
+        """Smallest spread among acceptable assignments with at most so many violations; None: any number."""
+        return min(s for v, s in self.spreads.items() if violations is None or v <= violations)
+
+
+def truth(problem: Problem) -> Truth:
+    """Look at every assignment."""
+    plain = Plain(problem)
+    best, spreads = plain.score(plain.origin), {}
+    for at in plain.assignments():
+        score = plain.score(at)
+        best = min(best, score)
+        spreads[score[0]] = min(spreads.get(score[0], 1 << 60), plain.spread(at))
+    return Truth(best, spreads)
+
+
+def _round(amount: int, whole: int) -> int:
+    """amount / whole to the nearest integer, halves up."""
+    return (2 * amount + whole) // (2 * whole)

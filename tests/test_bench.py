@@ -1,0 +1,13 @@
+"""The benchmark measures what it says."""
+
+from planner.policy import Policy
+from tests.bench.measure import measure
+
+
+def test_a_run_reports_its_instance_limit_seed_and_proof() -> None:
+    row = measure("small", "descent", Policy(max_migrations=5, balanciness=0, seed=3))
+    assert (row.instance, row.limit, row.seed, row.solver) == ("small", "5", 3, "descent")
+    assert row.bound is not None and row.gap is not None
+    assert row.bound <= row.spread < row.before
+    assert abs(row.gap - (row.spread - row.bound)) < 1e-3
+    assert row.migrations <= 5 and row.peak_mib > 10

@@ -1,0 +1,180 @@
+"""Claims about every solver of the registry, held against a slow truth that shares no code with them."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from solvers import SOLVERS, Budget, Problem, Result, Status, bounds, check, cpsat, judge, solve
+from solvers.cpsat import solve as solve_exactly
+from solvers.result import Answer
+from solvers.state import State
+from tests.brute import Plain, truth
+from tests.problems import cluster, problems, random_problem
+
+SLOW = bool(os.environ.get("PROXLB_PLAN_SLOW"))
+BUDGET = Budget(seconds=20, workers=1)
+"""Far more than a problem of seven guests takes."""
+many = settings(
+    max_examples=1_000 if SLOW else 100, deadline=None, derandomize=not SLOW, suppress_health_check=list(HealthCheck)
+)
+
+
+def _solve_all(problem: Problem) -> dict[str, Result]:
+    return {name: solve(problem, name, BUDGET) for name in SOLVERS}
+
+
+def _rank(result: Result) -> tuple[int, int]:
+    return result.score.violations, result.score.spread
+
+
+@many
+@given(problem=problems())
+def test_every_solver_keeps_the_contract(problem: Problem) -> None:
+    plain = Plain(problem)
+    today = plain.score(plain.origin)
+    for name, result in _solve_all(problem).items():
+        at = result.assignment.tolist()
+        assert plain.acceptable(at), name
+        assert tuple(result.score) == plain.score(at), name
+        assert tuple(result.score) <= today, name
+        assert result.spread == plain.spread(at), name
+        assert result.bound is not None and result.bound <= result.spread, name
+        assert solve(problem, name, BUDGET).score == result.score, name
+
+
+@many
+@given(problem=problems())
+def test_what_a_solver_claims_to_have_proven_is_true(problem: Problem) -> None:
+    known = truth(problem)
+    for name, result in _solve_all(problem).items():
+        assert result.bound is not None and result.bound <= known.least_spread(result.score.violations), name
+        if result.status is Status.OPTIMAL:
+            assert _rank(result) == known.best[:2], name
+        if result.status is Status.INFEASIBLE:
+            assert known.best[0] > 0, name
+    assert bounds.spread_bound(problem) <= known.least_spread()
+
+
+@many
+@given(problem=problems())
+def test_the_raw_answer_of_a_heuristic_needs_no_judge(problem: Problem) -> None:
+    plain = Plain(problem)
+    for name in ("greedy", "descent"):
+        at = SOLVERS[name](problem, BUDGET, problem.origin).assignment.tolist()
+        assert plain.acceptable(at), name
+        assert plain.violations(at) <= plain.violations(plain.origin), name
+
+
+@pytest.mark.parametrize("batch", range(20 if SLOW else 4))
+def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
+    for seed in range(100 * batch, 100 * batch + 100):
+        problem = random_problem(seed)
+        best = truth(problem).best
+        result = solve(problem, "cpsat", BUDGET)
+        assert tuple(result.score) == best, seed
+        assert result.status is (Status.INFEASIBLE if best[0] else Status.OPTIMAL), seed
+
+
+def test_cpsat_from_the_origin_alone_finds_the_optimum() -> None:
+    """Without the heuristics, every phase of the model has work to do."""
+    for seed in range(1_000, 1_100):
+        problem = random_problem(seed)
+        answer = solve_exactly(problem, BUDGET, problem.origin)
+        assert tuple(check.score(problem, answer.assignment)) == truth(problem).best, seed
+
+
+def test_cpsat_takes_an_acceptable_start_and_refuses_another() -> None:
+    for seed in range(2_000, 2_060):
+        problem, rng = random_problem(seed), np.random.default_rng(seed)
+        starts = [list(at) for at in Plain(problem).assignments()]
+        start = np.array(starts[rng.integers(len(starts))], dtype=np.int64)
+        assert tuple(solve(problem, "cpsat", BUDGET, start).score) == truth(problem).best, seed
+        for name in ("greedy", "descent"):
+            result = solve(problem, name, BUDGET, start)
+            assert result.score <= check.score(problem, start), (seed, name)
+            assert not check.broken(problem, result.assignment), (seed, name)
+    fixed = random_problem(7, 2, 3).replace(movable=np.zeros(3, dtype=bool))
+    with pytest.raises(ValueError, match="start breaks"):
+        solve(fixed, "greedy", start=1 - fixed.origin)
+
+
+@many
+@given(problem=problems())
+def test_the_checker_agrees_with_the_slow_truth(problem: Problem) -> None:
+    plain = Plain(problem)
+    for trial in range(20):
+        at = np.random.default_rng(trial).integers(problem.nodes, size=problem.guests)
+        at = np.where(np.random.default_rng(trial).random(problem.guests) < 0.5, at, problem.origin)
+        assert tuple(check.score(problem, at)) == plain.score(at.tolist())
+        assert (not check.broken(problem, at)) == plain.acceptable(at.tolist())
+
+
+@many
+@given(problem=problems())
+def test_what_the_state_calls_legal_is_acceptable_and_mends_what_it_says(problem: Problem) -> None:
+    plain, state, rng = Plain(problem), State(problem, problem.origin), np.random.default_rng(1)
+    for _ in range(5):
+        options = [(b, int(node)) for b in range(len(problem.bundles)) for node in np.flatnonzero(state.legal(b))]
+        for bundle, node in options:
+            then = state.assignment.copy()
+            then[problem.bundles[bundle]] = node
+            assert plain.acceptable(then.tolist())
+            fewer = plain.violations(state.assignment.tolist()) - plain.violations(then.tolist())
+            assert fewer == state.mended(bundle, node)
+        if options:
+            state.migrate(*options[rng.integers(len(options))])
+            assert (state.loads == problem.loads(state.assignment)).all()
+            assert (state.usage == problem.usage(state.assignment)).all()
+            assert state.migrations == len(problem.migrated(state.assignment))
+
+
+def test_bigger_means_are_no_worse_on_a_mid_size_cluster() -> None:
+    problem = cluster(seed=1, nodes=8, guests=120, limit=8)
+    results = {name: solve(problem, name, Budget(seconds=8)) for name in SOLVERS}
+    today = check.score(problem, problem.origin)
+    assert today > results["greedy"].score > results["descent"].score > results["cpsat"].score
+    assert all(result.bound is not None and result.bound <= result.spread for result in results.values())
+    assert not any(check.broken(problem, result.assignment) for result in results.values())
+
+
+def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpsat, "FULL_MODEL", -1)
+    monkeypatch.setattr(cpsat, "TRIM_SECONDS", 0.1)
+    monkeypatch.setattr(cpsat, "NODES_AT_ONCE", 2)
+    monkeypatch.setattr(cpsat, "NEIGHBOURHOOD", 8)
+    for seed in range(60):
+        problem = random_problem(seed)
+        plain, known = Plain(problem), truth(problem)
+        result = solve(problem, "cpsat", Budget(seconds=0.2, workers=1))
+        at = result.assignment.tolist()
+        assert plain.acceptable(at), seed
+        assert tuple(result.score) == plain.score(at) <= plain.score(plain.origin), seed
+        assert result.bound is not None and result.bound <= known.least_spread(result.score.violations), seed
+        assert result.status is Status.FEASIBLE or _rank(result) == known.best[:2], seed
+
+
+def test_neighbourhoods_send_home_what_need_not_be_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpsat, "FULL_MODEL", -1)
+    plain = random_problem(3, 3, 0)
+    problem = plain.replace(
+        origin=np.array([0, 0, 1, 2]), needs=np.ones((4, plain.capacity.shape[1]), dtype=np.int64),
+        capacity=plain.capacity + 9, demand=np.array([[30, 0, 30, 30]]), ability=np.full((1, 3), 100),
+        base=np.zeros((1, 3)), balanced=np.ones(3, dtype=bool), eligibility=np.ones((1, 3), dtype=bool),
+        eligible=np.zeros(4), copy_mib=np.ones(4), movable=np.ones(4, dtype=bool), together=(), apart=(),
+        max_migrations=None, goal=0,
+    )  # fmt: skip
+    answer = cpsat.solve(problem, BUDGET, np.array([0, 1, 1, 2]))
+    assert check.score(problem, answer.assignment) == (0, 0, 0, 0)
+
+
+def test_an_unacceptable_or_worse_answer_gives_way_to_today_and_its_claims_with_it() -> None:
+    problem = random_problem(3, 2, 4).replace(movable=np.zeros(4, dtype=bool))
+    bad = Answer(1 - problem.origin, bound=10**9, status=Status.OPTIMAL)
+    result = judge(problem, "bad", bad, 0.0)
+    assert result.assignment.tolist() == problem.origin.tolist()
+    assert result.bound == problem.spread(problem.origin)
+    faithful = judge(problem, "bad", Answer(bad.assignment), 0.0, faithful=True)
+    assert faithful.assignment.tolist() == bad.assignment.tolist()
+    assert faithful.bound is None and faithful.status is Status.FEASIBLE

@@ -1,0 +1,149 @@
+"""Claims about the reference recursion, on clusters small enough to follow by hand, and about descent."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from solvers import Budget, Problem, check, descent, greedy
+from solvers.greedy import Free
+from tests.problems import cluster, random_problem
+
+
+def _cluster(origin: Sequence[int], memory: Sequence[int], ability: Sequence[int], **changes: Any) -> Problem:
+    """One metric and one resource, both memory; everyone may go everywhere."""
+    g, n = len(origin), len(ability)
+    row = np.array(memory, dtype=np.int64)
+    fields: dict[str, Any] = {
+        "origin": np.array(origin, dtype=np.int64), "needs": row[:, None], "capacity": np.array(ability)[:, None],
+        "demand": row[None], "ability": np.array(ability)[None], "base": np.zeros((1, n), dtype=np.int64),
+        "balanced": np.ones(n, dtype=bool), "eligibility": np.ones((1, n), dtype=bool),
+        "eligible": np.zeros(g, dtype=np.int64), "copy_mib": row, "movable": np.ones(g, dtype=bool),
+    }  # fmt: skip
+    return Problem(**(fields | changes))
+
+
+def _greedy(problem: Problem, free: Free = Free.PERCENT) -> list[int]:
+    return greedy.solve(problem, Budget(), problem.origin, free=free).assignment.tolist()
+
+
+def test_the_largest_guest_goes_first() -> None:
+    assert _greedy(_cluster([0, 0, 0], [10, 30, 20], [100, 100], max_migrations=1)) == [0, 1, 0]
+
+
+def test_a_guest_stays_where_its_own_node_is_the_most_free() -> None:
+    # 1 (30): node 0 is 60 % full, node 1 is empty: goes. 2 (20): 30 against 30, the first node: stays. 0 (10): same.
+    assert _greedy(_cluster([0, 0, 0], [10, 30, 20], [100, 100])) == [0, 1, 0]
+    # An own node that is emptier than any other keeps its guest, even the largest of all.
+    assert _greedy(_cluster([0, 1, 1], [40, 25, 25], [100, 100])) == [0, 1, 1]
+
+
+def test_equally_large_guests_go_in_the_order_of_their_vmids() -> None:
+    assert _greedy(_cluster([0, 0, 0], [20, 20, 20], [100, 100], max_migrations=1)) == [1, 0, 0]
+
+
+def test_equally_free_nodes_are_taken_in_order() -> None:
+    assert _greedy(_cluster([2, 2], [20, 10], [100, 100, 100], max_migrations=1)) == [0, 2]
+
+
+def test_it_stops_at_the_tolerance() -> None:
+    one, two = ([0, 0, 0], [30, 20, 10], [100, 100]), [1, 0, 0]
+    assert _greedy(_cluster(*one, tolerance=600_000)) == [0, 0, 0]
+    assert _greedy(_cluster(*one, tolerance=599_999)) == two
+
+
+def test_it_stops_at_the_migration_limit() -> None:
+    origin, memory, ability = [0] * 6, [16, 15, 14, 13, 12, 11], [100, 100, 100]
+    for limit in range(5):
+        problem = _cluster(origin, memory, ability, max_migrations=limit)
+        assert len(problem.migrated(greedy.solve(problem, Budget(), problem.origin).assignment)) == min(limit, 4)
+
+
+def test_a_bundle_larger_than_what_is_left_of_the_limit_stays() -> None:
+    problem = _cluster([0, 0, 0], [30, 30, 10], [100, 100], together=((0, 1),), max_migrations=1)
+    assert _greedy(problem) == [0, 0, 1]
+
+
+def test_guests_that_belong_together_travel_together() -> None:
+    assert _greedy(_cluster([0, 0, 0], [20, 20, 10], [100, 100], together=((0, 1),))) == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"eligibility": np.array([[True, False, True]])},
+        {"apart": ((0, 2),)},
+        {"capacity": np.array([[100], [39], [100]])},
+    ],
+    ids=["eligibility", "apart", "capacity"],
+)
+def test_when_a_rule_forbids_the_most_free_node_the_next_is_tried(rule: dict[str, Any]) -> None:
+    # Node 1 has 90 % free, node 2 has 80 % free; guests 2 and 3 are there and fixed.
+    movable = np.array([True, False, False, False])
+    problem = _cluster([0, 0, 1, 2], [30, 30, 10, 20], [100, 100, 100], movable=movable)
+    assert _greedy(problem) == [1, 0, 1, 2]
+    assert _greedy(problem.replace(**rule)) == [2, 0, 1, 2]
+
+
+def test_most_free_by_percent_or_by_bytes() -> None:
+    # Node 1: 60 of 100 free. Node 2: 110 of 200 free.
+    problem = _cluster([0, 1, 2], [80, 40, 90], [100, 100, 200], movable=np.array([True, False, False]))
+    problem = problem.replace(capacity=np.full((3, 1), 300))
+    assert _greedy(problem) == [1, 1, 2]
+    assert _greedy(problem, Free.BYTES) == [2, 1, 2]
+
+
+def test_equal_bytes_are_a_tie_whatever_the_rounding() -> None:
+    # Node 1: 400 of 500 used, node 2: 200 of 300 (666_667 ppm): 100 free on each.
+    problem = _cluster([0, 1, 2], [40, 400, 200], [42, 500, 300], movable=np.array([True, False, False]))
+    assert _greedy(problem, Free.BYTES) == [1, 1, 2]
+    swapped = _cluster([0, 1, 2], [40, 200, 400], [42, 300, 500], movable=np.array([True, False, False]))
+    assert _greedy(swapped, Free.BYTES) == [1, 1, 2]
+
+
+def test_what_is_in_violation_is_mended_before_and_within_the_tolerance() -> None:
+    drained = {"eligibility": np.array([[False, True, True]]), "tolerance": 1_000_000}
+    assert _greedy(_cluster([0, 0, 1], [10, 20, 5], [100, 100, 100], **drained)) == [1, 2, 1]
+
+
+def test_a_bundle_in_contradiction_with_itself_is_not_migrated_for_nothing() -> None:
+    problem = _cluster([0, 0], [10, 10], [100, 100], together=((0, 1),), apart=((0, 1),), tolerance=1_000_000)
+    assert _greedy(problem) == [0, 0]
+
+
+def test_twenty_thousand_guests_do_not_exhaust_the_stack() -> None:
+    rng = np.random.default_rng(1)
+    memory = rng.integers(1, 100, size=20_000).tolist()
+    problem = _cluster([0] * 20_000, memory, [2_000_000] * 4)
+    began = time.monotonic()
+    assert problem.spread(np.array(_greedy(problem))) < problem.spread(problem.origin) // 1_000
+    assert time.monotonic() - began < 20
+
+
+def test_descent_improves_or_stays() -> None:
+    for seed in range(300):
+        problem = random_problem(seed)
+        answer = descent.solve(problem, Budget(), problem.origin)
+        assert check.score(problem, answer.assignment) <= check.score(problem, problem.origin), seed
+
+
+def test_descent_leaves_no_single_migration_that_helps() -> None:
+    problem = cluster(seed=2, nodes=6, guests=60, limit=None).replace(together=(), apart=())
+    result = descent.solve(problem, Budget(), problem.origin).assignment
+    score = check.score(problem, result)
+    for guest in range(problem.guests):
+        for node in range(problem.nodes):
+            other = result.copy()
+            other[guest] = node
+            assert check.broken(problem, other) or check.score(problem, other)[:2] >= score[:2]
+
+
+def test_descent_swaps_where_no_single_migration_helps() -> None:
+    problem = _cluster([0, 1], [90, 40], [100, 100], base=np.array([[0, 450_000]]), capacity=np.full((2, 1), 90))
+    problem = problem.replace(demand=np.array([[50, 30]]), base=np.array([[200_000, 200_000]]))
+    assert problem.spread(problem.origin) == 200_000
+    three = _cluster([0, 0, 1], [50, 30, 40], [100, 100], capacity=np.array([[80], [70]]))
+    result = descent.solve(three, Budget(), three.origin).assignment.tolist()
+    assert result == [0, 1, 0] or three.spread(np.array(result)) < three.spread(three.origin)
