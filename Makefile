@@ -15,9 +15,9 @@ help:  ## Show the targets
 
 demo: $(VENV)/installed  ## Plan, compare and apply on the built-in demo cluster
 	$(BIN)/proxlb-plan plan --demo --solver greedy
-	$(BIN)/proxlb-plan plan --demo --solver cpsat --max-migrations 6 --time-limit 10
-	$(BIN)/proxlb-plan compare --demo --max-migrations 6 --time-limit 10
-	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 10
+	$(BIN)/proxlb-plan plan --demo --solver cpsat --max-migrations 6 --time-limit 8
+	$(BIN)/proxlb-plan compare --demo --max-migrations 6 --time-limit 8
+	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 8
 
 test: lint types  ## All tests, lint and types
 	$(BIN)/python -m pytest -m "not slow"
