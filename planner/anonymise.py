@@ -61,6 +61,8 @@ def anonymised(snapshot: Snapshot) -> Snapshot:
     names = _names(snapshot)
     answers: dict[str, Any] = {}
     for path, answer in snapshot.answers.items():
+        if answer is None:
+            continue  # not known
         if path in LISTS:
             fields = LISTS[path]
             converted = (_row(names, row, fields(row)) for row in rows(answer, path))
@@ -71,9 +73,6 @@ def anonymised(snapshot: Snapshot) -> Snapshot:
             answers[new] = [_row(names, row, VOLUME) for row in rows(answer, path)]
     taken_at = snapshot.taken_at if TIME.fullmatch(snapshot.taken_at) else ""
     return Snapshot(answers, taken_at, "the anonymised snapshot")
-
-
-# --- new names ------------------------------------------------------------------------------------------------------
 
 
 def _names(snapshot: Snapshot) -> Names:
@@ -103,9 +102,6 @@ def _numbered(kind: str, names: list[str]) -> dict[str, str]:
     """Numbers of one width, so that new names sort as the originals were given."""
     width = len(str(len(names)))
     return {name: f"{kind}{number:0{width}d}" for number, name in enumerate(names, 1)}
-
-
-# --- values ---------------------------------------------------------------------------------------------------------
 
 
 def _number(names: Names, value: Any) -> Any:
@@ -170,9 +166,6 @@ def _new_tags(names: Names, value: Any) -> str:
 def _ha_errors(names: Names, value: Any) -> Any:
     """Only that there are some: their text names guests and nodes."""
     return {"rule": ["left out"]} if value else None
-
-
-# --- answers --------------------------------------------------------------------------------------------------------
 
 
 def _fields(**converters: Convert) -> Fields:

@@ -80,13 +80,13 @@ def _differences(plan: Plan, cluster: Cluster, rules: Rules) -> Iterable[str]:
             yield f"node {node} is gone"
         elif rules.states[node].value != state:
             yield f"node {node} is {rules.states[node].value}, not {state}"
-    places = {int(row.vmid): str(row.node) for row in cluster.guests.itertuples()}
+    vmids = [int(vmid) for vmid in cluster.guests["vmid"]]
+    places, types = (dict(zip(vmids, map(str, cluster.guests[name]), strict=True)) for name in ("node", "type"))
     for vmid, node in plan.assumes.guests.items():
         if vmid not in places:
             yield f"guest {vmid} is gone"
         elif places[vmid] != node:
             yield f"guest {vmid} is on {places[vmid]}, not on {node}"
-    types = {int(row.vmid): str(row.type) for row in cluster.guests.itertuples()}
     for migration in plan.migrations:
         if types.get(migration.vmid, migration.type) != migration.type:
             yield f"guest {migration.vmid} is another one: a {types[migration.vmid]}, not a {migration.type}"
@@ -121,11 +121,8 @@ class Applier:
         self._watch(f"guest {migration.vmid}: {migration.source} -> {migration.target}")
         running = row["status"] != "stopped"
         run.current = migration
-        try:
-            upid = self._start(migration, running)
-            return "its task was not seen" if upid is None else self._follow(migration, upid, running)
-        except (StalePlan, BadAnswer) as error:
-            raise MigrationFailed(f"lost sight of guest {migration.vmid}: {error}", unknown=True) from None
+        upid = self._start(migration, running)
+        return "its task was not seen" if upid is None else self._follow(migration, upid, running)
 
     def _follow(self, migration: Migration, upid: str, running: bool) -> str:
         """Wait for a task and for the guest; a note when there is something to say."""
@@ -240,13 +237,13 @@ class Applier:
     def _after_failure(self, migration: Migration, exitstatus: str, upid: str, running: bool) -> str:
         """A task that failed may have moved its guest nevertheless ("migration problems")."""
         row = self._guest(migration.vmid)
-        if row["node"] != migration.target:
-            why = f"{exitstatus}{self._why(upid)} (task {upid})"
-            raise MigrationFailed(f"guest {migration.vmid} was not migrated, it is on {row['node']}: {why}")
-        if running and row["status"] == "stopped":
-            why = f"{exitstatus}{self._why(upid)} (task {upid})"
-            raise MigrationFailed(f"guest {migration.vmid} is on {migration.target}, but no longer running: {why}")
-        return f"the task ended with '{exitstatus}', but the guest is on {migration.target}: see task {upid}"
+        arrived = row["node"] == migration.target
+        if arrived and (row["status"] != "stopped" or not running):
+            return f"the task ended with '{exitstatus}', but the guest is on {migration.target}: see task {upid}"
+        what = "is no longer running" if arrived else "was not migrated"
+        raise MigrationFailed(
+            f"guest {migration.vmid} {what}, it is on {row['node']}: {exitstatus}{self._why(upid)} (task {upid})"
+        )
 
     def _why(self, upid: str) -> str:
         """The line of the task log that says why."""

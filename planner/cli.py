@@ -239,6 +239,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     command = typer.main.get_command(app)
     try:
         code = command.main(args, prog_name="proxlb-plan", standalone_mode=False) or 0
+        if code == Exit.INTERRUPTED:  # how typer passes on a Ctrl-C
+            raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(code)
     except PlannerError as error:
@@ -249,7 +251,7 @@ def main(args: list[str] | None = None) -> NoReturn:
         _fail("interrupted", Exit.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
+        sys.exit(Exit.ERROR)  # as typer and rich do
     except Exception as error:
         frame = error.__traceback__
         while frame and frame.tb_next:

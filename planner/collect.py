@@ -78,6 +78,7 @@ def _guest(row: Row) -> dict[str, Any]:
     vmid = _vmid(row)
     what = f"guest {vmid}"
     cores = _number(row, "maxcpu", what)
+    memhost, mem = _mib(row, "memhost", what), _mib(row, "mem", what)
     return {
         "vmid": vmid,
         "name": str(row.get("name") or ""),
@@ -91,7 +92,7 @@ def _guest(row: Row) -> dict[str, Any]:
         "ha_state": str(row.get("hastate") or ""),
         "memory_mib": _mib(row, "maxmem", what),
         # PVE 8 has no memhost, and a container's may be 0: then its own figure is what there is.
-        "memory_used_mib": _mib(row, "memhost", what) or _mib(row, "mem", what),
+        "memory_used_mib": memhost or mem,
         "cpu_mcpu": round(cores * 1000),
         "cpu_used_mcpu": round(_number(row, "cpu", what) * cores * 1000),
         "disk_mib": 0,

@@ -24,7 +24,7 @@ class Connection:
     timeout: float = 30.0  # seconds without a byte of answer
 
     def __post_init__(self) -> None:
-        if not self.hosts or isinstance(self.hosts, str):
+        if not self.hosts:
             raise ConfigError("api.hosts is empty: name at least one node of the cluster")
         for host in self.hosts:
             base_url(host)

@@ -71,9 +71,8 @@ def _setting(names: str, text: str, field: str) -> Any:
     return option(names, text, str(shown))
 
 
-PLACES = "./proxlb-plan.yaml, ~/.config/proxlb-plan/config.yaml or /etc/proxlb-plan/config.yaml"
 SHARED: dict[str, Any] = {
-    "config": Annotated[Path | None, option("--config", "Configuration file.", PLACES)],
+    "config": Annotated[Path | None, option("--config", "Configuration file.", "./proxlb-plan.yaml, ...")],
     "snapshot_file": Annotated[Path | None, option("--snapshot", "Plan from this file.", "ask the API")],
     "demo": Annotated[
         str | None,

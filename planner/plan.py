@@ -4,13 +4,13 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from planner.errors import InputError
 from planner.policy import Mode, Resource
 from planner.snapshot import read_json, write
 
-FORMAT = "proxlb-plan/1"
+FORMAT: Final = "proxlb-plan/1"
 
 
 class PlanStatus(StrEnum):

@@ -67,7 +67,7 @@ def solve(case: Case, problem: Problem, solver: str, budget: Budget | None = Non
     try:
         answer = _solver(case, solver)(problem, budget, problem.origin)
     except ModuleNotFoundError as error:
-        if error.name != "ortools":
+        if str(error.name).split(".")[0] != "ortools":
             raise
         raise MissingDependency(
             f"solver {solver} needs OR-Tools: pip install 'ortools>=9.14,<10' (greedy, descent and proxlb do without)"
@@ -157,11 +157,12 @@ def _stuck(formulation: Formulation, reach: Reach) -> list[Stranded]:
 
 def _fixed(formulation: Formulation) -> list[Stranded]:
     """Guests that stay on a node in maintenance."""
+    guests = formulation.guests
     result = []
-    for row in formulation.guests.itertuples():
-        reason = formulation.fixed.get(int(row.vmid))
-        if reason and formulation.rules.states[str(row.node)] is NodeState.MAINTENANCE:
-            result.append(Stranded(int(row.vmid), str(row.name), str(row.node), f"stays in maintenance: {reason}"))
+    for vmid, name, node in zip(map(int, guests["vmid"]), guests["name"], map(str, guests["node"]), strict=True):
+        reason = formulation.fixed.get(vmid)
+        if reason and formulation.rules.states[node] is NodeState.MAINTENANCE:
+            result.append(Stranded(vmid, str(name), node, f"stays in maintenance: {reason}"))
     return result
 
 

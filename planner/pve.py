@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 import requests
-from proxmoxer.backends.https import (  # type: ignore[import-untyped]
+from proxmoxer.backends.https import (
     ProxmoxHTTPApiTokenAuth,
     ProxmoxHTTPAuth,
     ProxmoxHTTPAuthBase,

@@ -40,7 +40,7 @@ def plan(item: Plan, out: Console) -> None:
         out.print(_migrations(item))
     _names(out, "Still broken", item.violations_after)
     _names(out, "Stranded", [f"{_guest(s.vmid, s.name)} on {s.node}: {s.reason}" for s in item.stranded])
-    out.print(Text(verdict(item)))
+    _line(out, verdict(item))
 
 
 def verdict(item: Plan) -> str:
@@ -72,7 +72,7 @@ def _guest(vmid: int, name: str) -> str:
 
 def _names(out: Console, title: str, lines: Sequence[str]) -> None:
     for line in lines:
-        out.print(Text(f"{title}: {line}", style="yellow"))
+        _line(out, f"{title}: {line}", "yellow")
 
 
 def _loads(item: Plan) -> Table:
@@ -85,9 +85,9 @@ def _loads(item: Plan) -> Table:
             table.add_row(f"… {len(nodes) - ROWS} nodes between", "", "", "", "")
             continue
         table.add_row(
-            node.node, f"{node.load_before:.1f} %", bar(node.load_before), f"{node.load_after:.1f} %",
-            bar(node.load_after)  # fmt: skip
-        )
+            node.node, f"{node.load_before:.1f} %", bar(node.load_before),
+            f"{node.load_after:.1f} %", bar(node.load_after),
+        )  # fmt: skip
     return table
 
 
@@ -137,12 +137,17 @@ def run(item: Run, out: Console) -> None:
     """What was done, what failed, what may still be under way, and what was not started."""
     for migration, note in item.done:
         line = f"done: guest {_guest(migration.vmid, migration.name)} is on {migration.target}"
-        out.print(Text(f"{line} ({note})" if note else line))
+        _line(out, f"{line} ({note})" if note else line)
     if item.failed:
-        out.print(Text(f"failed: {item.failed[1]}", style="red"))
+        _line(out, f"failed: {item.failed[1]}", "red")
     if item.current:
         m = item.current
-        out.print(Text(f"unknown: guest {_guest(m.vmid, m.name)} may still be on its way to {m.target}", style="red"))
+        _line(out, f"unknown: guest {_guest(m.vmid, m.name)} may still be on its way to {m.target}", "red")
     for m in item.left:
-        out.print(Text(f"not started: guest {_guest(m.vmid, m.name)} from {m.source} to {m.target}", style="yellow"))
-    out.print(Text(f"{len(item.done)} of {len(item.plan.migrations)} migrations done"))
+        _line(out, f"not started: guest {_guest(m.vmid, m.name)} from {m.source} to {m.target}", "yellow")
+    _line(out, f"{len(item.done)} of {len(item.plan.migrations)} migrations done")
+
+
+def _line(out: Console, text: str, style: str = "") -> None:
+    """A line that is not broken, however long: people search for its words."""
+    out.print(Text(text, style=style), soft_wrap=True)

@@ -31,13 +31,17 @@ GENERATIONS = ((128, 32), (256, 64), (384, 96))
 
 
 @dataclass(slots=True)
-class _Migration:
-    vmid: int
+class _Task:
+    """A migration that is under way, or over."""
+
+    upid: str
+    type: str
+    guest: str
+    """Id of its row: qemu/100."""
     source: str
     target: str
-    upid: str
     done_at: float
-    exitstatus: str = "OK"
+    running: bool = True
 
 
 class SimulatedCluster:
@@ -46,13 +50,13 @@ class SimulatedCluster:
     def __init__(self, resources: list[dict[str, Any]], clock: Clock) -> None:
         self._rows = {row["id"]: dict(row) for row in resources}
         self._clock = clock
-        self._tasks: dict[str, _Migration] = {}
+        self._tasks: dict[str, _Task] = {}
         self._own = {row["node"]: (row["mem"], row["cpu"] * row["maxcpu"]) for row in self._of("node")}
         for guest in self._of("qemu", "lxc"):
             memory, cores = self._own[guest["node"]]
             self._own[guest["node"]] = (memory - guest["mem"], cores - guest["cpu"] * guest["maxcpu"])
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         """Answer a GET; ApiRefused (501) for what is not simulated."""
         self._settle()
         if path.endswith("/status") and "/tasks/" in path:
@@ -71,19 +75,24 @@ class SimulatedCluster:
             return []
         raise ApiRefused(f"the demo cluster does not answer {path}", status=501, reason="not implemented")
 
-    def post(self, path: str, **data: Any) -> Any:
+    def post(self, path: str, /, **data: Any) -> Any:
         """Start a migration: the only write that is simulated."""
         self._settle()
         _, _, source, kind, vmid, action = path.split("/")
         row = self._rows.get(f"{kind}/{vmid}")
         if action != "migrate" or row is None or row["node"] != source:
-            raise ApiRefused(f"guest {vmid} is not on {source}", status=500, reason="does not exist")
+            raise _refused(f"guest {vmid} is not on {source}")
+        if data["target"] not in self._own or data["target"] == source:
+            raise _refused(f"guest {vmid} cannot go to {data['target']}")
+        if row.get("lock"):
+            raise _refused(f"guest {vmid} is locked ({row['lock']})")
         flag = "online" if kind == "qemu" else "restart"
         if row["status"] == "running" and not data.get(flag):
-            raise ApiRefused(f"guest {vmid} is running: {flag} is missing", status=500, reason="running")
-        upid = f"UPID:{source}:{len(self._tasks):08X}:00000000:00000000:{kind[0]}migrate:{vmid}:demo@pve:"
+            raise _refused(f"guest {vmid} is running: {flag} is missing")
+        sort = "qmigrate" if kind == "qemu" else "vzmigrate"
+        upid = f"UPID:{source}:{len(self._tasks):08X}:00000000:00000000:{sort}:{vmid}:demo@pve:"
         seconds = OVERHEAD + row["mem"] / MIB / BANDWIDTH_MIB
-        self._tasks[upid] = _Migration(int(vmid), source, data["target"], upid, self._clock.now() + seconds)
+        self._tasks[upid] = _Task(upid, sort, row["id"], source, data["target"], self._clock.now() + seconds)
         row["lock"] = "migrate"
         return upid
 
@@ -93,8 +102,9 @@ class SimulatedCluster:
     def _settle(self) -> None:
         """Let migrations arrive whose time has come, and loads follow."""
         for task in self._tasks.values():
-            row = next(r for r in self._of("qemu", "lxc") if r["vmid"] == task.vmid)
-            if row["node"] == task.source and row.get("lock") == "migrate" and task.done_at <= self._clock.now():
+            if task.running and task.done_at <= self._clock.now():
+                task.running = False
+                row = self._rows[task.guest]
                 row["node"] = task.target
                 del row["lock"]
         for node in self._of("node"):
@@ -104,17 +114,22 @@ class SimulatedCluster:
             node["cpu"] = (cores + sum(row["cpu"] * row["maxcpu"] for row in guests)) / node["maxcpu"]
 
     def _task_status(self, upid: str) -> dict[str, Any]:
-        task = self._tasks[upid]
-        if task.done_at > self._clock.now():
+        if upid not in self._tasks:
+            raise _refused(f"there is no task {upid}")
+        if self._tasks[upid].running:
             return {"upid": upid, "status": "running"}
-        return {"upid": upid, "status": "stopped", "exitstatus": task.exitstatus}
+        return {"upid": upid, "status": "stopped", "exitstatus": "OK"}
 
     def _running(self) -> list[dict[str, Any]]:
         return [
-            {"upid": t.upid, "id": str(t.vmid), "node": t.source, "type": "qmigrate"}
-            for t in self._tasks.values()
-            if t.done_at > self._clock.now()
+            {"upid": task.upid, "id": task.guest.split("/")[1], "node": task.source, "type": task.type}
+            for task in self._tasks.values()
+            if task.running
         ]
+
+
+def _refused(reason: str) -> ApiRefused:
+    return ApiRefused(reason, status=500, reason=reason)
 
 
 def demo(size: Size, clock: Clock, seed: int = 0) -> SimulatedCluster:
@@ -169,6 +184,10 @@ def _guest(vmid: int, rng: random.Random, nodes: dict[str, dict[str, Any]], targ
 def _tag(rng: random.Random, names: list[str], node: str) -> str:
     group = rng.randint(1, max(2, len(names) // 2))
     return rng.choice(
-        (f"plb_anti_affinity_ha{group}", f"plb_affinity_stack{group}", f"plb_pin_{node};plb_pin_{rng.choice(names)}",
-         "plb_ignore")  # fmt: skip
+        (
+            f"plb_anti_affinity_ha{group}",
+            f"plb_affinity_stack{group}",
+            f"plb_pin_{node};plb_pin_{rng.choice(names)}",
+            "plb_ignore",
+        )
     )

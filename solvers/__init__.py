@@ -32,7 +32,10 @@ SOLVERS: dict[str, Solver] = {"greedy": greedy.solve, "descent": descent.solve, 
 
 
 def solve(problem: Problem, solver: str = "cpsat", budget: Budget | None = None, start: Ints | None = None) -> Result:
-    """Answer a problem with a solver of the registry. ValueError if `start` (default: origin) breaks rules or limits."""
+    """Answer a problem with a solver of the registry, from `start` (default: origin).
+
+    Raises ValueError if `start` breaks a limit or a rule that holds at the origin.
+    """
     budget = budget or Budget()
     start = problem.origin if start is None else start
     if check.broken(problem, start):

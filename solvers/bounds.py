@@ -80,4 +80,5 @@ def _movable(problem: Problem) -> Bools:
     """Guests that may be migrated and are allowed on some other node."""
     elsewhere = problem.eligibility.sum(axis=1)[problem.eligible]
     at_home = problem.eligibility[problem.eligible, problem.origin]
-    return problem.movable & (elsewhere - at_home > 0)
+    result: Bools = problem.movable & (elsewhere - at_home > 0)
+    return result

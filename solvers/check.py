@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -94,7 +94,7 @@ def _newly_ineligible(problem: Problem, assignment: Ints) -> Iterator[Violation]
 def _newly_split(problem: Problem, assignment: Ints) -> Iterator[Violation]:
     for index, group in enumerate(problem.together):
         for guests in _by_node(group, problem.origin).values():
-            for one, other in zip(guests, guests[1:], strict=False):
+            for one, other in pairwise(guests):
                 if assignment[one] != assignment[other]:
                     yield Violation(Rule.TOGETHER, (one, other), int(assignment[other]), index)
 

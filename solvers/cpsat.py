@@ -196,7 +196,9 @@ def _by_load(problem: Problem, assignment: Ints) -> Ints:
 def _trim(search: Search) -> None:
     """Send home every migration that the spread and the repairs do not need."""
     migrated = search.problem.bundle_of[search.problem.migrated(search.best)]
-    model = Model(search.problem, sorted({int(bundle) for bundle in migrated}), search.best, np.empty(0, dtype=np.int64))
+    model = Model(
+        search.problem, sorted({int(bundle) for bundle in migrated}), search.best, np.empty(0, dtype=np.int64)
+    )
     model.proto.add(model.violations <= search.score.violations)
     model.proto.add(model.spread <= search.score.spread)
     _cost(search, model, SHARES["cost"])

@@ -1,6 +1,7 @@
 """Owns the CP-SAT model of a problem: one `_add_<rule>` per rule, linear wherever possible."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from ortools.sat.python import cp_model
@@ -51,7 +52,7 @@ class Model:
 
     def start_from(self, assignment: Ints) -> None:
         """Hint every variable with an assignment that keeps to what is fixed."""
-        self.proto.clear_hints()
+        self.proto.clear_hints()  # type: ignore[no-untyped-call]
         for bundle, places in self._at.items():
             for node, variable in places.items():
                 self.proto.add_hint(variable, int(self._node(bundle, assignment) == node))
@@ -95,7 +96,8 @@ class Model:
             fixed[self._node(bundle, self._start)] -= needs[bundle]
         arrived = self._arrived()
         terms: list[Linear] = []
-        for node, on in self._on_node().items():
+        on_node = self._on_node()
+        for node, on in on_node.items():
             for r in range(problem.capacity.shape[1]):
                 literals = [(x, int(needs[bundle][r])) for bundle, x in on if needs[bundle][r]]
                 used = int(fixed[node, r]) + _weighted(literals)
@@ -103,7 +105,7 @@ class Model:
                 if excess <= 0:
                     self.proto.add(used <= int(problem.capacity[node, r]))
                     continue
-                over = self._new_bool(lambda a, n=node, r=r: int(problem.usage(a)[n, r] > problem.capacity[n, r]))
+                over = self._new_bool(partial(_is_overfull, problem, node, r))
                 terms.append(over)
                 self.proto.add(used <= int(problem.capacity[node, r]) + excess * over)
                 if arrived[node, r]:
@@ -111,9 +113,8 @@ class Model:
                 for bundle, x in on:
                     if needs[bundle][r] and self._node(bundle, problem.origin) != node:
                         self.proto.add_implication(x, ~over)
-        for node, r in np.argwhere(problem.usage(self._start) > problem.capacity):
-            if node not in self._on_node():
-                terms.append(1)
+        overfull = (problem.usage(self._start) > problem.capacity).sum(axis=1)
+        terms += [int(overfull[node]) for node in range(problem.nodes) if node not in on_node]
         return sum(terms)
 
     def _arrived(self) -> Ints:
@@ -206,8 +207,8 @@ class Model:
         spread = self._new_int(problem.goal, 2 * top, lambda a: max(problem.goal, problem.spread(a)))
         on_node = self._on_node()
         for k in range(problem.metrics if problem.balanced.any() else 0):
-            high = self._new_int(-top, top, lambda a, k=k: int(problem.loads(a)[k, problem.balanced].max()))
-            low = self._new_int(-top, top, lambda a, k=k: int(problem.loads(a)[k, problem.balanced].min()))
+            high = self._new_int(-top, top, partial(_load_of, problem, k, np.max))
+            low = self._new_int(-top, top, partial(_load_of, problem, k, np.min))
             self.proto.add(spread >= high - low)
             for node in map(int, np.flatnonzero(problem.balanced)):
                 on = [(x, int(weights[bundle][k, node])) for bundle, x in on_node.get(node, [])]
@@ -248,3 +249,12 @@ class Model:
 
 def _weighted(terms: list[tuple[cp_model.IntVar, int]]) -> Linear:
     return cp_model.LinearExpr.weighted_sum([x for x, _ in terms], [w for _, w in terms]) if terms else 0
+
+
+def _is_overfull(problem: Problem, node: int, resource: int, assignment: Ints) -> int:
+    return int(problem.usage(assignment)[node, resource] > problem.capacity[node, resource])
+
+
+def _load_of(problem: Problem, metric: int, pick: Callable[[Ints], np.int64], assignment: Ints) -> int:
+    """What `pick` takes from the loads of the balanced nodes."""
+    return int(pick(problem.loads(assignment)[metric, problem.balanced]))

@@ -112,7 +112,8 @@ class Problem:
     def bundle_weights(self, guests: Ints) -> Ints:
         """ppm that `guests` as a bundle would put on each node: (k, n)."""
         demand = self.demand[:, guests, None] * PPM
-        return ((demand + self.ability[:, None, :] // 2) // self.ability[:, None, :]).sum(axis=1)
+        each: Ints = (demand + self.ability[:, None, :] // 2) // self.ability[:, None, :]
+        return np.asarray(each.sum(axis=1), dtype=np.int64)
 
     def loads(self, assignment: Ints) -> Ints:
         """Load of each node per metric, in ppm: (k, n)."""
@@ -185,7 +186,7 @@ class Problem:
 
     def allowed(self, guests: Ints) -> Bools:
         """(n,) nodes that every one of `guests` may be on."""
-        return self.eligibility[np.unique(self.eligible[guests])].all(axis=0)
+        return np.asarray(self.eligibility[np.unique(self.eligible[guests])].all(axis=0), dtype=np.bool_)
 
     def targets(self, bundle: int) -> Ints:
         """Nodes to which a bundle may be migrated, by eligibility alone."""
@@ -193,7 +194,7 @@ class Problem:
         if not self.movable[guests].all():
             return _frozen([])
         nodes = np.flatnonzero(self.allowed(guests))
-        return nodes[nodes != self.origin[guests[0]]]
+        return np.asarray(nodes[nodes != self.origin[guests[0]]], dtype=np.int64)
 
 
 def _frozen(values: Iterable[int] | Sequence[int]) -> Ints:

@@ -48,13 +48,15 @@ class Plain:
 
     def violations(self, at: list[int]) -> int:
         """Guests where they may not be, crowded guests, needless nodes of groups, overfull resources."""
-        count = sum(not self.allowed[guest][at[guest]] for guest in self.guests)
+        count: int = sum(not self.allowed[guest][at[guest]] for guest in self.guests)
         for group in self.p.apart:
             count += len(group) - len({at[guest] for guest in group})
         for group in self.p.together:
             count += len({at[guest] for guest in group}) - 1 if group else 0
         usage = self.usage(at)
-        return count + sum(u > c for node in self.nodes for u, c in zip(usage[node], self.capacity[node], strict=True))
+        for node in self.nodes:
+            count += sum(u > c for u, c in zip(usage[node], self.capacity[node], strict=True))
+        return count
 
     def acceptable(self, at: list[int]) -> bool:
         """Within the limit, and nothing that holds today is broken."""
@@ -128,7 +130,8 @@ class Truth:
 def truth(problem: Problem) -> Truth:
     """Look at every assignment."""
     plain = Plain(problem)
-    best, spreads = plain.score(plain.origin), {}
+    best = plain.score(plain.origin)
+    spreads: dict[int, int] = {}
     for at in plain.assignments():
         score = plain.score(at)
         best = min(best, score)

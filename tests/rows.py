@@ -44,7 +44,7 @@ def offline(name: str) -> Row:
     return {"id": f"node/{name}", "type": "node", "node": name, "status": "offline", "hastate": "unknown"}
 
 
-def vm(vmid: int, on: str, gib: float = 4, used: float | None = None, tags: str = "", **facts: Any) -> Row:
+def vm(vmid: int, on: str, /, gib: float = 4, used: float | None = None, tags: str = "", **facts: Any) -> Row:
     """A running virtual machine of so many GiB, all of them in use unless said otherwise."""
     taken = int((gib if used is None else used) * GIB)
     row = {"id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "name": f"g{vmid}", "node": on, "status": "running"}
@@ -53,12 +53,12 @@ def vm(vmid: int, on: str, gib: float = 4, used: float | None = None, tags: str 
     return _without_none(row | facts)
 
 
-def ct(vmid: int, on: str, gib: float = 4, used: float | None = None, tags: str = "", **facts: Any) -> Row:
+def ct(vmid: int, on: str, /, gib: float = 4, used: float | None = None, tags: str = "", **facts: Any) -> Row:
     """A running container; its memhost is 0."""
     return vm(vmid, on, gib, used, tags, **{"id": f"lxc/{vmid}", "type": "lxc", "memhost": 0, **facts})
 
 
-def stopped(vmid: int, on: str, gib: float = 4, **facts: Any) -> Row:
+def stopped(vmid: int, on: str, /, gib: float = 4, **facts: Any) -> Row:
     """A virtual machine that does not run."""
     return vm(vmid, on, gib, 0, status="stopped", cpu=0, uptime=0, **facts)
 
@@ -70,7 +70,7 @@ def storage(name: str, on: str, gib: float = 1000, used: float = 0, **facts: Any
     return _without_none(row | {"maxdisk": int(gib * GIB), "disk": int(used * GIB)} | facts)
 
 
-def volume(vmid: int, gib: float, **facts: Any) -> Row:
+def volume(vmid: int, gib: float, /, **facts: Any) -> Row:
     """A volume on a storage."""
     row = {"volid": f"local-lvm:vm-{vmid}-disk-0", "vmid": vmid, "size": int(gib * GIB), "content": "images"}
     return row | {"format": "raw"} | facts

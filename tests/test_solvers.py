@@ -1,24 +1,21 @@
 """Claims about every solver of the registry, held against a slow truth that shares no code with them."""
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from ortools.sat.python import cp_model
 
 from solvers import SOLVERS, Budget, Problem, Result, Status, bounds, check, cpsat, judge, solve
 from solvers.cpsat import solve as solve_exactly
+from solvers.model import Model
 from solvers.result import Answer
 from solvers.state import State
 from tests.brute import Plain, truth
 from tests.problems import cluster, problems, random_problem
 
-SLOW = bool(os.environ.get("PROXLB_PLAN_SLOW"))
 BUDGET = Budget(seconds=20, workers=1)
 """Far more than a problem of seven guests takes."""
-many = settings(
-    max_examples=1_000 if SLOW else 100, deadline=None, derandomize=not SLOW, suppress_health_check=list(HealthCheck)
-)
+many = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def _solve_all(problem: Problem) -> dict[str, Result]:
@@ -67,7 +64,7 @@ def test_the_raw_answer_of_a_heuristic_needs_no_judge(problem: Problem) -> None:
         assert plain.violations(at) <= plain.violations(plain.origin), name
 
 
-@pytest.mark.parametrize("batch", range(20 if SLOW else 4))
+@pytest.mark.parametrize("batch", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 25))])
 def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
     for seed in range(100 * batch, 100 * batch + 100):
         problem = random_problem(seed)
@@ -178,3 +175,36 @@ def test_an_unacceptable_or_worse_answer_gives_way_to_today_and_its_claims_with_
     faithful = judge(problem, "bad", Answer(bad.assignment), 0.0, faithful=True)
     assert faithful.assignment.tolist() == bad.assignment.tolist()
     assert faithful.bound is None and faithful.status is Status.FEASIBLE
+
+
+def _overfull(movable: list[bool]) -> Problem:
+    """Guests of 10: two on node 0, which holds 15, one on node 1, which holds 30."""
+    ones = np.ones(3, dtype=np.int64)
+    return Problem(
+        origin=np.array([0, 0, 1]), needs=10 * ones[:, None], capacity=np.array([[15], [30]]), demand=10 * ones[None],
+        ability=np.array([[100, 100]]), base=np.array([[0, 0]]), balanced=np.array([True, True]),
+        eligibility=np.array([[True, True]]), eligible=0 * ones, copy_mib=ones, movable=np.array(movable),
+    )  # fmt: skip
+
+
+def test_without_time_for_a_proof_nothing_is_called_infeasible() -> None:
+    problem = _overfull([True, True, True])
+    answer = solve_exactly(problem, Budget(seconds=0, workers=1), problem.origin)
+    assert answer.status is Status.FEASIBLE
+    assert solve_exactly(problem, BUDGET, problem.origin).status is Status.OPTIMAL
+    stuck = _overfull([False, False, True])
+    assert solve_exactly(stuck, BUDGET, stuck.origin).status is Status.INFEASIBLE
+
+
+def test_a_bundle_may_not_return_to_an_overfull_node_that_a_fixed_one_has_come_to() -> None:
+    problem = _overfull([True, True, True])
+    start = np.array([1, 1, 0])  # both have left node 0, guest 2 has come to it
+    model = Model(problem, [0, 1], start)
+    model.proto.minimize(model.violations)
+    solver = cp_model.CpSolver()
+    found = set()
+    for goes_home in (0, 1):
+        model.start_from(np.array([1 - goes_home, 1, 0]))
+        solver.parameters.fix_variables_to_their_hinted_value = True
+        found.add((goes_home, solver.solve(model.proto) == cp_model.OPTIMAL))
+    assert found == {(0, True), (1, False)}
