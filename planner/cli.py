@@ -84,7 +84,7 @@ def _prepare(session: "Session") -> "Case":
 
     cluster = session.cluster()
     case = prepare(cluster, session.policy, session.settings)
-    for note in (*cluster.notes, *case.formulation.rules.notes):
+    for note in (*cluster.notes, *case.formulation.notes):
         _say(f"note: {note}")
     return case
 

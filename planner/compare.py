@@ -29,8 +29,17 @@ def compare(case: Case, solvers: Sequence[str], budget: Budget | None = None) ->
         plan = make_plan(case, name, budget)
         bound = float("nan") if plan.spread.bound is None else plan.spread.bound
         rows.append(
-            (name, plan.status.value, plan.spread.before, plan.spread.after, bound, len(plan.migrations),
-             round(plan.moved_gib, 3), len(plan.violations_after), plan.seconds)  # fmt: skip
+            (
+                name,
+                plan.status.value,
+                plan.spread.before,
+                plan.spread.after,
+                bound,
+                len(plan.migrations),
+                round(plan.moved_gib, 3),
+                len(plan.violations_after),
+                plan.seconds,
+            )
         )
     frame = pd.DataFrame(rows, columns=[column.name for column in COLUMNS])
     return frame.astype({column.name: column.dtype for column in COLUMNS})

@@ -14,7 +14,9 @@ def violation(formulation: Formulation, item: Violation) -> str:
     node = formulation.nodes[item.node] if item.node >= 0 else ""
     match item.rule:
         case Rule.ELIGIBLE | Rule.FIXED:
-            return f"{guest(formulation, item.guests[0])} is on {node}, {_not_allowed(formulation, item.guests[0], node)}"
+            return (
+                f"{guest(formulation, item.guests[0])} is on {node}, {_not_allowed(formulation, item.guests[0], node)}"
+            )
         case Rule.TOGETHER:
             members = ", ".join(guest(formulation, g) for g in item.guests)
             return f"{formulation.together[item.index]}: {members} is on {node}, away from the others"

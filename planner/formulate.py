@@ -12,6 +12,8 @@ from planner.policy import GuestType, Mode, Policy, Reserve, Resource
 from planner.rules import Kind, NodeState, Rules
 from solvers.problem import PPM, Bools, Ints, Problem
 
+LOCAL_DISKS = "it has local disks (--with-local-disks copies them)"
+"""Why a guest stays that could be migrated with its disks."""
 GIB = 1024
 """MiB."""
 RESERVE_UNITS = {Resource.MEMORY: GIB, Resource.CPU: 1000, Resource.DISK: GIB}
@@ -34,6 +36,13 @@ class Formulation:
     """Names of the problem's together-groups."""
     apart: tuple[str, ...]
     """Names of the problem's apart-groups."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about rules without effect and guests that stay for lack of a flag."""
+        local = sum(reason == LOCAL_DISKS for reason in self.fixed.values())
+        stay = f"{local} guests stay where they are: {LOCAL_DISKS}"
+        return (*self.rules.notes, stay) if local else self.rules.notes
 
     def vmid(self, guest: int) -> int:
         """The vmid of a guest index."""
@@ -169,7 +178,7 @@ def _why_fixed(guest: Any, ignored: dict[int, str], rules: Rules, policy: Policy
         (policy.guests not in (GuestType.ALL, guest.type), f"only {policy.guests} guests are planned"),
         (guest.status == "unknown", "its status is unknown"),
         (bool(guest.lock), f"it is locked ({guest.lock})"),
-        (guest.disk_mib > 0 and not policy.with_local_disks, "it has local disks (--with-local-disks copies them)"),
+        (guest.disk_mib > 0 and not policy.with_local_disks, LOCAL_DISKS),
     )
     return next((reason for holds, reason in checks if holds), "")
 

@@ -116,7 +116,7 @@ def _write(case: Case, result: Result, status: PlanStatus, reach: Reach) -> Plan
             (_migration(formulation, guest, int(reach.assignment[guest]), reasons[guest]),) for guest in reach.order
         ),
         stranded=(*_stuck(formulation, reach), *_fixed(formulation)),
-        notes=(*case.cluster.notes, *formulation.rules.notes),
+        notes=(*case.cluster.notes, *formulation.notes),
         assumes=_assumes(case),
     )
 

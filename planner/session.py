@@ -10,7 +10,7 @@ from planner.clock import Clock, FastClock, RealClock
 from planner.cluster import Cluster
 from planner.errors import UsageError
 from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Policy, Resource
+from planner.policy import Policy
 from planner.simulate import Size, demo
 from planner.snapshot import Snapshot, Source
 
@@ -44,8 +44,7 @@ class Session:
         if self.source is None:
             assert self.recorded is not None
             return self.recorded
-        disks = self.policy.resource is Resource.DISK or self.policy.with_local_disks
-        return snapshot.take(self.source, disks=disks)
+        return snapshot.take(self.source)
 
     def cluster(self) -> Cluster:
         """The cluster as it is now, or as it was recorded."""

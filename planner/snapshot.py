@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlencode
 
-from planner.errors import ApiRefused, Forbidden, InputError
+from planner.errors import ApiRefused, Forbidden, InputError, Unreachable
 
 FORMAT = "proxlb-plan-snapshot/1"
 RESOURCES = "/cluster/resources"
@@ -56,21 +56,20 @@ def key(path: str, params: Mapping[str, Any]) -> str:
     return f"{path}?{urlencode(sorted(params.items()))}" if params else path
 
 
-def take(source: Source, *, disks: bool = False, now: datetime | None = None) -> Snapshot:
-    """Ask for everything a plan needs; with `disks` also for the volumes on local storage.
+def take(source: Source, *, now: datetime | None = None) -> Snapshot:
+    """Ask for everything a plan needs.
 
-    The number of calls does not depend on the number of guests: nine, and with `disks` one per local
-    storage of a node.
+    The number of calls does not depend on the number of guests: nine, and one per local storage of a
+    node, as a guest with volumes there cannot simply be migrated.
     """
     answers: dict[str, Any] = {RESOURCES: source.get(RESOURCES)}
-    paths: list[str] = list(OPTIONAL)
-    if disks:
-        paths += [content_path(node, name) for node, name in local_storages(answers[RESOURCES])]
-    for path in paths:
-        try:
+    for path in OPTIONAL:
+        with contextlib.suppress(ApiRefused, Forbidden):  # not known; collect says so once
             answers[path] = source.get(path)
-        except (ApiRefused, Forbidden):
-            continue  # not known; collect says so once
+    for node, name in local_storages(answers[RESOURCES]):
+        # A node that has gone since does not spoil the rest.
+        with contextlib.suppress(ApiRefused, Forbidden, Unreachable):
+            answers[content_path(node, name)] = source.get(content_path(node, name))
     taken_at = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     return Snapshot(answers, taken_at, "the API")
 

@@ -71,7 +71,7 @@ def test_what_proxmox_answers_is_as_described_also_without_names(tmp_path: Path,
 
 
 def test_a_snapshot_of_the_demo_is_as_described(tmp_path: Path) -> None:
-    snapshots.save(snapshots.take(demo(Size.SMALL, FastClock(1.0)), disks=True), tmp_path / "s.json")
+    snapshots.save(snapshots.take(demo(Size.SMALL, FastClock(1.0))), tmp_path / "s.json")
     assert problems(SNAPSHOT, json.loads((tmp_path / "s.json").read_text())) == []
 
 
