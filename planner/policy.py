@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
@@ -41,7 +41,7 @@ class Free(StrEnum):
 class Reserve:
     """What a node keeps for itself and does not give to guests."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__ = {"extra": "forbid"}
 
     memory: Annotated[float, Ge(0)] = 0.0
     """GiB."""
@@ -55,7 +55,7 @@ class Reserve:
 class Cluster:
     """What the operator says about nodes (section `cluster`)."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__ = {"extra": "forbid"}
 
     maintenance_nodes: tuple[str, ...] = ()
     """Nodes that are emptied and receive nothing."""
@@ -67,7 +67,7 @@ class Cluster:
 class Policy:
     """How to plan (section `policy`), named like the flags."""
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+    __pydantic_config__ = {"extra": "forbid"}
 
     resource: Resource = Resource.MEMORY
     mode: Mode = Mode.USED
