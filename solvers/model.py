@@ -1,6 +1,7 @@
 """Owns the CP-SAT model of a problem: one `_add_<rule>` per rule, linear wherever possible."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,18 @@ from ortools.sat.python import cp_model
 from solvers.problem import Ints, Problem
 
 Linear = cp_model.LinearExprT
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """An assignment to be hinted, evaluated once."""
+
+    assignment: Ints
+    loads: Ints
+    usage: Ints
+
+
+Hint = Callable[[Facts], int]
 
 
 class Model:
@@ -26,13 +39,15 @@ class Model:
             self._add_bundle(bundle, nodes)
         self._fixed = np.ones(len(problem.bundles), dtype=bool)
         self._fixed[list(self._at)] = False
-        self._hinted: list[tuple[cp_model.IntVar, Callable[[Ints], int]]] = []
+        self._hinted: list[tuple[cp_model.IntVar, Hint]] = []
+        self._settle()
         self.violations: Linear = sum(
             [self._add_eligible(), self._add_capacity(), self._add_together(), self._add_apart()]
         )
         self._add_limit()
         self.spread = self._add_spread()
         self.cost = self._add_cost()
+        self.migrations: Linear = _weighted(self._away())
 
     # --- variables ---------------------------------------------------------------------------------
 
@@ -56,8 +71,9 @@ class Model:
         for bundle, places in self._at.items():
             for node, variable in places.items():
                 self.proto.add_hint(variable, int(self._node(bundle, assignment) == node))
+        facts = Facts(assignment, self.problem.loads(assignment), self.problem.usage(assignment))
         for variable, value in self._hinted:
-            self.proto.add_hint(variable, value(assignment))
+            self.proto.add_hint(variable, value(facts))
 
     def assignment(self, value: Callable[[cp_model.IntVar], int]) -> Ints:
         """The assignment that a solution stands for."""
@@ -96,8 +112,7 @@ class Model:
             fixed[self._node(bundle, self._start)] -= needs[bundle]
         arrived = self._arrived()
         terms: list[Linear] = []
-        on_node = self._on_node()
-        for node, on in on_node.items():
+        for node, on in self._on.items():
             for r in range(problem.capacity.shape[1]):
                 literals = [(x, int(needs[bundle][r])) for bundle, x in on if needs[bundle][r]]
                 used = int(fixed[node, r]) + _weighted(literals)
@@ -114,7 +129,7 @@ class Model:
                     if needs[bundle][r] and self._node(bundle, problem.origin) != node:
                         self.proto.add_implication(x, ~over)
         overfull = (problem.usage(self._start) > problem.capacity).sum(axis=1)
-        terms += [int(overfull[node]) for node in range(problem.nodes) if node not in on_node]
+        terms += [int(overfull[node]) for node in range(problem.nodes) if node not in self._on]
         return sum(terms)
 
     def _arrived(self) -> Ints:
@@ -173,7 +188,7 @@ class Model:
             return 1
         if len(free) < 2:
             return free[0] if free else 0
-        present = self._new_bool(lambda a: int(any(self._node(b, a) == node for b in bundles)))
+        present = self._new_bool(lambda facts: int(any(self._node(b, facts.assignment) == node for b in bundles)))
         self.proto.add_max_equality(present, free)
         return present
 
@@ -189,33 +204,60 @@ class Model:
         problem = self.problem
         if problem.max_migrations is None:
             return
-        away = [(x, len(problem.bundles[b])) for b, n, x in self._literals() if n != self._node(b, problem.origin)]
-        self.proto.add(_weighted(away) <= problem.max_migrations - self._fixed_away()[1])
+        self.proto.add(_weighted(self._away()) <= problem.max_migrations - self._fixed_away()[1])
+
+    def _away(self) -> list[tuple[cp_model.IntVar, int]]:
+        """Literals that migrate free bundles, with the number of guests."""
+        problem = self.problem
+        return [(x, len(problem.bundles[b])) for b, n, x in self._literals() if n != self._node(b, problem.origin)]
 
     # --- objectives --------------------------------------------------------------------------------
 
     def _add_spread(self) -> cp_model.IntVar:
         """Worst spread over the metrics in ppm, not below the goal."""
         problem = self.problem
-        fixed = problem.loads(self._start)
-        weights = {bundle: problem.bundle_weights(problem.bundles[bundle]) for bundle in self._at}
-        for bundle, weight in weights.items():
-            node = self._node(bundle, self._start)
-            fixed[:, node] -= weight[:, node]
-        top = int(np.abs(fixed).max(initial=0) + sum(int(w.max()) for w in weights.values()))
-        top = max(top, problem.goal)
-        spread = self._new_int(problem.goal, 2 * top, lambda a: max(problem.goal, problem.spread(a)))
-        on_node = self._on_node()
+        top = max(self._top, problem.goal)
+        spread = self._new_int(problem.goal, 2 * top, lambda facts: max(problem.goal, problem.spread_of(facts.loads)))
         for k in range(problem.metrics if problem.balanced.any() else 0):
-            high = self._new_int(-top, top, partial(_load_of, problem, k, np.max))
-            low = self._new_int(-top, top, partial(_load_of, problem, k, np.min))
+            settled = self._settled[k, problem.balanced & ~self._touched]
+            high = self._new_int(int(settled.max(initial=-top)), top, partial(_load_of, problem, k, np.max))
+            low = self._new_int(-top, int(settled.min(initial=top)), partial(_load_of, problem, k, np.min))
             self.proto.add(spread >= high - low)
-            for node in map(int, np.flatnonzero(problem.balanced)):
-                on = [(x, int(weights[bundle][k, node])) for bundle, x in on_node.get(node, [])]
-                load = int(fixed[k, node]) + _weighted(on)
+            for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
+                load = self._load(k, node)
                 self.proto.add(load <= high)
                 self.proto.add(load >= low)
         return spread
+
+    def excess(self, windows: Ints) -> Linear:
+        """Sum over touched nodes of ppm above or below a window of loads per metric, (k, 2): to be minimised."""
+        problem = self.problem
+        terms: list[Linear] = []
+        for k, (low, high) in enumerate(windows.tolist()):
+            for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
+                beyond = self._new_int(0, 2 * self._top, partial(_beyond, k, node, low, high))
+                load = self._load(k, node)
+                self.proto.add(load <= high + beyond)
+                self.proto.add(load >= low - beyond)
+                terms.append(beyond)
+        return sum(terms)
+
+    def _load(self, k: int, node: int) -> Linear:
+        on = [(x, int(self._weights[bundle][k, node])) for bundle, x in self._on.get(node, [])]
+        return int(self._settled[k, node]) + _weighted(on)
+
+    def _settle(self) -> None:
+        """Loads without the free bundles, what free bundles add, and which nodes they can touch."""
+        problem = self.problem
+        self._weights = {bundle: problem.bundle_weights(problem.bundles[bundle]) for bundle in self._at}
+        self._settled = problem.loads(self._start)
+        for bundle, weight in self._weights.items():
+            node = self._node(bundle, self._start)
+            self._settled[:, node] -= weight[:, node]
+        self._on = self._on_node()
+        self._touched = np.zeros(problem.nodes, dtype=bool)
+        self._touched[list(self._on)] = True
+        self._top = int(np.abs(self._settled).max(initial=0) + sum(int(w.max()) for w in self._weights.values()))
 
     def _add_cost(self) -> Linear:
         """MiB to copy first, number of migrations second: exact, as the second never outweighs one MiB."""
@@ -238,10 +280,10 @@ class Model:
             for node, variable in places.items():
                 yield bundle, node, variable
 
-    def _new_bool(self, hint: Callable[[Ints], int]) -> cp_model.IntVar:
+    def _new_bool(self, hint: Hint) -> cp_model.IntVar:
         return self._new_int(0, 1, hint)
 
-    def _new_int(self, low: int, high: int, hint: Callable[[Ints], int]) -> cp_model.IntVar:
+    def _new_int(self, low: int, high: int, hint: Hint) -> cp_model.IntVar:
         variable = self.proto.new_int_var(low, high, "")
         self._hinted.append((variable, hint))
         return variable
@@ -251,10 +293,16 @@ def _weighted(terms: list[tuple[cp_model.IntVar, int]]) -> Linear:
     return cp_model.LinearExpr.weighted_sum([x for x, _ in terms], [w for _, w in terms]) if terms else 0
 
 
-def _is_overfull(problem: Problem, node: int, resource: int, assignment: Ints) -> int:
-    return int(problem.usage(assignment)[node, resource] > problem.capacity[node, resource])
+def _is_overfull(problem: Problem, node: int, resource: int, facts: Facts) -> int:
+    return int(facts.usage[node, resource] > problem.capacity[node, resource])
 
 
-def _load_of(problem: Problem, metric: int, pick: Callable[[Ints], np.int64], assignment: Ints) -> int:
+def _load_of(problem: Problem, metric: int, pick: Callable[[Ints], np.int64], facts: Facts) -> int:
     """What `pick` takes from the loads of the balanced nodes."""
-    return int(pick(problem.loads(assignment)[metric, problem.balanced]))
+    return int(pick(facts.loads[metric, problem.balanced]))
+
+
+def _beyond(metric: int, node: int, low: int, high: int, facts: Facts) -> int:
+    """ppm by which a node is above or below a window."""
+    load = int(facts.loads[metric, node])
+    return max(0, load - high, low - load)

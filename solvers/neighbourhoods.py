@@ -1,0 +1,117 @@
+"""Owns the large-neighbourhood search: some nodes and the guests that matter there at a time, the rest fixed.
+
+Minimising the spread itself stalls as soon as several nodes share the extremes. So the search aims at a window of
+loads narrower than what is reached and minimises the sum of what lies beyond it, then the migrations, which
+leaves migrations for the nodes that need them. When nothing lies beyond, the next window is narrower still.
+"""
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from solvers import check
+from solvers.frontier import Window
+from solvers.model import Model
+from solvers.problem import Ints, Problem
+from solvers.search import Search, minimise
+
+BOOLEANS = 2_500
+"""Of one neighbourhood."""
+NODES = 8
+"""Of one neighbourhood, at most."""
+SECONDS = 1.0
+"""Most that is spent on one neighbourhood."""
+PATIENCE = 12
+"""Neighbourhoods in a row without improvement after which another window is tried."""
+STEPS = (0.05, 0.15, 0.3, 0.6)
+"""How far towards what is not ruled out the next window narrows: after failure less, after success more."""
+
+
+class Neighbourhoods:
+    """Search towards windows from an incumbent, with the bundles that the relaxation would migrate first."""
+
+    def __init__(self, search: Search, windows: list[Window], leaving: Ints) -> None:
+        self.search, self.problem = search, search.problem
+        self.windows = windows
+        self.leaving = np.zeros(len(self.problem.bundles), dtype=bool)
+        self.leaving[leaving] = True
+        self.rng = np.random.default_rng(search.budget.seed)
+        self.home = np.array([self.problem.origin[b[0]] for b in self.problem.bundles], dtype=np.int64)
+        self.lead = np.array([b[0] for b in self.problem.bundles], dtype=np.int64)
+
+    def run(self, share: float) -> None:
+        """Improve the incumbent until the share of the budget is used up or the gap is closed."""
+        step = 2
+        while self.search.left(share) > 0 and not self.search.closed():
+            reached = self._aim(self._target(STEPS[step]), share)
+            step = min(step + 1, len(STEPS) - 1) if reached else max(step - 1, 0)
+
+    def _target(self, step: float) -> Ints:
+        """(k, 2) windows narrower than what is reached, about the windows that are not ruled out or about today's."""
+        problem, search = self.problem, self.search
+        loads = problem.loads(search.best)[:, problem.balanced]
+        floor = max(search.bound, problem.goal)
+        width = search.score.spread - max(step * (search.score.spread - floor), 1)
+        inside = self.rng.random() < 0.5
+        rows = []
+        for k, window in enumerate(self.windows):
+            low, high = (int(loads[k].min()), int(loads[k].max())) if inside else (window.low, window.high)
+            slack = width - (high - low)
+            part = self.rng.random() if inside else 0.5
+            rows.append((low - int(part * slack), low - int(part * slack) + int(width)))
+        return np.array(rows, dtype=np.int64)
+
+    def _aim(self, target: Ints, share: float) -> bool:
+        """Bring an assignment into the windows, neighbourhood by neighbourhood; False when patience is at its end."""
+        problem, search = self.problem, self.search
+        now, idle = search.best, 0
+        value = self._value(now, target)
+        while value[0] and idle < PATIENCE and search.left(share) > 0:
+            nodes = self._nodes(now, target)
+            model = Model(problem, self._bundles(now, nodes), now, nodes)
+            model.proto.add(model.violations <= search.score.violations)
+            objective = model.excess(target) * (problem.guests + 1) + model.migrations
+            found = minimise(search, model, objective, now, min(SECONDS, search.left(share)))
+            if found is not None and self._value(found, target) < value:
+                now, value, idle = found, self._value(found, target), 0
+                search.offer(now)
+            else:
+                now = found if found is not None and self._value(found, target) == value else now
+                idle += 1
+        return not value[0]
+
+    def _value(self, assignment: Ints, target: Ints) -> tuple[int, int]:
+        """ppm beyond the windows and migrations."""
+        return int(self._beyond(assignment, target).sum()), len(self.problem.migrated(assignment))
+
+    def _beyond(self, assignment: Ints, target: Ints) -> Ints:
+        """(n,) ppm by which nodes are beyond the windows, summed over the metrics."""
+        loads = self.problem.loads(assignment)
+        beyond = np.maximum(0, np.maximum(loads - target[:, 1:], target[:, :1] - loads))
+        return np.where(self.problem.balanced, beyond, 0).sum(axis=0)
+
+    def _nodes(self, now: Ints, target: Ints) -> Ints:
+        """Some nodes beyond the windows, some at the other end, and some by chance."""
+        problem, rng = self.problem, self.rng
+        size = min(problem.nodes, int(rng.integers(4, NODES + 1)))
+        beyond = self._beyond(now, target)
+        wrong = rng.permutation(np.flatnonzero(beyond))[: int(rng.integers(1, 4))]
+        k = int(rng.integers(len(target)))
+        load = problem.loads(now)[k]
+        far = (load[wrong].mean() if len(wrong) else load.mean()) < load.mean()
+        order = np.argsort(-load if far else load)
+        ends = order[: max(2, problem.nodes // 3)]
+        other = rng.permutation(ends)[: size // 2]
+        return np.unique(np.concatenate([wrong, other, rng.permutation(problem.nodes)])[
+            np.sort(np.unique(np.concatenate([wrong, other, rng.permutation(problem.nodes)]), return_index=True)[1])
+        ][:size]).astype(np.int64)
+
+    def _bundles(self, now: Ints, nodes: Ints) -> list[int]:
+        """Migrated bundles of these nodes, those that the relaxation would migrate, and others by chance."""
+        at = now[self.lead]
+        here = np.isin(at, nodes)
+        migrated = (at != self.home) & (here | np.isin(self.home, nodes))
+        most = max(16, BOOLEANS // max(1, len(nodes)))
+        first = np.flatnonzero(migrated | (here & self.leaving))
+        rest = np.flatnonzero(here & ~migrated & ~self.leaving)
+        drawn = np.concatenate([self.rng.permutation(first), self.rng.permutation(rest)])[:most]
+        return sorted(map(int, drawn))

@@ -1,0 +1,90 @@
+"""Owns one search: its clock, the incumbent, what is proven so far, and the running of CP-SAT models on them."""
+
+import time
+
+from ortools.sat.python import cp_model
+
+from solvers import check
+from solvers.model import Linear, Model
+from solvers.problem import Ints, Problem, Score
+from solvers.result import Budget, Progress
+from solvers.run import run
+
+
+class Search:
+    """One run. The incumbent lives outside CP-SAT, so the answer is never worse than what it was started from."""
+
+    def __init__(self, problem: Problem, budget: Budget, start: Ints, bound: int) -> None:
+        self.problem, self.budget, self.bound = problem, budget, bound
+        self.began = time.monotonic()
+        self.best = start
+        self.score: Score = check.score(problem, start)
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds left of a share of the budget."""
+        return self.budget.seconds * share - (time.monotonic() - self.began)
+
+    def closed(self) -> bool:
+        """Whether no smaller spread is possible, or none is wanted."""
+        return self.score.spread <= max(self.bound, self.problem.goal)
+
+    def offer(self, assignment: Ints) -> bool:
+        """Take an assignment if it is acceptable and better."""
+        score = check.score(self.problem, assignment)
+        if score >= self.score or check.broken(self.problem, assignment):
+            return False
+        self.best, self.score = assignment, score
+        self.report()
+        return True
+
+    def prove(self, bound: int) -> None:
+        """Raise the bound on the spread, in ppm. At the goal it says nothing of spreads below the goal."""
+        if bound > max(self.problem.goal, self.bound):
+            self.bound = bound
+            self.report()
+
+    def report(self) -> None:
+        """Tell whoever listens how far the search is."""
+        if self.budget.progress:
+            seconds = time.monotonic() - self.began
+            self.budget.progress(Progress(seconds, self.problem.spread(self.best), self.bound))
+
+
+def minimise(search: Search, model: Model, objective: Linear, start: Ints, seconds: float) -> Ints | None:
+    """The assignment that minimises an expression of a model, from `start`; None if none is found in time."""
+    solver, status = launch(search, model, objective, start, seconds)
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return model.assignment(solver.value)
+    return None
+
+
+def launch(
+    search: Search, model: Model, objective: Linear, start: Ints, seconds: float
+) -> tuple[cp_model.CpSolver, cp_model.CpSolverStatus]:
+    """Run CP-SAT with a time limit, a seed and a complete hint; RuntimeError if `start` is not in the model."""
+    model.start_from(start)
+    model.proto.minimize(objective)
+    solver = cp_model.CpSolver()
+    solver.parameters.max_time_in_seconds = max(seconds, 0.01)
+    solver.parameters.random_seed = search.budget.seed
+    solver.parameters.num_workers = search.budget.workers
+    status = run(solver, model.proto, _Watcher(search, model, objective is model.spread))
+    if status in (cp_model.INFEASIBLE, cp_model.MODEL_INVALID):  # the start satisfies every model
+        raise RuntimeError(f"a mistake in solvers.model: {solver.status_name(status)} {model.proto.validate()}")
+    if objective is model.spread and model.is_whole and status != cp_model.UNKNOWN:
+        search.prove(round(solver.best_objective_bound))
+    return solver, status
+
+
+class _Watcher(cp_model.CpSolverSolutionCallback):
+    """Takes every improvement at once, so that stopping at any time loses nothing."""
+
+    def __init__(self, search: Search, model: Model, minimises_spread: bool) -> None:
+        super().__init__()
+        self._search, self._model = search, model
+        self._bounds = minimises_spread and model.is_whole
+
+    def on_solution_callback(self) -> None:
+        if self._bounds:
+            self._search.prove(round(self.best_objective_bound))
+        self._search.offer(self._model.assignment(self.value))
