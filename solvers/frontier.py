@@ -6,14 +6,13 @@ their windows may still be narrowest (best first), as far as they can be narrowe
 """
 
 import heapq
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from solvers.relax import Relaxation
 
 PRECISION = 100
-"""ppm to which bottoms and tops are told apart."""
+"""ppm to which bottoms and tops are told apart at the finest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,51 +43,46 @@ class _Interval:
     """No window that starts at or above `low` ends below."""
 
 
-def narrowest(relaxation: Relaxation, known: int, stop: Callable[[], bool] = lambda: False) -> Frontier:
-    """The narrowest window not ruled out; `known` is a spread in ppm that is reached already."""
+def narrowest(
+    relaxation: Relaxation, known: int, stop: Callable[[], bool] = lambda: False, precision: int = PRECISION
+) -> Frontier:
+    """The narrowest window not ruled out; `known` is a spread in ppm that is reached already.
+
+    Stopped early or with a coarse precision (ppm), the bound holds all the same: it is only lower."""
     loads = relaxation.load[relaxation.balanced]
-    bottom, top = int(loads.min()), int(loads.max())
-    end = _largest(lambda low: relaxation.fits(low, 2 * top - bottom + known), bottom, top)
-    first = _raise(relaxation, bottom, bottom, bottom + known, stop)
-    heap = [_Interval(max(0, first - end), bottom, end, first)]
+    least, end = relaxation.least, relaxation.mean
+    first = _raise(relaxation, least, least, int(loads.max()), precision, stop)
+    heap = [_Interval(max(0, first - end), first - known, end, first)]
     while not stop():
         item = heap[0]
-        if item.width >= known or item.end - item.low <= PRECISION:
+        if item.width >= known or item.end - item.low <= precision:
             break
         heapq.heappop(heap)
-        for part in _halves(relaxation, item, known, stop):
+        for part in _halves(relaxation, item, known, precision, stop):
             heapq.heappush(heap, part)
     best = heap[0]
     return Frontier(max(0, min(best.width, known)), Window(best.low, max(best.low, best.high)))
 
 
-def _halves(relaxation: Relaxation, item: _Interval, known: int, stop: Callable[[], bool]) -> list[_Interval]:
+def _halves(
+    relaxation: Relaxation, item: _Interval, known: int, precision: int, stop: Callable[[], bool]
+) -> list[_Interval]:
     middle = (item.low + item.end) // 2
-    high = _raise(relaxation, middle, item.high, item.end + known, stop)
+    high = _raise(relaxation, middle, item.high, item.end + known, precision, stop)
     return [
         _Interval(max(0, item.high - middle), item.low, middle, item.high),
         _Interval(max(0, high - item.end), middle, item.end, high),
     ]
 
 
-def _raise(relaxation: Relaxation, low: int, below: int, above: int, stop: Callable[[], bool]) -> int:
+def _raise(relaxation: Relaxation, low: int, below: int, above: int, precision: int, stop: Callable[[], bool]) -> int:
     """A top below which no window that starts at `low` fits, between `below`, which is one, and `above`."""
     if not relaxation.fits(low, above):
         return above
-    while above - below > PRECISION // 2 and not stop():
+    while above - below > precision // 2 and not stop():
         middle = (above + below) // 2
         if relaxation.fits(low, middle):
             above = middle
         else:
             below = middle
     return below
-
-
-def _largest(holds: Callable[[int], bool], good: int, bad: int) -> int:
-    """A bound on the values for which a monotone condition, true at `good`, holds."""
-    if holds(bad):
-        return bad
-    while bad - good > PRECISION:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
-    return bad

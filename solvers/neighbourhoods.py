@@ -10,14 +10,16 @@ from ortools.sat.python import cp_model
 
 from solvers import check
 from solvers.frontier import Window
-from solvers.model import Model
-from solvers.problem import Ints, Problem
+from solvers.model import Linear, Model
+from solvers.problem import Ints
 from solvers.search import Search, minimise
 
 BOOLEANS = 2_500
 """Of one neighbourhood."""
-NODES = 8
+NODES = 16
 """Of one neighbourhood, at most."""
+EXTRA = 6
+"""Bundles drawn by chance per node, at most."""
 SECONDS = 1.0
 """Most that is spent on one neighbourhood."""
 PATIENCE = 12
@@ -45,6 +47,17 @@ class Neighbourhoods:
             reached = self._aim(self._target(STEPS[step]), share)
             step = min(step + 1, len(STEPS) - 1) if reached else max(step - 1, 0)
 
+    def mend(self, share: float) -> None:
+        """Fewer violations: nodes that are in violation and some by chance, with everything on them."""
+        problem, search = self.problem, self.search
+        while search.score.violations and search.left(share) > 0:
+            wrong = self.rng.permutation([item.node for item in check.violations(problem, search.best)])[: NODES // 2]
+            others = self.rng.permutation(problem.nodes)[: NODES // 2]
+            nodes = np.unique(np.concatenate([wrong, others])).astype(np.int64)
+            model = Model(problem, self._bundles(search.best, nodes, all_of=wrong), search.best, nodes)
+            model.proto.add(model.violations <= search.score.violations)
+            minimise(search, model, model.violations, search.best, min(2 * SECONDS, search.left(share)))
+
     def _target(self, step: float) -> Ints:
         """(k, 2) windows narrower than what is reached, about the windows that are not ruled out or about today's."""
         problem, search = self.problem, self.search
@@ -69,7 +82,7 @@ class Neighbourhoods:
             nodes = self._nodes(now, target)
             model = Model(problem, self._bundles(now, nodes), now, nodes)
             model.proto.add(model.violations <= search.score.violations)
-            objective = model.excess(target) * (problem.guests + 1) + model.migrations
+            objective = _both(model.excess(target), model.migrations, problem.guests + 1)
             found = minimise(search, model, objective, now, min(SECONDS, search.left(share)))
             if found is not None and self._value(found, target) < value:
                 now, value, idle = found, self._value(found, target), 0
@@ -87,31 +100,36 @@ class Neighbourhoods:
         """(n,) ppm by which nodes are beyond the windows, summed over the metrics."""
         loads = self.problem.loads(assignment)
         beyond = np.maximum(0, np.maximum(loads - target[:, 1:], target[:, :1] - loads))
-        return np.where(self.problem.balanced, beyond, 0).sum(axis=0)
+        return np.asarray(np.where(self.problem.balanced, beyond, 0).sum(axis=0), dtype=np.int64)
 
     def _nodes(self, now: Ints, target: Ints) -> Ints:
-        """Some nodes beyond the windows, some at the other end, and some by chance."""
+        """Some nodes beyond the windows, some of those that migrations can help them with, and some by chance."""
         problem, rng = self.problem, self.rng
         size = min(problem.nodes, int(rng.integers(4, NODES + 1)))
-        beyond = self._beyond(now, target)
-        wrong = rng.permutation(np.flatnonzero(beyond))[: int(rng.integers(1, 4))]
-        k = int(rng.integers(len(target)))
-        load = problem.loads(now)[k]
-        far = (load[wrong].mean() if len(wrong) else load.mean()) < load.mean()
-        order = np.argsort(-load if far else load)
-        ends = order[: max(2, problem.nodes // 3)]
-        other = rng.permutation(ends)[: size // 2]
-        return np.unique(np.concatenate([wrong, other, rng.permutation(problem.nodes)])[
-            np.sort(np.unique(np.concatenate([wrong, other, rng.permutation(problem.nodes)]), return_index=True)[1])
-        ][:size]).astype(np.int64)
+        wrong = rng.permutation(np.flatnonzero(self._beyond(now, target)))[: int(rng.integers(1, 2 + size // 4))]
+        at = now[self.lead]
+        involved = np.unique(np.concatenate([at[at != self.home], self.home[at != self.home]]))
+        others = np.concatenate([rng.permutation(involved)[: size * 2 // 3], rng.permutation(problem.nodes)])
+        chosen = list(dict.fromkeys([*wrong.tolist(), *others.tolist()]))
+        return np.array(sorted(chosen[:size]), dtype=np.int64)
 
-    def _bundles(self, now: Ints, nodes: Ints) -> list[int]:
-        """Migrated bundles of these nodes, those that the relaxation would migrate, and others by chance."""
+    def _bundles(self, now: Ints, nodes: Ints, all_of: Ints | None = None) -> list[int]:
+        """Migrated bundles of these nodes, those that the relaxation would migrate, and others by chance.
+
+        Of the nodes `all_of`, every bundle comes first."""
         at = now[self.lead]
         here = np.isin(at, nodes)
         migrated = (at != self.home) & (here | np.isin(self.home, nodes))
         most = max(16, BOOLEANS // max(1, len(nodes)))
-        first = np.flatnonzero(migrated | (here & self.leaving))
-        rest = np.flatnonzero(here & ~migrated & ~self.leaving)
-        drawn = np.concatenate([self.rng.permutation(first), self.rng.permutation(rest)])[:most]
+        first = migrated | (here & self.leaving)
+        if all_of is not None:
+            first = np.isin(at, all_of)
+        rest = np.flatnonzero(here & ~first)
+        extra = self.rng.permutation(rest)[: int(len(nodes) * EXTRA * self.rng.random())]
+        drawn = np.concatenate([self.rng.permutation(np.flatnonzero(first)), extra])[:most]
         return sorted(map(int, drawn))
+
+
+def _both(first: Linear, second: Linear, scale: int) -> Linear:
+    """The first expression before the second, which stays below `scale`."""
+    return cp_model.LinearExpr.weighted_sum([first, second], [scale, 1])

@@ -88,7 +88,11 @@ class Relaxation:
     def _extent(self) -> tuple[Ints, Ints, Ints]:
         """(c,) smallest and largest demand of a class, and its largest bundle."""
         number = int(self.classes.max(initial=-1)) + 1
-        low, high, most = np.full(number, np.iinfo(np.int64).max), np.zeros(number, np.int64), np.zeros(number, np.int64)
+        low, high, most = (
+            np.full(number, np.iinfo(np.int64).max),
+            np.zeros(number, np.int64),
+            np.zeros(number, np.int64),
+        )
         np.minimum.at(low, self.classes, self.size)
         np.maximum.at(high, self.classes, self.size)
         np.maximum.at(most, self.classes, self.count)
@@ -98,6 +102,20 @@ class Relaxation:
     def _largest(self) -> Ints:
         """Demands of the largest bundles, as many as the limit allows to arrive."""
         return np.sort(self.size)[::-1][: self.limit]
+
+    @property
+    def least(self) -> int:
+        """ppm that no load goes below."""
+        return int(self.problem.base[self.k, self.balanced].min()) - 1
+
+    @property
+    def mean(self) -> int:
+        """ppm that the emptiest balanced node never exceeds: the load if all guests were spread evenly over them."""
+        problem, k = self.problem, self.k
+        ability = problem.ability[k, self.balanced]
+        base = problem.base[k, self.balanced]
+        whole = int(problem.demand[k].sum()) * PPM + int((base * ability).sum()) + problem.guests * int(ability.max())
+        return whole // int(ability.sum()) + 1
 
     def fits(self, low: int, high: int) -> bool:
         """False: proven that no assignment within the limits has every balanced load within [low, high] ppm."""
@@ -111,7 +129,7 @@ class Relaxation:
         upper = np.concatenate([np.ones(bundles), np.full(number * self.problem.nodes, float(self.limit))])
         cost = np.concatenate([self.count.astype(np.float64), np.zeros(width - bundles)])
         values, duals = self._solve(rows, upper, cost)
-        arriving = values[bundles:].reshape(number, -1).sum(axis=0)
+        arriving = values[bundles:].reshape(number, self.problem.nodes).sum(axis=0)
         return Fit(
             _lagrange(rows, upper, cost, duals),
             self.bundles[values[:bundles] > 1e-6],
@@ -154,7 +172,7 @@ class Relaxation:
         """Values of the variables and duals of the rows."""
         from ortools.linear_solver.python import model_builder
 
-        model = model_builder.Model()
+        model = model_builder.Model()  # type: ignore[no-untyped-call]
         columns = [model.new_num_var(0.0, float(most), None) for most in upper]
         price = SHORTFALL * max(1, self.limit)
         prices, constraints = [], []
@@ -163,12 +181,12 @@ class Relaxation:
             if bound > 0:
                 prices.append(model.new_num_var(0.0, 1.0, None))
                 terms, factors = [*terms, prices[-1]], [*factors, bound]
-            constraints.append(model.add_linear_constraint(
-                model_builder.LinearExpr.weighted_sum(terms, factors), lb=bound
-            ))
-        model.minimize(model_builder.LinearExpr.weighted_sum(
-            [*columns, *prices], [*cost.tolist(), *[price] * len(prices)]
-        ))
+            constraints.append(
+                model.add_linear_constraint(model_builder.LinearExpr.weighted_sum(terms, factors), lb=bound)
+            )
+        model.minimize(
+            model_builder.LinearExpr.weighted_sum([*columns, *prices], [*cost.tolist(), *[price] * len(prices)])
+        )
         solver = model_builder.Solver("GLOP")
         if solver.solve(model) != model_builder.SolveStatus.OPTIMAL:
             return np.zeros(len(upper)), np.zeros(len(constraints))
@@ -186,7 +204,9 @@ def _lagrange(rows: Rows, upper: Floats, cost: Floats, duals: Floats) -> float:
     """The bound that any duals >= 0 prove: sum of duals x bounds, less what columns in the box can win back."""
     duals = np.maximum(duals, 0.0)
     lengths = [len(columns) for columns in rows.columns]
-    priced = np.bincount(
-        np.concatenate(rows.columns), np.concatenate(rows.values) * np.repeat(duals, lengths), len(cost)
-    ) if lengths else np.zeros(len(cost))
+    priced = (
+        np.bincount(np.concatenate(rows.columns), np.concatenate(rows.values) * np.repeat(duals, lengths), len(cost))
+        if lengths
+        else np.zeros(len(cost))
+    )
     return float(duals @ np.array(rows.bounds) - (np.maximum(priced - cost, 0.0) * upper).sum())

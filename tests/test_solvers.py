@@ -5,9 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from ortools.sat.python import cp_model
 
-from solvers import SOLVERS, Budget, Problem, Result, Status, bounds, check, cpsat, judge, solve
+from solvers import SOLVERS, Budget, Problem, Result, Status, bounds, check, cpsat, judge, neighbourhoods, solve
 from solvers.cpsat import solve as solve_exactly
+from solvers.frontier import narrowest
 from solvers.model import Model
+from solvers.relax import Relaxation
 from solvers.result import Answer
 from solvers.state import State
 from tests.brute import Plain, truth
@@ -136,11 +138,38 @@ def test_bigger_means_are_no_worse_on_a_mid_size_cluster() -> None:
     assert not any(check.broken(problem, result.assignment) for result in results.values())
 
 
+def _narrowest(problem: Problem, seed: int) -> None:
+    """The relaxation rules out no window that an acceptable assignment keeps, whatever is known before."""
+    plain = Plain(problem)
+    relaxations = [Relaxation(problem, k) for k in range(problem.metrics)] if problem.balanced.any() else []
+    known = problem.spread(problem.origin)
+    bound = max(
+        [0, *(narrowest(relaxation, known, precision=max(100, known // 20)).bound for relaxation in relaxations)]
+    )
+    assert bound <= truth(problem).least_spread(), seed
+    for at in [np.array(at, dtype=np.int64) for _, at in zip(range(8), plain.assignments(), strict=False)]:
+        for relaxation in relaxations:
+            loads = problem.loads(at)[relaxation.k, problem.balanced]
+            fit = relaxation.fewest(int(loads.min()), int(loads.max()))
+            assert fit.migrations <= len(problem.migrated(at)) + 1e-6, seed
+
+
+def test_the_relaxation_rules_out_nothing_that_exists() -> None:
+    for seed in range(60):
+        _narrowest(random_problem(seed), seed)
+
+
+@pytest.mark.slow
+def test_the_relaxation_rules_out_nothing_that_exists_on_many_clusters() -> None:
+    for seed in range(1000, 1300):
+        _narrowest(random_problem(seed), seed)
+
+
 def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpsat, "FULL_MODEL", -1)
-    monkeypatch.setattr(cpsat, "TRIM_SECONDS", 0.1)
-    monkeypatch.setattr(cpsat, "NODES_AT_ONCE", 2)
-    monkeypatch.setattr(cpsat, "NEIGHBOURHOOD", 8)
+    monkeypatch.setattr(cpsat, "SMALL", -1)
+    monkeypatch.setattr(cpsat, "KERNEL", 8)
+    monkeypatch.setattr(neighbourhoods, "NODES", 5)
+    monkeypatch.setattr(neighbourhoods, "BOOLEANS", 8)
     for seed in range(60):
         problem = random_problem(seed)
         plain, known = Plain(problem), truth(problem)
@@ -153,7 +182,7 @@ def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_neighbourhoods_send_home_what_need_not_be_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpsat, "FULL_MODEL", -1)
+    monkeypatch.setattr(cpsat, "SMALL", -1)
     plain = random_problem(3, 3, 0)
     problem = plain.replace(
         origin=np.array([0, 0, 1, 2]), needs=np.ones((4, plain.capacity.shape[1]), dtype=np.int64),
