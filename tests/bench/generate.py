@@ -4,6 +4,7 @@ A grown cluster: node generations side by side, log-normal guests that use part 
 62 % of all memory in use, nodes between 31 and 98 % full, tags for every kind of rule. All rules hold.
 """
 
+import itertools
 import random
 import sys
 from bisect import bisect
@@ -19,7 +20,14 @@ from planner.snapshot import RESOURCES, Snapshot, save
 
 SIZES = {"S": (5, 60), "M": (16, 400), "L": (32, 1500), "XL": (100, 5000), "XXL": (1000, 50_000)}
 """Nodes and guests."""
-GENERATIONS = {128: (16, 24, 32), 192: (24, 32, 48), 256: (32, 48, 64), 512: (48, 64), 768: (64, 96, 128), 1024: (96, 128)}
+GENERATIONS = {
+    128: (16, 24, 32),
+    192: (24, 32, 48),
+    256: (32, 48, 64),
+    512: (48, 64),
+    768: (64, 96, 128),
+    1024: (96, 128),
+}
 """GiB of memory of a generation of nodes, and the threads it may have."""
 GUEST_GIB = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Memory that people give to guests; the amounts are log-normal with this deviation of the binary logarithm."""
@@ -93,7 +101,7 @@ def _nodes(rng: random.Random, count: int) -> list[tuple[int, int]]:
 def _guests(rng: random.Random, count: int, in_use_mib: float) -> list[_Guest]:
     """Guests whose sizes are scaled until together they use what they should."""
     drawn = [(rng.gauss(0, GUEST_DEVIATION), rng.betavariate(*USED_SHAPE)) for _ in range(count)]
-    middles = [(a + b) / 2 for a, b in zip(GUEST_GIB, GUEST_GIB[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in itertools.pairwise(GUEST_GIB)]
 
     def size(x: float, scale: float) -> float:
         return GUEST_GIB[bisect(middles, 2 ** (x + scale))]
