@@ -28,7 +28,16 @@ VAGUE = 10_000
 """ppm by which those windows are wider at least."""
 COARSE, FINE = 50, 500
 """Parts of the reached spread to which the relaxation is searched, to guide and to prove."""
-SHARES = {"violations": 0.25, "bound": 0.3, "kernel": 0.65, "spread": 0.8, "proof": 0.92, "cost": 1.0}
+SHARES = {
+    "violations": 0.25,
+    "bound": 0.3,
+    "guide": 0.35,
+    "mend": 0.4,
+    "kernel": 0.65,
+    "spread": 0.8,
+    "proof": 0.92,
+    "cost": 1.0,
+}
 """Up to which share of the time each step may run, in this order."""
 
 
@@ -43,14 +52,19 @@ def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> A
 def _whole(search: Search) -> Status:
     """Violations, spread and cost of the whole cluster in one model, one objective after the other."""
     model = Model(search.problem, range(len(search.problem.bundles)), search.best)
-    repaired = _repair(search, model)
-    proven = search.closed() or _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
-    proven = proven or search.closed()
+    repaired, proven = _repair(search, model), False
+    if not search.closed():
+        proven = _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
     model.proto.add(model.spread <= search.score.spread)
     _cheapen(search, model)
-    if repaired and search.score.violations:
+    return _status(search, repaired, proven or search.closed())
+
+
+def _status(search: Search, repaired: bool, proven: bool) -> Status:
+    """`repaired`: fewer violations are impossible; `proven`: so is a smaller spread with as many."""
+    if search.score.violations and repaired:
         return Status.INFEASIBLE
-    return Status.OPTIMAL if repaired and proven else Status.FEASIBLE
+    return Status.OPTIMAL if proven and not search.score.violations else Status.FEASIBLE
 
 
 def _repair(search: Search, model: Model) -> bool:
@@ -79,7 +93,7 @@ def _take(search: Search, model: Model, objective: cp_model.LinearExprT, share: 
 
 def _guided(search: Search, booleans: int) -> Status:
     """Repair, bound, kernel, neighbourhoods, cost."""
-    problem, repaired = search.problem, not search.score.violations
+    problem, repaired = search.problem, False
     if search.score.violations and booleans <= WHOLE:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
     relaxations = [Relaxation(problem, k) for k in range(problem.metrics)] if problem.balanced.any() else []
@@ -89,9 +103,7 @@ def _guided(search: Search, booleans: int) -> Status:
         for relaxation in relaxations:
             _frontier(search, relaxation, FINE, SHARES["proof"])
     _trim(search)
-    if repaired and search.score.violations:
-        return Status.INFEASIBLE
-    return Status.OPTIMAL if repaired and search.closed() else Status.FEASIBLE
+    return _status(search, repaired, search.closed())
 
 
 def _frontier(search: Search, relaxation: Relaxation, parts: int, share: float) -> Frontier:
@@ -108,7 +120,7 @@ def _improve(search: Search, relaxations: list[Relaxation], windows: list[Window
     leaving, receiving = _kernel(search, relaxations, windows, rng)
     neighbourhoods = Neighbourhoods(search, windows, leaving)
     if search.score.violations:
-        neighbourhoods.mend(SHARES["bound"] + 0.1)
+        neighbourhoods.mend(SHARES["mend"])
     migrated = search.problem.bundle_of[search.problem.migrated(search.best)]
     free = rng.permutation(np.unique(np.concatenate([leaving, migrated])))[: KERNEL // max(1, len(receiving))]
     if search.left(SHARES["kernel"]) > 0 and not search.closed():
@@ -127,7 +139,7 @@ def _kernel(
     for relaxation, window in zip(relaxations, windows, strict=True):
         vague = max(VAGUE, (window.high - window.low) // 10)
         for _ in range(SAMPLES):
-            if search.left(SHARES["bound"] + 0.05) <= 0:
+            if search.left(SHARES["guide"]) <= 0:
                 break
             fit = relaxation.fewest(
                 window.low - int(rng.uniform(0, 3) * vague), window.high + int(rng.uniform(0, 1) * vague)

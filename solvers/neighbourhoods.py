@@ -37,8 +37,7 @@ class Neighbourhoods:
         self.leaving = np.zeros(len(self.problem.bundles), dtype=bool)
         self.leaving[leaving] = True
         self.rng = np.random.default_rng(search.budget.seed)
-        self.home = np.array([self.problem.origin[b[0]] for b in self.problem.bundles], dtype=np.int64)
-        self.lead = np.array([b[0] for b in self.problem.bundles], dtype=np.int64)
+        self.home = self.problem.homes
 
     def run(self, share: float) -> None:
         """Improve the incumbent until the share of the budget is used up or the gap is closed."""
@@ -76,20 +75,19 @@ class Neighbourhoods:
     def _aim(self, target: Ints, share: float) -> bool:
         """Bring an assignment into the windows, neighbourhood by neighbourhood; False when patience is at its end."""
         problem, search = self.problem, self.search
-        now, idle = search.best, 0
+        now, idle, violations = search.best, 0, search.score.violations
         value = self._value(now, target)
-        while value[0] and idle < PATIENCE and search.left(share) > 0:
+        # An incumbent with fewer violations may be found on the way: then the search starts again from that.
+        while value[0] and idle < PATIENCE and search.left(share) > 0 and search.score.violations == violations:
             nodes = self._nodes(now, target)
             model = Model(problem, self._bundles(now, nodes), now, nodes)
-            model.proto.add(model.violations <= search.score.violations)
+            model.proto.add(model.violations <= violations)
             objective = _both(model.excess(target), model.migrations, problem.guests + 1)
             found = minimise(search, model, objective, now, min(SECONDS, search.left(share)))
-            if found is not None and self._value(found, target) < value:
-                now, value, idle = found, self._value(found, target), 0
-                search.offer(now)
-            else:
-                now = found if found is not None and self._value(found, target) == value else now
-                idle += 1
+            reached = value if found is None else self._value(found, target)
+            idle = 0 if reached < value else idle + 1
+            if found is not None and reached <= value:  # sideways too: another assignment as good opens other ways
+                now, value = found, reached
         return not value[0]
 
     def _value(self, assignment: Ints, target: Ints) -> tuple[int, int]:
@@ -107,7 +105,7 @@ class Neighbourhoods:
         problem, rng = self.problem, self.rng
         size = min(problem.nodes, int(rng.integers(4, NODES + 1)))
         wrong = rng.permutation(np.flatnonzero(self._beyond(now, target)))[: int(rng.integers(1, 2 + size // 4))]
-        at = now[self.lead]
+        at = now[self.problem.leads]
         involved = np.unique(np.concatenate([at[at != self.home], self.home[at != self.home]]))
         others = np.concatenate([rng.permutation(involved)[: size * 2 // 3], rng.permutation(problem.nodes)])
         chosen = list(dict.fromkeys([*wrong.tolist(), *others.tolist()]))
@@ -117,10 +115,10 @@ class Neighbourhoods:
         """Migrated bundles of these nodes, those that the relaxation would migrate, and others by chance.
 
         Of the nodes `all_of`, every bundle comes first."""
-        at = now[self.lead]
+        at = now[self.problem.leads]
         here = np.isin(at, nodes)
         migrated = (at != self.home) & (here | np.isin(self.home, nodes))
-        most = max(16, BOOLEANS // max(1, len(nodes)))
+        most = BOOLEANS // len(nodes)
         first = migrated | (here & self.leaving)
         if all_of is not None:
             first = np.isin(at, all_of)

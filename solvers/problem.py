@@ -184,6 +184,16 @@ class Problem:
             result[guests] = index
         return result
 
+    @cached_property
+    def homes(self) -> Ints:
+        """(bundles,) the node on which each bundle is today."""
+        return np.asarray(self.origin[self.leads], dtype=np.int64)
+
+    @cached_property
+    def leads(self) -> Ints:
+        """(bundles,) one guest of each bundle, to look up where the bundle is."""
+        return _frozen([guests[0] for guests in self.bundles])
+
     def allowed(self, guests: Ints) -> Bools:
         """(n,) nodes that every one of `guests` may be on."""
         return np.asarray(self.eligibility[np.unique(self.eligible[guests])].all(axis=0), dtype=np.bool_)

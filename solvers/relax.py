@@ -63,12 +63,10 @@ class Relaxation:
         self.bundles = np.flatnonzero(can_leave & (demand > 0))
         self.size = demand[self.bundles]
         self.count = np.bincount(problem.bundle_of, minlength=len(problem.bundles))[self.bundles]
-        mib = np.bincount(problem.bundle_of, problem.copy_mib, len(problem.bundles))
-        self.mib = mib[self.bundles]
-        self.home = np.array([problem.origin[problem.bundles[b][0]] for b in self.bundles], dtype=np.int64)
+        home = problem.homes[self.bundles]
         weight = problem.weights(np.arange(problem.guests), problem.origin)[k]
         self.weight = np.bincount(problem.bundle_of, weight, len(problem.bundles)).astype(np.int64)[self.bundles]
-        self.on = {int(node): np.flatnonzero(self.home == node) for node in self.balanced}
+        self.on = {int(node): np.flatnonzero(home == node) for node in self.balanced}
         limit = problem.max_migrations
         self.limit = int(self.count.sum()) if limit is None else min(limit, int(self.count.sum()))
 

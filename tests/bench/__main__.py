@@ -31,7 +31,11 @@ def runs(args: argparse.Namespace) -> Iterator[Row]:
 def main() -> None:
     """Print a row per run as soon as it is there; the same as CSV with --csv."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("instances", nargs="*", help="snapshot files, or small, medium, large (the demo clusters)")
+    parser.add_argument(
+        "instances",
+        nargs="*",
+        help="snapshot files, small, medium, large (demo clusters), or S, M, L, XL, XXL (generated; with a seed: M@7)",
+    )
     parser.add_argument("--limit", type=int, action="append", help="migrations; 0: no limit; repeatable; default 20")
     parser.add_argument("--solver", default=",".join(NAMES))
     parser.add_argument("--time-limit", type=float, default=20.0)

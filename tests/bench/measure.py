@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import planner
+from planner.cluster import Cluster
+from planner.collect import collect
 from planner.planning import make_plan, prepare
 from planner.policy import Policy
+from tests.bench.generate import generate, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +33,17 @@ class Row:
     peak_mib: int
 
 
+def _cluster(instance: str) -> Cluster:
+    """A demo cluster, a generated one, or a snapshot file."""
+    if instance in ("small", "medium", "large"):
+        return planner.demo(instance)
+    generated = parse(instance)
+    return collect(generate(*generated)) if generated else planner.load(instance)
+
+
 def measure(instance: str, solver: str, policy: Policy) -> Row:
     """Plan once, in this process."""
-    cluster = planner.demo(instance) if instance in ("small", "medium", "large") else planner.load(instance)
+    cluster = _cluster(instance)
     plan = make_plan(prepare(cluster, policy), solver)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return Row(
