@@ -40,7 +40,7 @@ def one_at_a_time(problem: Problem, assignment: Ints) -> Reach:
 
 def _order(problem: Problem, assignment: Ints) -> tuple[list[int], list[int]]:
     """Guests in an order in which each finds room, and those that never do."""
-    state = State(problem.replace(max_migrations=None), problem.origin)
+    state = State(problem.replace(max_migrations=None, max_moved_mib=None), problem.origin)
     pending = sorted(
         {int(problem.bundle_of[guest]) for guest in problem.migrated(assignment)},
         key=lambda bundle: (not state.offends(bundle), -_unloads(problem, state, bundle), bundle),

@@ -6,10 +6,13 @@ Every answer is recomputed by `solvers.check`, and none is worse than the start 
 import time
 
 from solvers import bounds, check, descent, greedy
-from solvers.problem import Ints, Problem, Score
+from solvers.problem import Cost, Ints, Level, Problem, Score
 from solvers.result import Answer, Budget, Progress, Result, Solver, Status
 
-__all__ = ["SOLVERS", "Budget", "Problem", "Progress", "Result", "Score", "Solver", "Status", "judge", "solve"]
+__all__ = [
+    "SOLVERS", "Budget", "Cost", "Level", "Problem", "Progress", "Result", "Score", "Solver", "Status", "judge",
+    "solve",
+]  # fmt: skip
 
 
 def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
@@ -46,7 +49,7 @@ def solve(problem: Problem, solver: str = "cpsat", budget: Budget | None = None,
 
 
 def judge(problem: Problem, solver: str, answer: Answer, seconds: float, *, faithful: bool = False) -> Result:
-    """Recompute score and bound of an answer.
+    """Recompute score and bounds of an answer.
 
     An answer that breaks a rule or is worse than today is replaced by today's assignment, unless it
     is a `faithful` copy of a tool that does such things; then it is shown as it is, without a bound.
@@ -57,9 +60,10 @@ def judge(problem: Problem, solver: str, answer: Answer, seconds: float, *, fait
     sound = not check.broken(problem, assignment)
     score, spread = check.score(problem, assignment), problem.spread(assignment)
     bound = max(answer.bound, bounds.spread_bound(problem)) if sound else None
+    cost_bound = max(answer.cost_bound, bounds.cost_bound(problem, score)) if sound else None
     if status is Status.FEASIBLE and sound and not score.violations and bound is not None:
         status = Status.OPTIMAL if score.spread <= max(bound, problem.goal) else status
-    return Result(solver, status, assignment, score, spread, bound, seconds)
+    return Result(solver, status, assignment, score, spread, bound, seconds, cost_bound)
 
 
 def _no_worse(problem: Problem, answer: Answer, known: Ints) -> Answer:

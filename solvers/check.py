@@ -52,9 +52,9 @@ def broken(problem: Problem, assignment: Ints) -> list[Violation]:
 
 
 def score(problem: Problem, assignment: Ints) -> Score:
-    """(violations, spread, MiB moved, migrations): smaller is better."""
-    spread = max(problem.spread(assignment), problem.goal)
-    return Score(len(violations(problem, assignment)), spread, *problem.cost(assignment))
+    """(violations, value of the first level, of the others, cost): smaller is better."""
+    first, *later = (max(value, problem.goal) for value in problem.values(assignment))
+    return Score(len(violations(problem, assignment)), first, tuple(later), problem.cost(assignment))
 
 
 def _ineligible(problem: Problem, assignment: Ints) -> Iterator[Violation]:
@@ -120,6 +120,8 @@ def _newly_overfull(problem: Problem, assignment: Ints) -> Iterator[Violation]:
 
 def _beyond_limits(problem: Problem, assignment: Ints) -> Iterator[Violation]:
     if problem.max_migrations is not None and len(problem.migrated(assignment)) > problem.max_migrations:
+        yield Violation(Rule.LIMIT)
+    if problem.max_moved_mib is not None and problem.moved_mib(assignment) > problem.max_moved_mib:
         yield Violation(Rule.LIMIT)
 
 

@@ -1,6 +1,6 @@
 """Owns the exact solver: CP-SAT from the best heuristic, whole when small, guided by the relaxation when large.
 
-In this order: fewest violations, smallest spread, fewest MiB to copy and fewest migrations at that spread.
+In this order: fewest violations, smallest value of each level, least cost at those.
 A large cluster is searched where the linear relaxation would migrate: first those guests in one model (kernel
 search), then neighbourhoods of nodes. Its bound is the relaxation's.
 """
@@ -8,7 +8,7 @@ search), then neighbourhoods of nodes. Its bound is the relaxation's.
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solvers.frontier import PRECISION, Frontier, Window, narrowest
+from solvers.frontier import PRECISION, Window, narrowest
 from solvers.model import Model
 from solvers.neighbourhoods import Neighbourhoods
 from solvers.problem import Ints, Problem
@@ -35,7 +35,8 @@ SHARES = {
     "mend": 0.4,
     "kernel": 0.65,
     "spread": 0.8,
-    "proof": 0.92,
+    "later": 0.9,
+    "proof": 0.95,
     "cost": 1.0,
 }
 """Up to which share of the time each step may run, in this order."""
@@ -46,7 +47,7 @@ def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> A
     search = Search(problem, budget, start, bound)
     booleans = sum(len(problem.targets(bundle)) + 1 for bundle in range(len(problem.bundles)))
     status = _whole(search) if booleans <= SMALL else _guided(search, booleans)
-    return Answer(search.best, search.bound, status)
+    return Answer(search.best, search.bound, status, search.cost_bound)
 
 
 def _whole(search: Search) -> Status:
@@ -55,7 +56,7 @@ def _whole(search: Search) -> Status:
     repaired, proven = _repair(search, model), False
     if not search.closed():
         proven = _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
-    model.proto.add(model.spread <= search.score.spread)
+    _later(search, model)
     _cheapen(search, model)
     return _status(search, repaired, proven or search.closed())
 
@@ -76,8 +77,17 @@ def _repair(search: Search, model: Model) -> bool:
     return outcome == cp_model.OPTIMAL
 
 
+def _later(search: Search, model: Model) -> None:
+    """Smallest value of every level after the first, each at what those before it have reached."""
+    model.proto.add(model.spread <= search.score.spread)
+    for index, value in enumerate(model.values[1:]):
+        if search.score.later[index] > search.problem.goal:
+            _take(search, model, value, SHARES["later"])
+        model.proto.add(value <= search.score.later[index])
+
+
 def _cheapen(search: Search, model: Model) -> None:
-    if search.score.migrations:
+    if search.score.cost != (0, 0):
         _take(search, model, model.cost, SHARES["cost"])
 
 
@@ -96,25 +106,29 @@ def _guided(search: Search, booleans: int) -> Status:
     problem, repaired = search.problem, False
     if search.score.violations and booleans <= WHOLE:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
-    relaxations = [Relaxation(problem, k) for k in range(problem.metrics)] if problem.balanced.any() else []
-    frontiers = [_frontier(search, relaxation, COARSE, SHARES["bound"]) for relaxation in relaxations]
+    relaxations = [Relaxation(problem, k) for k in problem.aims[0].metrics] if problem.balanced.any() else []
+    windows = _frontiers(search, relaxations, COARSE, SHARES["bound"])
     if relaxations and not search.closed():
-        _improve(search, relaxations, [item.window for item in frontiers])
-        for relaxation in relaxations:
-            _frontier(search, relaxation, FINE, SHARES["proof"])
+        _improve(search, relaxations, windows)
+        _frontiers(search, relaxations, FINE, SHARES["proof"])
     _trim(search)
     return _status(search, repaired, search.closed())
 
 
-def _frontier(search: Search, relaxation: Relaxation, parts: int, share: float) -> Frontier:
-    known = search.score.spread
-    precision = max(PRECISION, known // parts)
-    result = narrowest(relaxation, known, lambda: search.left(share) <= 0, precision)
-    search.prove(result.bound)
-    return result
+def _frontiers(search: Search, relaxations: list[Relaxation], parts: int, share: float) -> dict[int, Window]:
+    """The narrowest window of each metric of the first level; what they prove together is kept."""
+    windows: dict[int, Window] = {}
+    bounds = [0] * search.problem.metrics
+    reached = search.problem.spreads(search.best)
+    for relaxation in relaxations:
+        known = max(int(reached[relaxation.k]), search.problem.goal)
+        found = narrowest(relaxation, known, lambda: search.left(share) <= 0, max(PRECISION, known // parts))
+        windows[relaxation.k], bounds[relaxation.k] = found.window, found.bound
+    search.prove(search.problem.aims[0].value(bounds))
+    return windows
 
 
-def _improve(search: Search, relaxations: list[Relaxation], windows: list[Window]) -> None:
+def _improve(search: Search, relaxations: list[Relaxation], windows: dict[int, Window]) -> None:
     """What the relaxation would migrate, then neighbourhoods."""
     rng = np.random.default_rng(search.budget.seed)
     leaving, receiving = _kernel(search, relaxations, windows, rng)
@@ -131,12 +145,13 @@ def _improve(search: Search, relaxations: list[Relaxation], windows: list[Window
 
 
 def _kernel(
-    search: Search, relaxations: list[Relaxation], windows: list[Window], rng: np.random.Generator
+    search: Search, relaxations: list[Relaxation], windows: dict[int, Window], rng: np.random.Generator
 ) -> tuple[Ints, Ints]:
     """Bundles that leave and nodes that receive in the relaxation of windows a little wider than the narrowest."""
     leaving: list[Ints] = [np.empty(0, dtype=np.int64)]
     receiving: list[Ints] = [np.empty(0, dtype=np.int64)]
-    for relaxation, window in zip(relaxations, windows, strict=True):
+    for relaxation in relaxations:
+        window = windows[relaxation.k]
         vague = max(VAGUE, (window.high - window.low) // 10)
         for _ in range(SAMPLES):
             if search.left(SHARES["guide"]) <= 0:
@@ -150,9 +165,9 @@ def _kernel(
 
 
 def _trim(search: Search) -> None:
-    """Send home every migration that the spread and the repairs do not need."""
+    """Better later levels with the bundles that are migrated, each of them home where nothing needs it."""
     migrated = search.problem.bundle_of[search.problem.migrated(search.best)]
     model = Model(search.problem, sorted(set(migrated.tolist())), search.best, np.empty(0, dtype=np.int64))
     model.proto.add(model.violations <= search.score.violations)
-    model.proto.add(model.spread <= search.score.spread)
+    _later(search, model)
     _cheapen(search, model)

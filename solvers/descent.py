@@ -55,10 +55,10 @@ def _take(state: State, step: Step) -> None:
 
 
 def _extremes(state: State) -> tuple[int, int]:
-    """The fullest and the emptiest balanced node of the metric with the largest spread."""
+    """The fullest and the emptiest balanced node of the first level's metric with the largest spread."""
     counted = np.flatnonzero(state.problem.balanced)
     loads = state.loads[:, counted]
-    worst = int(np.argmax(loads.max(axis=1) - loads.min(axis=1)))
+    worst = max(state.problem.aims[0].metrics, key=lambda k: int(loads[k].max() - loads[k].min()))
     return int(counted[loads[worst].argmax()]), int(counted[loads[worst].argmin()])
 
 
@@ -150,9 +150,9 @@ def _swap_is_legal(state: State, step: Step) -> bool:
 def _improving(state: State, sources: Ints, targets: Ints, at_source: Ints, at_target: Ints) -> Ints:
     """Candidates that lower (spread, sum of squares), best first; changes are (k, candidates) in ppm."""
     problem, loads = state.problem, state.loads
-    spread = np.zeros(len(sources), dtype=np.int64)
+    spreads: list[Ints] = []
     square = np.zeros(len(sources), dtype=np.int64)
-    for k in range(problem.metrics):
+    for k in problem.aims[0].metrics:
         after_s, after_t = loads[k, sources] + at_source[k], loads[k, targets] + at_target[k]
         high, low = _others(loads[k], problem.balanced, sources, targets)
         for node, after in ((sources, after_s), (targets, after_t)):
@@ -160,7 +160,9 @@ def _improving(state: State, sources: Ints, targets: Ints, at_source: Ints, at_t
             high = np.where(counted, np.maximum(high, after), high)
             low = np.where(counted, np.minimum(low, after), low)
             square += np.where(counted, after**2 - loads[k, node] ** 2, 0)
-        spread = np.maximum(spread, high - low)
+        spreads.append(high - low)
+    weights = problem.aims[0].weights
+    spread = np.tensordot(weights, spreads, 1) // sum(weights) if weights else np.max(spreads, axis=0)
     now = state.spread()
     good = np.flatnonzero((spread < now) | ((spread == now) & (square < 0)))
     return good[np.lexsort((square[good], spread[good]))]

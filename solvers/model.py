@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solvers.problem import Ints, Problem
+from solvers.problem import Cost, Ints, Level, Problem
 
 Linear = cp_model.LinearExprT
 
@@ -44,10 +44,11 @@ class Model:
         self.violations: Linear = sum(
             [self._add_eligible(), self._add_capacity(), self._add_together(), self._add_apart()]
         )
-        self._add_limit()
-        self.spread = self._add_spread()
-        self.cost = self._add_cost()
+        self._add_limits()
+        self.values = self._add_values()
+        self.spread = self.values[0]
         self.migrations: Linear = _weighted(self._away())
+        self.cost, self.scale = self._add_cost()
 
     # --- variables ---------------------------------------------------------------------------------
 
@@ -200,34 +201,59 @@ class Model:
     def _places(self, bundles: Iterable[int]) -> list[int]:
         return sorted({n for b in bundles for n in self._at.get(b, {self._node(b, self._start): None})})
 
-    def _add_limit(self) -> None:
+    def _add_limits(self) -> None:
         problem = self.problem
-        if problem.max_migrations is None:
-            return
-        self.proto.add(_weighted(self._away()) <= problem.max_migrations - self._fixed_away()[1])
+        mib, migrations = self._fixed_away()
+        if problem.max_migrations is not None:
+            self.proto.add(_weighted(self._away()) <= problem.max_migrations - migrations)
+        if problem.max_moved_mib is not None:
+            self.proto.add(_weighted(self._copied()) <= problem.max_moved_mib - mib)
 
     def _away(self) -> list[tuple[cp_model.IntVar, int]]:
         """Literals that migrate free bundles, with the number of guests."""
         problem = self.problem
         return [(x, len(problem.bundles[b])) for b, n, x in self._literals() if n != self._node(b, problem.origin)]
 
+    def _copied(self) -> list[tuple[cp_model.IntVar, int]]:
+        """Literals that migrate free bundles, with the MiB that this copies."""
+        problem = self.problem
+        mib = {b: int(problem.copy_mib[problem.bundles[b]].sum()) for b in self._at}
+        return [(x, mib[b]) for b, n, x in self._literals() if n != self._node(b, problem.origin)]
+
     # --- objectives --------------------------------------------------------------------------------
 
-    def _add_spread(self) -> cp_model.IntVar:
-        """Worst spread over the metrics in ppm, not below the goal."""
+    def _add_values(self) -> tuple[cp_model.IntVar, ...]:
+        """Value of each level in ppm, not below the goal."""
+        problem = self.problem
+        ranges = [self._add_range(k) for k in range(problem.metrics)] if problem.balanced.any() else []
+        return tuple(self._add_value(level, ranges) for level in problem.aims)
+
+    def _add_range(self, k: int) -> Linear:
+        """At least the spread of a metric in ppm."""
         problem = self.problem
         top = max(self._top, problem.goal)
-        spread = self._new_int(problem.goal, 2 * top, lambda facts: max(problem.goal, problem.spread_of(facts.loads)))
-        for k in range(problem.metrics if problem.balanced.any() else 0):
-            settled = self._settled[k, problem.balanced & ~self._touched]
-            high = self._new_int(int(settled.max(initial=-top)), top, partial(_load_of, problem, k, np.max))
-            low = self._new_int(-top, int(settled.min(initial=top)), partial(_load_of, problem, k, np.min))
-            self.proto.add(spread >= high - low)
-            for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
-                load = self._load(k, node)
-                self.proto.add(load <= high)
-                self.proto.add(load >= low)
-        return spread
+        settled = self._settled[k, problem.balanced & ~self._touched]
+        high = self._new_int(int(settled.max(initial=-top)), top, partial(_load_of, problem, k, np.max))
+        low = self._new_int(-top, int(settled.min(initial=top)), partial(_load_of, problem, k, np.min))
+        for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
+            load = self._load(k, node)
+            self.proto.add(load <= high)
+            self.proto.add(load >= low)
+        return high - low
+
+    def _add_value(self, level: Level, ranges: list[Linear]) -> cp_model.IntVar:
+        """At least a level's value; the weighted mean is rounded down, as in the score."""
+        problem = self.problem
+        value = self._new_int(problem.goal, 2 * max(self._top, problem.goal), partial(_value_of, problem, level))
+        chosen = [ranges[k] for k in level.metrics] if ranges else []
+        if chosen and level.weights:
+            whole = sum(level.weights)
+            total = sum(weight * spread for weight, spread in zip(level.weights, chosen, strict=True))
+            self.proto.add(whole * value + (whole - 1) >= total)
+        else:
+            for spread in chosen:
+                self.proto.add(value >= spread)
+        return value
 
     def excess(self, windows: Ints) -> Linear:
         """Sum over touched nodes of ppm above or below a window of loads per metric, (k, 2): to be minimised."""
@@ -259,21 +285,22 @@ class Model:
         self._touched[list(self._on)] = True
         self._top = int(np.abs(self._settled).max(initial=0) + sum(int(w.max()) for w in self._weights.values()))
 
-    def _add_cost(self) -> Linear:
-        """MiB to copy first, number of migrations second: exact, as the second never outweighs one MiB."""
+    def _add_cost(self) -> tuple[Linear, int]:
+        """The preferred cost first, the other second: exact, as the second never outweighs one unit of the first.
+
+        Returns it with what one unit of the first counts.
+        """
         problem = self.problem
-        scale = problem.guests + 1
-        away = []
-        for bundle, node, x in self._literals():
-            if node != self._node(bundle, problem.origin):
-                guests = problem.bundles[bundle]
-                away.append((x, int(problem.copy_mib[guests].sum()) * scale + len(guests)))
-        return _weighted(away)
+        first, second, scale = self._copied(), self._away(), problem.guests + 1
+        if problem.prefer is Cost.MIGRATIONS:
+            first, second, scale = second, first, int(problem.copy_mib.sum()) + 1
+        terms = [(x, one * scale + other) for (x, one), (_, other) in zip(first, second, strict=True)]
+        return _weighted(terms), scale
 
     def _fixed_away(self) -> tuple[int, int]:
         """MiB and number of the migrations of fixed bundles."""
         settled = np.where(self._fixed[self.problem.bundle_of], self._start, self.problem.origin)
-        return self.problem.cost(settled)
+        return self.problem.moved_mib(settled), len(self.problem.migrated(settled))
 
     def _literals(self) -> Iterable[tuple[int, int, cp_model.IntVar]]:
         for bundle, places in self._at.items():
@@ -306,3 +333,8 @@ def _beyond(metric: int, node: int, low: int, high: int, facts: Facts) -> int:
     """ppm by which a node is above or below a window."""
     load = int(facts.loads[metric, node])
     return max(0, load - high, low - load)
+
+
+def _value_of(problem: Problem, level: Level, facts: Facts) -> int:
+    """A level's value in ppm, not below the goal."""
+    return max(problem.goal, level.value(problem.spreads_of(facts.loads)))

@@ -22,6 +22,8 @@ EXTRA = 6
 """Bundles drawn by chance per node, at most."""
 SECONDS = 1.0
 """Most that is spent on one neighbourhood."""
+FAR = 10**12
+"""ppm beyond any load."""
 PATIENCE = 12
 """Neighbourhoods in a row without improvement after which another window is tried."""
 STEPS = (0.05, 0.15, 0.3, 0.6)
@@ -31,7 +33,7 @@ STEPS = (0.05, 0.15, 0.3, 0.6)
 class Neighbourhoods:
     """Search towards windows from an incumbent, with the bundles that the relaxation would migrate first."""
 
-    def __init__(self, search: Search, windows: list[Window], leaving: Ints) -> None:
+    def __init__(self, search: Search, windows: dict[int, Window], leaving: Ints) -> None:
         self.search, self.problem = search, search.problem
         self.windows = windows
         self.leaving = np.zeros(len(self.problem.bundles), dtype=bool)
@@ -58,19 +60,24 @@ class Neighbourhoods:
             minimise(search, model, model.violations, search.best, min(2 * SECONDS, search.left(share)))
 
     def _target(self, step: float) -> Ints:
-        """(k, 2) windows narrower than what is reached, about the windows that are not ruled out or about today's."""
+        """(k, 2) windows narrower than what is reached, about those that are not ruled out or about today's.
+
+        Metrics of later levels may be anywhere."""
         problem, search = self.problem, self.search
         loads = problem.loads(search.best)[:, problem.balanced]
         floor = max(search.bound, problem.goal)
         width = search.score.spread - max(step * (search.score.spread - floor), 1)
         inside = self.rng.random() < 0.5
-        rows = []
-        for k, window in enumerate(self.windows):
+        result = np.tile(np.array([-FAR, FAR]), (problem.metrics, 1))
+        for k, window in self.windows.items():
             low, high = (int(loads[k].min()), int(loads[k].max())) if inside else (window.low, window.high)
-            slack = width - (high - low)
+            mine = width
+            if problem.aims[0].weights:  # each metric narrower by the same factor makes the mean so
+                mine = width * float(loads[k].max() - loads[k].min()) / max(1, search.score.spread)
+            slack = mine - (high - low)
             part = self.rng.random() if inside else 0.5
-            rows.append((low - int(part * slack), low - int(part * slack) + int(width)))
-        return np.array(rows, dtype=np.int64)
+            result[k] = low - int(part * slack), low - int(part * slack) + int(mine)
+        return result
 
     def _aim(self, target: Ints, share: float) -> bool:
         """Bring an assignment into the windows, neighbourhood by neighbourhood; False when patience is at its end."""

@@ -7,6 +7,7 @@ resource, and ppm of a node for loads, so that every reader of a Problem gets th
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -21,16 +22,38 @@ PPM = 1_000_000
 """Loads are whole ppm of what a node can give: 10_000 ppm are one percentage point."""
 
 
+class Cost(StrEnum):
+    """What of a plan's cost counts first; the other decides between plans that are equal in it."""
+
+    MIB = "mib"
+    MIGRATIONS = "migrations"
+
+
+class Level(NamedTuple):
+    """Metrics that are balanced at once: by the worst of their spreads or, with weights, by the weighted mean."""
+
+    metrics: tuple[int, ...]
+    weights: tuple[int, ...] = ()
+
+    def value(self, spreads: Sequence[int] | Ints) -> int:
+        """The level's value in ppm of the spreads of all metrics, (k,); a mean is rounded down."""
+        chosen = [int(spreads[k]) for k in self.metrics]
+        if not self.weights:
+            return max(chosen)
+        return sum(w * s for w, s in zip(self.weights, chosen, strict=True)) // sum(self.weights)
+
+
 class Score(NamedTuple):
     """What solvers minimise, compared from left to right."""
 
     violations: int
     """Broken rules left."""
     spread: int
-    """ppm; a spread at or below the problem's goal counts as the goal."""
-    moved_mib: int
-    """MiB that the migrations copy."""
-    migrations: int
+    """ppm, value of the first level; at or below the problem's goal it counts as the goal."""
+    later: tuple[int, ...]
+    """ppm, values of the other levels, likewise."""
+    cost: tuple[int, int]
+    """MiB that the migrations copy and number of migrations, the preferred one first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +95,12 @@ class Problem:
     tolerance: int = 0
     """ppm of spread at which a heuristic may stop."""
     goal: int = 0
-    """ppm of spread below which nothing more is gained."""
+    """ppm of the value of a level below which nothing more is gained."""
+    max_moved_mib: int | None = None
+    """MiB that all migrations together may copy."""
+    levels: tuple[Level, ...] = ()
+    """What is balanced, the most important first; none: the worst spread of all metrics (see `aims`)."""
+    prefer: Cost = Cost.MIB
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -82,6 +110,7 @@ class Problem:
                 value.setflags(write=False)
                 object.__setattr__(self, item.name, value)
         _check_shapes(self)
+        _check_levels(self)
 
     @property
     def guests(self) -> int:
@@ -97,6 +126,11 @@ class Problem:
     def metrics(self) -> int:
         """Number of balanced metrics."""
         return len(self.demand)
+
+    @cached_property
+    def aims(self) -> tuple[Level, ...]:
+        """The levels that hold."""
+        return self.levels or (Level(tuple(range(self.metrics))),)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -122,31 +156,58 @@ class Problem:
             np.add.at(result[k], assignment, row)
         return result
 
+    def mean(self, k: int) -> int:
+        """ppm that the emptiest balanced node never exceeds: all guests that can be on one, spread evenly over them."""
+        on = np.flatnonzero(self.balanced)
+        may_come = np.asarray(self.eligibility[:, on].any(axis=1))[self.eligible] & self.movable
+        demand: list[int] = self.demand[k, may_come | self.balanced[self.origin]].tolist()
+        ability: list[int] = self.ability[k, on].tolist()
+        base = sum(b * a for b, a in zip(self.base[k, on].tolist(), ability, strict=True))
+        # Rounding adds at most half a ppm per guest to a node.
+        return int(sum(demand) * PPM + base + len(demand) * max(ability)) // sum(ability) + 1
+
     def usage(self, assignment: Ints) -> Ints:
         """What the guests on each node take of each capacity resource: (n, r)."""
         result = np.zeros_like(self.capacity)
         np.add.at(result, assignment, self.needs)
         return result
 
-    def spread_of(self, loads: Ints) -> int:
-        """Worst difference over the metrics between the fullest and the emptiest balanced node, in ppm."""
+    def spreads_of(self, loads: Ints) -> Ints:
+        """(k,) difference between the fullest and the emptiest balanced node, in ppm."""
         if not self.balanced.any():
-            return 0
+            return np.zeros(self.metrics, dtype=np.int64)
         counted = loads[:, self.balanced]
-        return int((counted.max(axis=1) - counted.min(axis=1)).max(initial=0))
+        return np.asarray(counted.max(axis=1) - counted.min(axis=1), dtype=np.int64)
+
+    def spread_of(self, loads: Ints) -> int:
+        """Value of the first level, in ppm."""
+        return self.aims[0].value(self.spreads_of(loads))
+
+    def spreads(self, assignment: Ints) -> Ints:
+        """(k,) spread of each metric, in ppm."""
+        return self.spreads_of(self.loads(assignment))
+
+    def values(self, assignment: Ints) -> tuple[int, ...]:
+        """Value of each level, in ppm."""
+        spreads = self.spreads(assignment)
+        return tuple(level.value(spreads) for level in self.aims)
 
     def spread(self, assignment: Ints) -> int:
-        """Spread of an assignment, in ppm."""
+        """Spread of an assignment, in ppm: the value of the first level."""
         return self.spread_of(self.loads(assignment))
 
     def migrated(self, assignment: Ints) -> Ints:
         """Indices of the guests that an assignment migrates."""
         return np.flatnonzero(assignment != self.origin)
 
+    def moved_mib(self, assignment: Ints) -> int:
+        """MiB that the migrations of an assignment copy."""
+        return int(self.copy_mib[self.migrated(assignment)].sum())
+
     def cost(self, assignment: Ints) -> tuple[int, int]:
-        """MiB copied and number of migrations."""
-        guests = self.migrated(assignment)
-        return int(self.copy_mib[guests].sum()), len(guests)
+        """MiB copied and number of migrations, the preferred one first."""
+        mib, migrations = self.moved_mib(assignment), len(self.migrated(assignment))
+        return (mib, migrations) if self.prefer is Cost.MIB else (migrations, mib)
 
     # --- bundles: guests of a group that are together now travel together --------------------------
 
@@ -231,7 +292,21 @@ def _check_shapes(p: Problem) -> None:
     for group in (*p.together, *p.apart):
         if len(set(group)) < len(group) or not all(0 <= guest < g for guest in group):
             raise ValueError(f"group {group} names a guest twice or one that does not exist")
-    if (p.max_migrations or 0) < 0 or p.tolerance < 0 or p.goal < 0:
-        raise ValueError("max_migrations, tolerance and goal must not be negative")
+    if min(p.max_migrations or 0, p.max_moved_mib or 0, p.tolerance, p.goal) < 0:
+        raise ValueError("max_migrations, max_moved_mib, tolerance and goal must not be negative")
     if (p.ability < 1).any() or (p.demand < 0).any() or (p.needs < 0).any():
         raise ValueError("ability must be positive, demand and needs not negative")
+
+
+def _check_levels(p: Problem) -> None:
+    """Raise ValueError for levels that do not say what every metric is there for."""
+    for level in p.levels:
+        if not level.metrics or not set(level.metrics) <= set(range(p.metrics)):
+            raise ValueError(f"{level} names no metric or one that does not exist")
+        if len(set(level.metrics)) < len(level.metrics):
+            raise ValueError(f"{level} names a metric twice")
+        if level.weights and (len(level.weights) != len(level.metrics) or min(level.weights) < 1):
+            raise ValueError(f"{level} needs a positive weight for each of its metrics")
+    named = {k for level in p.aims for k in level.metrics}
+    if len(named) < p.metrics:
+        raise ValueError(f"no level names metric {min(set(range(p.metrics)) - named)}")

@@ -109,11 +109,7 @@ class Relaxation:
     @property
     def mean(self) -> int:
         """ppm that the emptiest balanced node never exceeds: the load if all guests were spread evenly over them."""
-        problem, k = self.problem, self.k
-        ability = problem.ability[k, self.balanced]
-        base = problem.base[k, self.balanced]
-        whole = int(problem.demand[k].sum()) * PPM + int((base * ability).sum()) + problem.guests * int(ability.max())
-        return whole // int(ability.sum()) + 1
+        return self.problem.mean(self.k)
 
     def fits(self, low: int, high: int) -> bool:
         """False: proven that no assignment within the limits has every balanced load within [low, high] ppm."""

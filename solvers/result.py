@@ -52,11 +52,14 @@ class Result:
     """(g,) node of each guest."""
     score: Score
     spread: int
-    """ppm, as reached (score.spread is clipped at the goal)."""
+    """ppm, value of the first level as reached (score.spread is clipped at the goal)."""
     bound: int | None
     """ppm: no assignment that keeps the limits, breaks no rule that held and has as few violations as this one
     has a smaller spread. None: says nothing of this result, because it breaks a rule that held."""
     seconds: float
+    cost_bound: int | None = None
+    """In the unit of score.cost[0]: no assignment that keeps the limits, breaks no rule that held and is as good as
+    this one in violations and in every level (clipped at the goal) costs less. None: not claimed, as for bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class Answer:
     """ppm; a lower bound that the solver itself has proven, on the spread of acceptable assignments with as few
     violations."""
     status: Status = Status.FEASIBLE
+    cost_bound: int = 0
+    """In the unit of score.cost[0]; a lower bound that the solver itself has proven, on the cost of acceptable
+    assignments that are as good as this one in violations and in every level."""
 
 
 class Solver(Protocol):

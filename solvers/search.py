@@ -16,6 +16,7 @@ class Search:
 
     def __init__(self, problem: Problem, budget: Budget, start: Ints, bound: int) -> None:
         self.problem, self.budget, self.bound = problem, budget, bound
+        self.cost_bound = 0
         self.began = time.monotonic()
         self.best = start
         self.score: Score = check.score(problem, start)
@@ -71,8 +72,11 @@ def launch(
     status = run(solver, model.proto, _Watcher(search, model, objective is model.spread))
     if status in (cp_model.INFEASIBLE, cp_model.MODEL_INVALID):  # the start satisfies every model
         raise RuntimeError(f"a mistake in solvers.model: {solver.status_name(status)} {model.proto.validate()}")
-    if objective is model.spread and model.is_whole and status != cp_model.UNKNOWN:
-        search.prove(round(solver.best_objective_bound))
+    if model.is_whole and status != cp_model.UNKNOWN:
+        if objective is model.spread:
+            search.prove(round(solver.best_objective_bound))
+        elif objective is model.cost:
+            search.cost_bound = max(search.cost_bound, round(solver.best_objective_bound) // model.scale)
     return solver, status
 
 

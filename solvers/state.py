@@ -14,6 +14,7 @@ class State:
         self.loads = problem.loads(assignment)
         self.usage = problem.usage(assignment)
         self.migrations = len(problem.migrated(assignment))
+        self.moved_mib = problem.moved_mib(assignment)
         self.needs = np.array([problem.needs[b].sum(axis=0) for b in problem.bundles], dtype=np.int64)
         self.needs = self.needs.reshape(len(problem.bundles), problem.capacity.shape[1])
         self._apart = _members(problem, problem.apart)
@@ -38,7 +39,7 @@ class State:
         return PPM - self.loads
 
     def legal(self, bundle: int) -> Bools:
-        """(n,) nodes a bundle may go to now: eligible, with room, apart, within the limit, splitting nothing."""
+        """(n,) nodes a bundle may go to now: eligible, with room, apart, within the limits, splitting nothing."""
         problem = self.problem
         guests, now = problem.bundles[bundle], self.node(bundle)
         result = np.zeros(problem.nodes, dtype=bool)
@@ -52,12 +53,19 @@ class State:
         for group, members in self._together.get(bundle, {}).items():
             if self._together_on[group][now] > members:
                 result[:] = False
-        if problem.max_migrations is not None:
-            others = self.migrations - (len(guests) if now != home else 0)
-            if others + len(guests) > problem.max_migrations:
-                result[np.arange(problem.nodes) != home] = False
+        if self._beyond_limits(guests, away=now != home):
+            result[np.arange(problem.nodes) != home] = False
         result[now] = False
         return result
+
+    def _beyond_limits(self, guests: Ints, *, away: bool) -> bool:
+        """Whether a limit forbids that guests are away from home, beside all others that are."""
+        problem = self.problem
+        most, most_mib = problem.max_migrations, problem.max_moved_mib
+        number, mib = (0, 0) if away else (len(guests), int(problem.copy_mib[guests].sum()))
+        return (most is not None and self.migrations + number > most) or (
+            most_mib is not None and self.moved_mib + mib > most_mib
+        )
 
     def mended(self, bundle: int, node: int) -> int:
         """How many violations fewer there are when a bundle goes to a node that is legal for it."""
@@ -88,7 +96,9 @@ class State:
         guests = problem.bundles[bundle]
         weights = problem.bundle_weights(guests)
         home = int(problem.origin[guests[0]])
-        self.migrations += len(guests) * (int(node != home) - int(now != home))
+        change = int(node != home) - int(now != home)
+        self.migrations += len(guests) * change
+        self.moved_mib += int(problem.copy_mib[guests].sum()) * change
         self.assignment[guests] = node
         for at, sign in ((now, -1), (node, 1)):
             self.loads[:, at] += sign * weights[:, at]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from solvers.problem import Problem
 
-Score = tuple[int, int, int, int]
+Score = tuple[int, int, tuple[int, ...], tuple[int, int]]
 
 
 class Plain:
@@ -35,16 +35,28 @@ class Plain:
         return total
 
     def spread(self, at: list[int]) -> int:
-        """Worst difference between two balanced nodes over the metrics, in ppm."""
-        worst = 0
+        """Value of the first level, in ppm."""
+        return self.values(at)[0]
+
+    def values(self, at: list[int]) -> list[int]:
+        """Value of each level in ppm: the worst of the spreads of its metrics, or their weighted mean rounded down."""
+        spreads = []
         for base, weight in zip(self.base, self.weight, strict=True):
             load = list(base)
             for guest, node in enumerate(at):
                 load[node] += weight[guest][node]
             counted = [load[node] for node in self.balanced]
-            if counted:
-                worst = max(worst, max(counted) - min(counted))
-        return worst
+            spreads.append(max(counted) - min(counted) if counted else 0)
+        if not self.p.levels:
+            return [max(spreads)]
+        values = []
+        for metrics, weights in self.p.levels:
+            if weights:
+                total = sum(spreads[k] * weight for k, weight in zip(metrics, weights, strict=True))
+                values.append(total // sum(weights))
+            else:
+                values.append(max(spreads[k] for k in metrics))
+        return values
 
     def violations(self, at: list[int]) -> int:
         """Guests where they may not be, crowded guests, needless nodes of groups, overfull resources."""
@@ -59,9 +71,11 @@ class Plain:
         return count
 
     def acceptable(self, at: list[int]) -> bool:
-        """Within the limit, and nothing that holds today is broken."""
+        """Within the limits, and nothing that holds today is broken."""
         moved = [guest for guest in self.guests if at[guest] != self.origin[guest]]
         if self.p.max_migrations is not None and len(moved) > self.p.max_migrations:
+            return False
+        if self.p.max_moved_mib is not None and sum(self.copy_mib[guest] for guest in moved) > self.p.max_moved_mib:
             return False
         if any(not self.movable[guest] or not self.allowed[guest][at[guest]] for guest in moved):
             return False
@@ -87,10 +101,12 @@ class Plain:
         return True
 
     def score(self, at: list[int]) -> Score:
-        """(violations, spread not below the goal, MiB copied, migrations)."""
+        """(violations, value of the first level, values of the others, cost), no value below the goal."""
         moved = [guest for guest in self.guests if at[guest] != self.origin[guest]]
         copied = sum(self.copy_mib[guest] for guest in moved)
-        return self.violations(at), max(self.spread(at), self.p.goal), copied, len(moved)
+        cost = (len(moved), copied) if self.p.prefer == "migrations" else (copied, len(moved))
+        first, *later = (max(value, self.p.goal) for value in self.values(at))
+        return self.violations(at), first, tuple(later), cost
 
     def assignments(self) -> Iterator[list[int]]:
         """Every acceptable assignment."""
@@ -121,10 +137,17 @@ class Truth:
     """Smallest score."""
     spreads: dict[int, int]
     """violations -> smallest spread in ppm, not clipped, of an assignment with so many."""
+    costs: dict[tuple[int, ...], int]
+    """(violations, value of each level) -> smallest first cost."""
 
     def least_spread(self, violations: int | None = None) -> int:
         """Smallest spread among acceptable assignments with at most so many violations; None: any number."""
         return min(s for v, s in self.spreads.items() if violations is None or v <= violations)
+
+    def least_cost(self, score: Score) -> int:
+        """Smallest first cost of an acceptable assignment that is as good in violations and every level."""
+        wanted = (score[0], score[1], *score[2])
+        return min(cost for key, cost in self.costs.items() if all(a <= b for a, b in zip(key, wanted, strict=True)))
 
 
 def truth(problem: Problem) -> Truth:
@@ -132,11 +155,14 @@ def truth(problem: Problem) -> Truth:
     plain = Plain(problem)
     best = plain.score(plain.origin)
     spreads: dict[int, int] = {}
+    costs: dict[tuple[int, ...], int] = {}
     for at in plain.assignments():
         score = plain.score(at)
         best = min(best, score)
         spreads[score[0]] = min(spreads.get(score[0], 1 << 60), plain.spread(at))
-    return Truth(best, spreads)
+        key = (score[0], score[1], *score[2])
+        costs[key] = min(costs.get(key, 1 << 60), score[3][0])
+    return Truth(best, spreads, costs)
 
 
 def _round(amount: int, whole: int) -> int:

@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 from hypothesis import strategies as st
 
-from solvers.problem import Problem
+from solvers.problem import Cost, Level, Problem
 
 MAX_NODES = 4
 MAX_GUESTS = 7
@@ -21,6 +21,7 @@ def random_problem(seed: int, nodes: int | None = None, guests: int | None = Non
     needs = [[rng.choice([0, rng.randint(1, 9), rng.randint(1, 20)]) for _ in range(r)] for _ in range(g)]
     step = rng.choice([1, 1, 10])  # coarse demands make ties
     eligibility, eligible = _classes(rng, n, g)
+    copy_mib = [rng.choice([0, 1, rng.randint(1, 90)]) for _ in range(g)]
     return Problem(
         origin=np.array(origin, dtype=np.int64),
         needs=np.array(needs, dtype=np.int64).reshape(g, r),
@@ -31,13 +32,16 @@ def random_problem(seed: int, nodes: int | None = None, guests: int | None = Non
         balanced=np.array([rng.random() > rng.choice([0, 0, 0.3]) for _ in range(n)]),
         eligibility=eligibility,
         eligible=eligible,
-        copy_mib=np.array([rng.choice([0, 1, rng.randint(1, 90)]) for _ in range(g)], dtype=np.int64),
+        copy_mib=np.array(copy_mib, dtype=np.int64),
         movable=np.array([rng.random() > 0.1 for _ in range(g)], dtype=bool),
         together=_groups(rng, g),
         apart=_groups(rng, g),
         max_migrations=rng.choice([None, None, None, None, 0, 1, 2, 3, 4, g]),
         tolerance=rng.choice([0, 0, rng.randint(0, 300_000)]),
         goal=rng.choice([0, 0, 0, rng.randint(1, 300_000)]),
+        max_moved_mib=rng.choice([None, None, None, 0, rng.randint(0, sum(copy_mib)), rng.randint(0, sum(copy_mib))]),
+        levels=_levels(rng, k),
+        prefer=rng.choice(list(Cost)),
     )
 
 
@@ -99,3 +103,14 @@ def _groups(rng: Random, g: int) -> tuple[tuple[int, ...], ...]:
     """Groups, overlapping as it happens."""
     count = rng.choice([0, 0, 0, 1, 1, 2])
     return tuple(tuple(rng.sample(range(g), rng.randint(min(g, 1), min(g, 4)))) for _ in range(count))
+
+
+def _levels(rng: Random, k: int) -> tuple[Level, ...]:
+    """No levels, or every metric in one or two of them, weighted or not, some named again later."""
+    if rng.random() < 0.4:
+        return ()
+    metrics = rng.sample(range(k), k)
+    cut = rng.randint(1, k)
+    parts = [metrics[:cut], metrics[cut:], rng.sample(metrics, rng.randint(0, k))]
+    weights = [tuple(rng.randint(1, 9) for _ in part) if rng.random() < 0.5 else () for part in parts]
+    return tuple(Level(tuple(part), given) for part, given in zip(parts, weights, strict=True) if part)

@@ -51,6 +51,7 @@ def test_what_a_solver_claims_to_have_proven_is_true(problem: Problem) -> None:
     known = truth(problem)
     for name, result in _solve_all(problem).items():
         assert result.bound is not None and result.bound <= known.least_spread(result.score.violations), name
+        assert result.cost_bound is not None and result.cost_bound <= known.least_cost(tuple(result.score)), name
         if result.status is Status.OPTIMAL:
             assert _rank(result) == known.best[:2], name
         if result.status is Status.INFEASIBLE:
@@ -76,6 +77,7 @@ def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
         result = solve(problem, "cpsat", BUDGET)
         assert tuple(result.score) == best, seed
         assert result.status is (Status.INFEASIBLE if best[0] else Status.OPTIMAL), seed
+        assert result.cost_bound == best[3][0], seed
 
 
 def test_cpsat_from_the_origin_alone_finds_the_optimum() -> None:
@@ -129,6 +131,7 @@ def test_what_the_state_calls_legal_is_acceptable_and_mends_what_it_says(problem
             assert (state.loads == problem.loads(state.assignment)).all()
             assert (state.usage == problem.usage(state.assignment)).all()
             assert state.migrations == len(problem.migrated(state.assignment))
+            assert state.moved_mib == problem.moved_mib(state.assignment)
 
 
 def test_bigger_means_are_no_worse_on_a_mid_size_cluster() -> None:
@@ -144,11 +147,9 @@ def _narrowest(problem: Problem, seed: int) -> None:
     """The relaxation rules out no window that an acceptable assignment keeps, whatever is known before."""
     plain = Plain(problem)
     relaxations = [Relaxation(problem, k) for k in range(problem.metrics)] if problem.balanced.any() else []
-    known = problem.spread(problem.origin)
-    bound = max(
-        [0, *(narrowest(relaxation, known, precision=max(100, known // 20)).bound for relaxation in relaxations)]
-    )
-    assert bound <= truth(problem).least_spread(), seed
+    known = int(problem.spreads(problem.origin).max())
+    bounds = [narrowest(relaxation, known, precision=max(100, known // 20)).bound for relaxation in relaxations]
+    assert problem.aims[0].value(bounds or [0] * problem.metrics) <= truth(problem).least_spread(), seed
     for at in [np.array(at, dtype=np.int64) for _, at in zip(range(8), plain.assignments(), strict=False)]:
         for relaxation in relaxations:
             loads = problem.loads(at)[relaxation.k, problem.balanced]
@@ -180,6 +181,7 @@ def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -
         assert plain.acceptable(at), seed
         assert tuple(result.score) == plain.score(at) <= plain.score(plain.origin), seed
         assert result.bound is not None and result.bound <= known.least_spread(result.score.violations), seed
+        assert result.cost_bound is not None and result.cost_bound <= known.least_cost(tuple(result.score)), seed
         if result.status is Status.OPTIMAL:
             assert _rank(result) == known.best[:2], seed
         if result.status is Status.INFEASIBLE:  # says so of the violations, not of the spread
@@ -201,7 +203,7 @@ def test_an_incumbent_with_fewer_violations_found_on_the_way_ends_the_way(monkey
         return minimise(found, model, objective, start, seconds)
 
     monkeypatch.setattr(neighbourhoods, "minimise", find)
-    windows = [Window(600_000, 600_001) for _ in range(problem.metrics)]
+    windows = {k: Window(600_000, 600_001) for k in range(problem.metrics)}
     neighbourhoods.Neighbourhoods(search, windows, np.empty(0, dtype=np.int64)).run(1.0)
     assert len(calls) > 1 and calls[1] < calls[0]
     assert search.score.violations <= check.score(problem, better).violations
@@ -215,10 +217,10 @@ def test_neighbourhoods_send_home_what_need_not_be_migrated(monkeypatch: pytest.
         capacity=plain.capacity + 9, demand=np.array([[30, 0, 30, 30]]), ability=np.full((1, 3), 100),
         base=np.zeros((1, 3)), balanced=np.ones(3, dtype=bool), eligibility=np.ones((1, 3), dtype=bool),
         eligible=np.zeros(4), copy_mib=np.ones(4), movable=np.ones(4, dtype=bool), together=(), apart=(),
-        max_migrations=None, goal=0,
+        max_migrations=None, goal=0, max_moved_mib=None, levels=(),
     )  # fmt: skip
     answer = cpsat.solve(problem, BUDGET, np.array([0, 1, 1, 2]))
-    assert check.score(problem, answer.assignment) == (0, 0, 0, 0)
+    assert check.score(problem, answer.assignment) == (0, 0, (), (0, 0))
 
 
 def test_an_unacceptable_or_worse_answer_gives_way_to_today_and_its_claims_with_it() -> None:
