@@ -15,8 +15,12 @@ class State:
         self.usage = problem.usage(assignment)
         self.migrations = len(problem.migrated(assignment))
         self.moved_mib = problem.moved_mib(assignment)
-        self.needs = np.array([problem.needs[b].sum(axis=0) for b in problem.bundles], dtype=np.int64)
-        self.needs = self.needs.reshape(len(problem.bundles), problem.capacity.shape[1])
+        self.needs = np.zeros((len(problem.bundles), problem.capacity.shape[1]), dtype=np.int64)
+        np.add.at(self.needs, problem.bundle_of, problem.needs)
+        self._copies = np.zeros(len(problem.bundles), dtype=np.int64)
+        np.add.at(self._copies, problem.bundle_of, problem.copy_mib)
+        self._fixed = np.zeros(len(problem.bundles), dtype=bool)
+        self._fixed[problem.bundle_of[~problem.movable]] = True
         self._apart = _members(problem, problem.apart)
         self._together = _members(problem, problem.together)
         self._apart_on = self._counts(problem.apart)
@@ -40,29 +44,39 @@ class State:
 
     def legal(self, bundle: int) -> Bools:
         """(n,) nodes a bundle may go to now: eligible, with room, apart, within the limits, splitting nothing."""
-        problem = self.problem
-        guests, now = problem.bundles[bundle], self.node(bundle)
-        result = np.zeros(problem.nodes, dtype=bool)
-        result[problem.targets(bundle)] = True
-        home = int(problem.origin[guests[0]])
-        result[home] = bool(problem.allowed(guests)[home])
-        needs = self.needs[bundle]
-        result &= ((self.usage + needs <= problem.capacity) | (needs == 0)).all(axis=1)
-        for group in self._apart.get(bundle, {}):
-            result &= self._apart_on[group] == 0
-        for group, members in self._together.get(bundle, {}).items():
-            if self._together_on[group][now] > members:
-                result[:] = False
-        if self._beyond_limits(guests, away=now != home):
-            result[np.arange(problem.nodes) != home] = False
-        result[now] = False
+        result = self._admits(bundle, slice(None))
+        if self.held(bundle):
+            result[np.arange(self.problem.nodes) != self.problem.homes[bundle]] = False
+        result[self.node(bundle)] = False
         return result
 
-    def _beyond_limits(self, guests: Ints, *, away: bool) -> bool:
-        """Whether a limit forbids that guests are away from home, beside all others that are."""
+    def may_go(self, bundle: int, node: int) -> bool:
+        """Whether a node is legal for a bundle, without a look at the others."""
+        if node == self.node(bundle) or (node != self.problem.homes[bundle] and self.held(bundle)):
+            return False
+        return bool(self._admits(bundle, node))
+
+    def held(self, bundle: int) -> bool:
+        """Whether a bundle may go home at most: it is fixed, or a limit is reached."""
+        return bool(self._fixed[bundle]) or self._beyond_limits(bundle)
+
+    def _admits(self, bundle: int, nodes: int | slice) -> Bools:
+        """Whether eligibility, room and groups let a bundle go to nodes, as one for `int` and (n,) for `slice`."""
+        problem, now, needs = self.problem, self.node(bundle), self.needs[bundle]
+        result = problem.eligibility[problem.eligible[problem.bundles[bundle]], nodes].all(axis=0)
+        result = result & ((self.usage[nodes] + needs <= problem.capacity[nodes]) | (needs == 0)).all(axis=-1)
+        for group in self._apart.get(bundle, {}):
+            result = result & (self._apart_on[group][nodes] == 0)
+        for group, members in self._together.get(bundle, {}).items():
+            result = result & (self._together_on[group][now] <= members)
+        return np.asarray(result, dtype=np.bool_)
+
+    def _beyond_limits(self, bundle: int) -> bool:
+        """Whether a limit forbids that a bundle is away from home, beside all others that are."""
         problem = self.problem
         most, most_mib = problem.max_migrations, problem.max_moved_mib
-        number, mib = (0, 0) if away else (len(guests), int(problem.copy_mib[guests].sum()))
+        away = self.node(bundle) != problem.homes[bundle]
+        number, mib = (0, 0) if away else (len(problem.bundles[bundle]), int(self._copies[bundle]))
         return (most is not None and self.migrations + number > most) or (
             most_mib is not None and self.moved_mib + mib > most_mib
         )
@@ -86,22 +100,34 @@ class State:
         return bool(
             (~problem.eligibility[problem.eligible[guests], now]).any()
             or any(self._apart_on[g][now] > members for g, members in self._apart.get(bundle, {}).items())
-            or any(self._together_on[g].sum() > self._together_on[g][now] for g in self._together.get(bundle, {}))
+            or any(len(problem.together[g]) > self._together_on[g][now] for g in self._together.get(bundle, {}))
             or ((self.usage[now] > problem.capacity[now]) & (self.needs[bundle] > 0)).any()
         )
+
+    def suspects(self) -> Ints:
+        """Bundles that may offend: members of groups, those on nodes that are overfull or not for them."""
+        problem = self.problem
+        odd = np.asarray((self.usage > problem.capacity).any(axis=1))[self.assignment]
+        odd |= ~problem.eligibility[problem.eligible, self.assignment]
+        return np.unique(np.array([*self._apart, *self._together, *problem.bundle_of[odd]], dtype=np.int64))
+
+    def mates(self, bundle: int) -> set[int]:
+        """Other nodes that hold guests a bundle belongs together with."""
+        groups = (self.problem.together[group] for group in self._together.get(bundle, {}))
+        return {int(self.assignment[guest]) for group in groups for guest in group} - {self.node(bundle)}
 
     def migrate(self, bundle: int, node: int) -> None:
         """Put a bundle on a node, legal or not."""
         problem, now = self.problem, self.node(bundle)
         guests = problem.bundles[bundle]
-        weights = problem.bundle_weights(guests)
         home = int(problem.origin[guests[0]])
         change = int(node != home) - int(now != home)
         self.migrations += len(guests) * change
-        self.moved_mib += int(problem.copy_mib[guests].sum()) * change
+        self.moved_mib += int(self._copies[bundle]) * change
         self.assignment[guests] = node
-        for at, sign in ((now, -1), (node, 1)):
-            self.loads[:, at] += sign * weights[:, at]
+        weights = problem.weights(np.array((guests, guests)), np.array(((now,), (node,)))).sum(axis=-1)
+        for at, sign, weight in ((now, -1, weights[:, 0]), (node, 1, weights[:, 1])):
+            self.loads[:, at] += sign * weight
             self.usage[at] += sign * self.needs[bundle]
             for member_of, counts in ((self._apart, self._apart_on), (self._together, self._together_on)):
                 for group, members in member_of.get(bundle, {}).items():

@@ -2,14 +2,17 @@
 
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from solvers.proxlb import NodeValue, Outcome, migrations, run
+from solvers.proxlb import Outcome, migrations, run
+from solvers.proxlb_books import NodeValue
 from solvers.proxlb_input import (
     Affinity,
     GuestType,
@@ -270,6 +273,46 @@ def test_the_last_pool_decides_how_strict_pins_are() -> None:
     view = a_view(nodes, [a_guest(1, "a", 20)])
     assert migrations(replace(view, pools=(lax, pinned))) == [(1, "c")]
     assert migrations(replace(view, pools=(pinned, lax))) == [(1, "b")]
+
+
+# The price of a decision.
+
+
+def lines(view: ProxlbInput) -> int:
+    """Lines of the solver that a run executes, the turns of its loops and comprehensions included."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
+        nonlocal count
+        if "solvers" not in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run(view)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("mode", [Mode.USED, Mode.ASSIGNED])
+@pytest.mark.parametrize("rule", [(), ("plb_anti_affinity_{}",), ("plb_pin_n1", "plb_pin_n2")])
+def test_the_work_per_migration_does_not_grow_with_the_nodes(mode: Mode, rule: tuple[str, ...]) -> None:
+    work = {}
+    for count in (50, 800):
+        nodes = [*(a_node(f"n{i}", 10 + i % 7, total=1000) for i in range(1, count)), a_node("n0", 900, total=1000)]
+        tags = [tuple(tag.format(v) for tag in rule) for v in range(40)]
+        guests = [a_guest(v, "n0", 10 + v % 5, tags=tags[v]) for v in range(40)]
+        guests += [a_guest(100 + v, f"n{v + 1}", 1, tags=tags[v]) for v in range(40)]
+        view = a_view(nodes, guests, mode=mode, balanciness=0)
+        idle = replace(view, balanciness=100)
+        made = len(migrations(view))
+        assert made > 30 and migrations(idle) == []
+        work[count] = (lines(view) - lines(idle)) / made
+    assert work[800] < 1.2 * work[50]
 
 
 # No difference to ProxLB 2.3.0, driven through its own collectors with a fake API.

@@ -1,14 +1,18 @@
 """Claims about the reference recursion, on clusters small enough to follow by hand, and about descent."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from solvers import Budget, Problem, check, descent, greedy
+from solvers import Budget, Problem, check, descent, greedy, ranking
 from solvers.greedy import Free
+from solvers.problem import Ints
+from solvers.state import State
+from tests.plain_greedy import PlainGreedy
 from tests.problems import cluster, random_problem
 
 
@@ -120,6 +124,90 @@ def test_twenty_thousand_guests_do_not_exhaust_the_stack() -> None:
     began = time.monotonic()
     assert problem.spread(np.array(_greedy(problem))) < problem.spread(problem.origin) // 1_000
     assert time.monotonic() - began < 20
+
+
+def _decisions(problem: Problem, start: Ints, free: Free, patch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    made: list[tuple[int, int]] = []
+    migrate = State.migrate
+
+    def note(state: State, bundle: int, node: int) -> None:
+        made.append((bundle, node))
+        migrate(state, bundle, node)
+
+    with patch.context() as patched:
+        patched.setattr(State, "migrate", note)
+        at = greedy.solve(problem, Budget(), start, free=free).assignment
+    assert at.tolist() == PlainGreedy(problem, start.tolist(), free).at
+    return made
+
+
+def _hold_to_the_plain_recursion(problem: Problem, patch: pytest.MonkeyPatch) -> int:
+    """Also from where a limit ended an earlier run: guests are then away from home. How many decisions were equal."""
+    limited = problem.replace(max_migrations=2, tolerance=0)
+    count = 0
+    for start in (problem.origin, greedy.solve(limited, Budget(), problem.origin).assignment):
+        for free in Free:
+            made = _decisions(problem, start, free, patch)
+            assert made == PlainGreedy(problem, start.tolist(), free).decisions
+            count += len(made)
+    return count
+
+
+def test_every_decision_is_that_of_the_plain_recursion(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(_hold_to_the_plain_recursion(random_problem(seed), monkeypatch) for seed in range(600)) > 1_500
+
+
+@pytest.mark.parametrize("looks", [1, 3, greedy.LOOKS, 1_000])
+def test_every_decision_is_that_of_the_plain_recursion_on_many_nodes(
+    monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """However many nodes are looked at one by one: what follows is another way to the same node."""
+    monkeypatch.setattr(greedy, "LOOKS", looks)
+    count = 0
+    for seed in range(40):
+        count += _hold_to_the_plain_recursion(random_problem(seed, 5 + seed % 16, 10 + seed % 17), monkeypatch)
+    for seed in range(4):
+        problem = cluster(seed, nodes=18, guests=60, limit=None if seed % 2 else 25)
+        count += _hold_to_the_plain_recursion(problem, monkeypatch)
+    assert count > 500
+
+
+def _counted(count: Counter[str], do: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(*args: Any) -> Any:
+        count[do.__name__] += 1
+        return do(*args)
+
+    return counted
+
+
+def _work(nodes: int, patch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Nodes looked at and changes to heaps, per decision, with nodes as unequal and as full whatever their number."""
+    rng = np.random.default_rng(1)
+    guests = 8 * nodes
+    memory, ability = rng.integers(1, 100, size=guests).tolist(), rng.choice([500, 1_000, 2_000], size=nodes)
+    pinned = np.vstack([np.ones(nodes, dtype=bool), np.arange(nodes) < nodes // 2, np.arange(nodes) >= nodes // 2])
+    problem = _cluster(
+        rng.choice(nodes, size=guests, p=ability / ability.sum()).tolist(), memory, ability.tolist(),
+        eligibility=pinned, eligible=rng.integers(3, size=guests), capacity=(ability * 2)[:, None],
+    )  # fmt: skip
+    count: Counter[str] = Counter()
+    with patch.context() as patched:
+        for name in ("may_go", "legal", "spread", "free_ppm", "migrate"):
+            patched.setattr(State, name, _counted(count, getattr(State, name)))
+        for name in ("heappush", "heappop"):
+            patched.setattr(ranking, name, _counted(count, getattr(ranking, name)))
+        greedy.solve(problem, Budget(), problem.origin)
+    assert count["migrate"] > guests / 2
+    return {name: number / guests for name, number in count.items()}
+
+
+def test_the_work_per_decision_does_not_grow_with_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change to a heap of n nodes takes O(log n) steps; the nodes that are pinned to halves it."""
+    few, many = _work(50, monkeypatch), _work(800, monkeypatch)
+    for name in ("may_go", "heappush", "heappop"):
+        assert many[name] < 1.3 * few[name] + 0.5, name
+    assert many["may_go"] < 3
+    assert all(work.get(name, 0) < 0.1 for work in (few, many) for name in ("legal", "spread", "free_ppm"))
 
 
 def test_descent_improves_or_stays() -> None:
