@@ -24,7 +24,7 @@ BALANCED_TYPES = {
 class Proxlb:
     """A solver that answers as ProxLB 2.3 would; it knows neither the problem's rules nor its limit.
 
-    Of its migrations only as many are taken as the limit allows, in the order in which ProxLB starts them.
+    Of its migrations only as many are taken as the limits allow, in the order in which ProxLB starts them.
     """
 
     def __init__(self, cluster: Cluster, formulation: Formulation, policy: Policy) -> None:
@@ -34,7 +34,11 @@ class Proxlb:
 
     def __call__(self, problem: Problem, budget: Budget, start: Ints) -> Answer:
         assignment = np.array(problem.origin)
+        copied = 0
         for vmid, target in proxlb.migrations(self._view)[: problem.max_migrations]:
+            copied += int(problem.copy_mib[self._guest[vmid]])
+            if problem.max_moved_mib is not None and copied > problem.max_moved_mib:
+                break
             assignment[self._guest[vmid]] = self._node[target]
         return Answer(assignment)
 
@@ -59,7 +63,7 @@ def view(cluster: Cluster, formulation: Formulation, policy: Policy) -> proxlb_i
     return proxlb_input.ProxlbInput(
         tuple(nodes),
         tuple(guests),
-        method=proxlb_input.Method(policy.resource.value),
+        method=proxlb_input.Method(policy.resource[0].value),
         mode=proxlb_input.Mode(policy.mode.value),
         balanciness=round(policy.balanciness),
         balance_types=BALANCED_TYPES[policy.guests],

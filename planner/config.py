@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_origin, get_type_hints
 
 import yaml
 from annotated_types import Gt
@@ -71,6 +71,7 @@ _RESERVE = [f.name for f in fields(Reserve)]
 
 _SAYS = {
     "enum": "is not one of {expected}",
+    "too_short": "is empty: name at least {min_length}",
     "greater_than": "is not more than {gt:g}",
     "greater_than_equal": "is less than {ge:g}, the lowest value allowed",
     "less_than_equal": "is more than {le:g}, the highest value allowed",
@@ -225,17 +226,18 @@ def _prepared(setting: _Setting) -> Any:
     kind = _TYPES[section][key]
     if isinstance(value, str) and key.endswith("_file"):
         return str(_path(base, value)) if value else None
-    if isinstance(value, str) and (key == "reserve" or (kind == tuple[str, ...] and re.match(r'\[\s*["\]]', value))):
+    listed, mapped = get_origin(kind) is tuple, get_origin(kind) is dict
+    if isinstance(value, str) and (mapped or (listed and re.match(r'\[\s*["\]]', value))):
         try:  # the pattern: "[fd00::1]:8006" is an address, not a list
             value = json.loads(value)
         except ValueError:
             raise ConfigError(f"{section}.{key} {where} is not JSON") from None
-    if isinstance(value, str) and kind == tuple[str, ...]:
+    if isinstance(value, str) and listed:
         return [word for word in re.split(r"[,\s]+", value) if word]
     flat = isinstance(value, Mapping) and not any(isinstance(part, Mapping) for part in value.values())
     if key == "reserve" and value and flat:
         value = {"default": value}
-    if key == "reserve" or kind is float:
+    if mapped or kind in (float, float | None):
         _refuse_infinite(value, f"{section}.{key}", where)
     return value
 

@@ -26,7 +26,7 @@ def violation(formulation: Formulation, item: Violation) -> str:
         case Rule.CAPACITY:
             return f"{node} has less {RESOURCES[item.index]} than its guests need"
         case Rule.LIMIT:
-            return "more migrations than allowed"
+            return "more migrations or GiB than allowed"
 
 
 def guest(formulation: Formulation, index: int) -> str:

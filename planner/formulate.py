@@ -8,14 +8,17 @@ import pandas as pd
 
 from planner.cluster import Cluster
 from planner.errors import ConfigError, Forbidden, InputError
-from planner.policy import GuestType, Mode, Policy, Reserve, Resource
+from planner.policy import Cheapest, Combine, GuestType, Mode, Policy, Reserve, Resource
 from planner.rules import Kind, NodeState, Rules
-from solvers.problem import PPM, Bools, Ints, Problem
+from solvers.problem import PPM, Bools, Cost, Ints, Level, Problem
+from solvers.stuck import beside_stuck, find_stuck
 
 LOCAL_DISKS = "it has local disks (--with-local-disks copies them)"
 """Why a guest stays that could be migrated with its disks."""
 GIB = 1024
 """MiB."""
+WEIGHT = 1000
+"""What the largest weight becomes: a Problem has whole numbers only."""
 RESERVE_UNITS = {Resource.MEMORY: GIB, Resource.CPU: 1000, Resource.DISK: GIB}
 TOTAL = {Resource.MEMORY: "memory_mib", Resource.CPU: "cpu_mcpu", Resource.DISK: "disk_mib"}
 USED = {Resource.MEMORY: "memory_used_mib", Resource.CPU: "cpu_used_mcpu", Resource.DISK: "disk_used_mib"}
@@ -36,13 +39,27 @@ class Formulation:
     """Names of the problem's together-groups."""
     apart: tuple[str, ...]
     """Names of the problem's apart-groups."""
+    resources: tuple[Resource, ...]
+    """What the first metrics are; after them come copies for what is stuck."""
+    stuck: dict[int, tuple[int, ...]]
+    """Metric to the nodes at its extremes that nothing can change, in the order of the copies."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know about settings without effect."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know about rules without effect and guests that stay for lack of a flag."""
+        """What a person should know about settings and rules without effect and guests that stay for lack of a flag."""
         local = sum(reason == LOCAL_DISKS for reason in self.fixed.values())
-        stay = f"{local} guests stay where they are: {LOCAL_DISKS}"
-        return (*self.rules.notes, stay) if local else self.rules.notes
+        stay = (f"{local} guests stay where they are: {LOCAL_DISKS}",) if local else ()
+        return (*self.rules.notes, *stay, *self.remarks)
+
+    def changeable(self, assignment: Ints) -> Ints | None:
+        """(k,) spreads in ppm, over the nodes that something can change where some cannot; None if all can."""
+        if not self.stuck:
+            return None
+        result = self.problem.spreads(assignment).copy()
+        result[list(self.stuck)] = result[len(self.resources) :]
+        return result
 
     def vmid(self, guest: int) -> int:
         """The vmid of a guest index."""
@@ -63,8 +80,7 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     fixed = _fixed(guests, rules, policy)
     index = {name: i for i, name in enumerate(names)}
     origin = np.array([index[str(node)] for node in guests["node"]], dtype=np.int64)
-    ability = _ability(nodes, policy, policy.resource)
-    demand = _demand(guests, policy.resource, policy.mode)
+    demand, ability, base = _metrics(nodes, guests, origin, policy)
     eligibility, eligible = _eligibility(guests, rules, fixed, names)
     together, apart = (_groups(guests, rules, kind) for kind in (Kind.TOGETHER, Kind.APART))
     needs, capacity = _capacity(nodes, guests, origin, policy)
@@ -72,9 +88,9 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         origin=origin,
         needs=needs,
         capacity=capacity,
-        demand=demand[None, :],
-        ability=ability[None, :],
-        base=_base(nodes, demand, origin, ability, policy)[None, :],
+        demand=demand,
+        ability=ability,
+        base=base,
         balanced=np.array([rules.states[name] is NodeState.BALANCED for name in names], dtype=bool),
         eligibility=eligibility,
         eligible=eligible,
@@ -83,9 +99,15 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         together=tuple(together.values()),
         apart=tuple(apart.values()),
         max_migrations=policy.max_migrations,
-        tolerance=round(policy.balanciness * PPM / 100),
+        max_moved_mib=None if policy.max_gib is None else int(policy.max_gib * GIB),
+        levels=_levels(policy),
+        **_aim(policy),
     )
-    return Formulation(problem, names, guests, rules, fixed, tuple(together), tuple(apart))
+    stuck = {k: tuple(map(int, np.flatnonzero(on))) for k, on in find_stuck(problem).items()}
+    return Formulation(
+        beside_stuck(problem), names, guests, rules, fixed, tuple(together), tuple(apart), policy.resource, stuck,
+        _remarks(policy),
+    )  # fmt: skip
 
 
 def _planned(nodes: pd.DataFrame, rules: Rules) -> pd.DataFrame:
@@ -133,6 +155,48 @@ def _demand(guests: pd.DataFrame, resource: Resource, mode: Mode) -> Ints:
     return np.where(guests["status"].to_numpy() == "stopped", 0, amount)
 
 
+def _metrics(nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> tuple[Ints, Ints, Ints]:
+    """Demand (k, g), ability (k, n) and base (k, n): one metric per resource."""
+    demand = [_demand(guests, resource, policy.mode) for resource in policy.resource]
+    ability = [_ability(nodes, policy, resource) for resource in policy.resource]
+    base = [
+        _base(nodes, d, origin, a, resource, policy.mode)
+        for d, a, resource in zip(demand, ability, policy.resource, strict=True)
+    ]
+    return np.stack(demand), np.stack(ability), np.stack(base)
+
+
+def _levels(policy: Policy) -> tuple[Level, ...]:
+    """How several resources count. ConfigError for weights of what is no resource, or a resource named twice."""
+    for name in policy.weights:
+        if name not in list(Resource):
+            raise ConfigError(f"policy.weights names {name}, which is no resource: there are {', '.join(Resource)}")
+    if len(set(policy.resource)) < len(policy.resource):
+        raise ConfigError(f"policy.resource names a resource twice: {', '.join(policy.resource)}")
+    metrics = tuple(range(len(policy.resource)))
+    if policy.combine is Combine.ORDER:
+        return tuple(Level((k,)) for k in metrics)
+    if policy.combine is Combine.WORST:
+        return (Level(metrics),)
+    weights = [policy.weights.get(resource, 1.0) for resource in policy.resource]
+    return (Level(metrics, tuple(max(1, round(WEIGHT * weight / max(weights))) for weight in weights)),)
+
+
+def _aim(policy: Policy) -> dict[str, Any]:
+    """What is tolerated and what is wanted: the smallest spread, or the cheapest plan that is tolerable."""
+    tolerance = round(policy.balanciness * PPM / 100)
+    if not policy.until_balanced:
+        return {"tolerance": tolerance}
+    prefer = Cost.MIGRATIONS if policy.cheapest is Cheapest.MIGRATIONS else Cost.MIB
+    return {"tolerance": tolerance, "goal": tolerance, "prefer": prefer}
+
+
+def _remarks(policy: Policy) -> tuple[str, ...]:
+    if policy.weights and policy.combine is not Combine.WEIGHTED:
+        return (f"weights have no effect: resources are combined by {policy.combine}, not weighted",)
+    return ()
+
+
 def _own_use(nodes: pd.DataFrame, demand: Ints, origin: Ints, resource: Resource, mode: Mode) -> Ints:
     """(n,) what the nodes use beyond their guests; not counted where configured figures are looked at."""
     if mode is Mode.ASSIGNED:
@@ -141,9 +205,9 @@ def _own_use(nodes: pd.DataFrame, demand: Ints, origin: Ints, resource: Resource
     return np.maximum(0, nodes[USED[resource]].to_numpy(dtype=np.int64) - guests)
 
 
-def _base(nodes: pd.DataFrame, demand: Ints, origin: Ints, ability: Ints, policy: Policy) -> Ints:
+def _base(nodes: pd.DataFrame, demand: Ints, origin: Ints, ability: Ints, resource: Resource, mode: Mode) -> Ints:
     """(n,) ppm beyond the guests, such that today's loads are exact whatever the rounding of single guests."""
-    own = _own_use(nodes, demand, origin, policy.resource, policy.mode)
+    own = _own_use(nodes, demand, origin, resource, mode)
     whole = own + np.bincount(origin, weights=demand, minlength=len(nodes)).astype(np.int64)
     rounded = (demand * PPM + ability[origin] // 2) // ability[origin]
     guests = np.bincount(origin, weights=rounded, minlength=len(nodes)).astype(np.int64)
@@ -153,7 +217,7 @@ def _base(nodes: pd.DataFrame, demand: Ints, origin: Ints, ability: Ints, policy
 def _capacity(nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> tuple[Ints, Ints]:
     """Needs (g, r) and capacity (n, r): memory always, local disk where it is balanced or copied."""
     wanted: list[tuple[Resource, Mode, Mode]] = [(Resource.MEMORY, policy.fit, policy.fit)]
-    if policy.resource is Resource.DISK or policy.with_local_disks:  # what is not of guests fills a storage too
+    if Resource.DISK in policy.resource or policy.with_local_disks:  # what is not of guests fills a storage too
         wanted.append((Resource.DISK, Mode.ASSIGNED, Mode.USED))
     needs, capacity = [], []
     for resource, mode, own_mode in wanted:

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
-from planner.policy import Free, GuestType, Mode, Policy, Resource
+from planner.policy import Cheapest, Combine, Free, GuestType, Mode, Policy, Resource
 
 if TYPE_CHECKING:
     from planner.session import Session
@@ -64,11 +64,11 @@ def option(names: str, text: str, default: str, **more: Any) -> Any:
     return typer.Option(*names.split(), help=f"{text} \\[default: {default}]", show_default=False, **more)
 
 
-def _setting(names: str, text: str, field: str) -> Any:
+def _setting(names: str, text: str, field: str, **more: Any) -> Any:
     """An option that sets a field of the policy, which owns the default."""
     value = getattr(Policy(), field)
     shown = "none" if value is None else "no" if value is False else f"{value:g}" if isinstance(value, float) else value
-    return option(names, text, str(shown))
+    return option(names, text, ",".join(value) if isinstance(value, tuple) else str(shown), **more)
 
 
 SHARED: dict[str, Any] = {
@@ -78,13 +78,31 @@ SHARED: dict[str, Any] = {
         str | None,
         option("--demo", "Built-in cluster: small, medium or large.", "none; small without SIZE", metavar="[SIZE]"),
     ],
-    "resource": Annotated[Resource | None, _setting("--resource", "What is balanced.", "resource")],
+    "resource": Annotated[
+        str | None,
+        _setting("--resource", "What is balanced: memory, cpu, disk, or several.", "resource", metavar="NAME[,NAME]"),
+    ],
+    "combine": Annotated[
+        Combine | None, _setting("--combine", "How several resources count: the worst, a mean, in order.", "combine")
+    ],
+    "weights": Annotated[
+        list[str] | None,
+        option("--weight", "Of a resource in the weighted mean: cpu=0.5. Repeatable.", "1", metavar="RESOURCE=WEIGHT"),
+    ],
     "mode": Annotated[Mode | None, _setting("--mode", "Figures that count.", "mode")],
     "balanciness": Annotated[
         float | None, _setting("--balanciness", "Tolerated spread in percentage points.", "balanciness")
     ],
     "max_migrations": Annotated[
         int | None, _setting("--max-migrations", "At most so many migrations.", "max_migrations")
+    ],
+    "max_gib": Annotated[float | None, _setting("--max-gib", "Copy at most so many GiB.", "max_gib")],
+    "until_balanced": Annotated[
+        bool | None,
+        _setting("--until-balanced", "The cheapest plan within balanciness, not the best.", "until_balanced"),
+    ],
+    "cheapest": Annotated[
+        Cheapest | None, _setting("--cheapest", "What is least on the way to balanciness.", "cheapest")
     ],
     "guests": Annotated[GuestType | None, _setting("--guests", "Which guests may be migrated.", "guests")],
     "fit": Annotated[Mode | None, _setting("--fit", "A target must hold the memory used, or configured.", "fit")],
@@ -138,6 +156,8 @@ def _session(chosen: dict[str, Any]) -> "Session":
     config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
     cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
     chosen["reserve"] = _reserve(chosen["reserve"] or [])
+    chosen["weights"] = _weights(chosen["weights"] or [])
+    chosen["resource"] = _resources(chosen["resource"])
     return open_session(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
 
 
@@ -150,4 +170,26 @@ def _reserve(items: list[str]) -> dict[str, dict[str, str]] | None:
         if not amount or not resource:
             raise UsageError(f"--reserve {item}: write RESOURCE=AMOUNT or NODE:RESOURCE=AMOUNT, such as memory=8")
         result.setdefault(node or "default", {})[resource] = amount
+    return result or None
+
+
+def _resources(text: str | None) -> list[str] | None:
+    """`memory,cpu` as the configuration file would have it."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in list(Resource):
+            raise UsageError(f"--resource {text}: there is no resource {name}: choose from {', '.join(Resource)}")
+    return names
+
+
+def _weights(items: list[str]) -> dict[str, str] | None:
+    """`cpu=0.5` as the configuration file would have it."""
+    result: dict[str, str] = {}
+    for item in items:
+        resource, _, amount = item.partition("=")
+        if not amount or not resource:
+            raise UsageError(f"--weight {item}: write RESOURCE=WEIGHT, such as cpu=0.5")
+        result[resource] = amount
     return result or None

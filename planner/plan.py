@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from planner.errors import InputError
-from planner.policy import Mode, Resource
+from planner.policy import Cheapest, Combine, Mode, Resource
 from planner.snapshot import read_json, write
 
 FORMAT: Final = "proxlb-plan/1"
@@ -45,17 +45,41 @@ class NodeLoad:
     """Load of a node in percent of what it can give."""
 
     node: str
-    load_before: float
-    load_after: float
+    load_before: dict[Resource, float]
+    load_after: dict[Resource, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Percentage points between the fullest and the emptiest node, of one resource."""
+
+    before: float
+    after: float
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Percentage points between the fullest and the emptiest node; no plan with these rules and limits beats bound."""
+    """Percentage points between the fullest and the emptiest node, resources combined as asked for.
+
+    No plan with these rules and limits beats bound. Changeable: the same over the nodes that something can change,
+    None where that is all of them.
+    """
 
     before: float
     after: float
     bound: float | None
+    changeable_before: float | None = None
+    changeable_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A node that is the fullest or the emptiest, or would be, whatever is migrated."""
+
+    node: str
+    resource: Resource
+    load: float
+    """Percent today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +113,23 @@ class Plan:
     format: Literal["proxlb-plan/1"]
     solver: str
     status: PlanStatus
-    resource: Resource
+    resources: tuple[Resource, ...]
+    combine: Combine
+    weights: dict[str, float]
     mode: Mode
     taken_at: str
     """When the figures it was made from were taken."""
     balanciness: float
     max_migrations: int | None
+    max_gib: float | None
+    cheapest: Cheapest | None
+    """What the plan should need least of, once it is within balanciness; None: the smallest spread was asked for."""
+    cost_bound: float | None
+    """Migrations, or GiB unless cheapest is migrations, that every plan needs that is as good as this one."""
     seconds: float
     spread: Spread
+    spreads: dict[Resource, Change]
+    stuck: tuple[Stuck, ...]
     violations_before: tuple[str, ...]
     violations_after: tuple[str, ...]
     nodes: tuple[NodeLoad, ...]
@@ -119,6 +152,23 @@ class Plan:
     def gap(self) -> float | None:
         """Percentage points between what is reached and what is proven to be out of reach."""
         return None if self.spread.bound is None else max(0.0, self.spread.after - self.spread.bound)
+
+    @property
+    def cost(self) -> float:
+        """What cost_bound is a bound of: migrations, or GiB."""
+        return len(self.migrations) if self.cheapest is Cheapest.MIGRATIONS else self.moved_gib
+
+    @property
+    def cost_gap(self) -> float | None:
+        """Migrations or GiB between what the plan needs and what every plan that is as good needs."""
+        return None if self.cost_bound is None else max(0.0, self.cost - self.cost_bound)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether the plan brings every spread that counts within balanciness."""
+        return self.spread.after <= self.balanciness and (
+            self.combine is not Combine.ORDER or all(s.after <= self.balanciness for s in self.spreads.values())
+        )
 
     def to_json(self) -> str:
         """The plan as JSON, as described by `planner/schemas/plan.json`."""

@@ -1,17 +1,17 @@
 """Owns the making of a plan: cluster, policy and a solver's name in, a Plan out."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from planner import explain, plan, schedule
 from planner.baseline import Proxlb
 from planner.cluster import Cluster
 from planner.errors import MissingDependency, UsageError
-from planner.formulate import Formulation, formulate
-from planner.plan import Assumes, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded
+from planner.formulate import GIB, Formulation, formulate
+from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
+from planner.policy import Cheapest, Policy, Resource
 from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Policy
 from planner.rules import NodeState, read
 from planner.schedule import Reach
 from solvers import SOLVERS, Budget, Result, Solver, Status, bounds, check, greedy, judge
@@ -40,11 +40,11 @@ def prepare(cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = N
 def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None) -> Plan:
     """Plan with one solver. Within balanciness and without a broken rule there is nothing to do."""
     problem = case.formulation.problem
-    quiet = problem.spread(problem.origin) <= problem.tolerance
+    quiet = _is_quiet(case.formulation)
     if quiet and not check.violations(problem, problem.origin):
         score = check.score(problem, problem.origin)
-        bound = bounds.spread_bound(problem)
-        idle = Result(solver, Status.FEASIBLE, problem.origin, score, score.spread, bound, 0.0)
+        bound, spread = bounds.spread_bound(problem), problem.spread(problem.origin)
+        idle = Result(solver, Status.FEASIBLE, problem.origin, score, spread, bound, 0.0, 0)
         return _write(case, idle, PlanStatus.NO_ACTION, Reach(problem.origin, (), ()))
     if quiet:  # the balance is good enough: repair, as cheaply as it stays so
         problem = problem.replace(goal=problem.tolerance)
@@ -54,10 +54,27 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None) -
         reach = Reach(result.assignment, migrated, ())
     else:
         reach = schedule.one_at_a_time(problem, result.assignment)
+    if reach.stranded:
+        result = replace(result, cost_bound=None)
+    return _write(case, result, _status(case, result, reach), reach)
+
+
+def _is_quiet(formulation: Formulation) -> bool:
+    """Whether every level is within what is tolerated, where nodes are stuck over the others."""
+    problem, origin = formulation.problem, formulation.problem.origin
+    changeable = formulation.changeable(origin)
+    spreads = problem.spreads(origin) if changeable is None else changeable
+    return max(level.value(spreads) for level in problem.aims) <= problem.tolerance
+
+
+def _status(case: Case, result: Result, reach: Reach) -> PlanStatus:
+    """What is known of a plan; what is stranded is not optimal, nor, if that was asked, what may not be cheapest."""
     status = PlanStatus(result.status.value)
-    if reach.stranded and status is PlanStatus.OPTIMAL:
-        status = PlanStatus.FEASIBLE
-    return _write(case, result, status, reach)
+    cheaper = result.cost_bound is None or result.cost_bound < result.score.cost[0]
+    reached = max(result.score.spread, *result.score.later, 0) <= case.formulation.problem.tolerance
+    if status is PlanStatus.OPTIMAL and (reach.stranded or (case.policy.until_balanced and reached and cheaper)):
+        return PlanStatus.FEASIBLE
+    return status
 
 
 def solve(case: Case, problem: Problem, solver: str, budget: Budget | None = None) -> Result:
@@ -89,33 +106,32 @@ def _write(case: Case, result: Result, status: PlanStatus, reach: Reach) -> Plan
     """The plan of what is reached, in names and percent."""
     formulation, policy = case.formulation, case.policy
     problem = formulation.problem
-    before, after = (problem.loads(a) * 100 / PPM for a in (problem.origin, reach.assignment))
     reasons = explain.reasons(formulation, reach.assignment)
     return Plan(
         format=plan.FORMAT,
         solver=result.solver,
         status=status,
-        resource=policy.resource,
+        resources=policy.resource,
+        combine=policy.combine,
+        weights=dict(policy.weights),
         mode=policy.mode,
         taken_at=case.cluster.snapshot.taken_at,
         balanciness=policy.balanciness,
         max_migrations=policy.max_migrations,
+        max_gib=policy.max_gib,
+        cheapest=policy.cheapest if policy.until_balanced else None,
+        cost_bound=_cost_bound(policy, result),
         seconds=round(result.seconds, 3),
-        spread=Spread(
-            _points(problem.spread(problem.origin)),
-            _points(problem.spread(reach.assignment)),
-            None if result.bound is None else _points(result.bound),
-        ),
+        spread=_spread(formulation, result, reach.assignment),
+        spreads=_spreads(formulation, reach.assignment),
+        stuck=_stuck(formulation),
         violations_before=_violations(formulation, problem.origin),
         violations_after=_violations(formulation, reach.assignment),
-        nodes=tuple(
-            NodeLoad(name, round(float(before[0, n]), 4), round(float(after[0, n]), 4))
-            for n, name in enumerate(formulation.nodes)
-        ),
+        nodes=_node_loads(formulation, reach.assignment),
         waves=tuple(
             (_migration(formulation, guest, int(reach.assignment[guest]), reasons[guest]),) for guest in reach.order
         ),
-        stranded=(*_stuck(formulation, reach), *_fixed(formulation)),
+        stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
         notes=(*case.cluster.notes, *formulation.notes),
         assumes=_assumes(case),
     )
@@ -124,6 +140,51 @@ def _write(case: Case, result: Result, status: PlanStatus, reach: Reach) -> Plan
 def _points(ppm: int) -> float:
     """ppm as percentage points."""
     return ppm * 100 / PPM
+
+
+def _spread(formulation: Formulation, result: Result, assignment: Ints) -> Spread:
+    """Resources combined as the first level does."""
+    problem = formulation.problem
+    changeable = [formulation.changeable(at) for at in (problem.origin, assignment)]
+    return Spread(
+        _points(problem.spread(problem.origin)),
+        _points(problem.spread(assignment)),
+        None if result.bound is None else _points(result.bound),
+        *(None if spreads is None else _points(problem.aims[0].value(spreads)) for spreads in changeable),
+    )
+
+
+def _spreads(formulation: Formulation, assignment: Ints) -> dict[Resource, Change]:
+    problem = formulation.problem
+    before, after = (problem.spreads(at).tolist() for at in (problem.origin, assignment))
+    return {r: Change(_points(before[k]), _points(after[k])) for k, r in enumerate(formulation.resources)}
+
+
+def _node_loads(formulation: Formulation, assignment: Ints) -> tuple[NodeLoad, ...]:
+    """Percent of each resource on each node."""
+    problem, resources = formulation.problem, formulation.resources
+    tables = [problem.loads(at) * 100 / PPM for at in (problem.origin, assignment)]
+    before, after = (
+        [{r: round(float(table[k, n]), 4) for k, r in enumerate(resources)} for n in range(problem.nodes)]
+        for table in tables
+    )
+    return tuple(NodeLoad(*row) for row in zip(formulation.nodes, before, after, strict=True))
+
+
+def _stuck(formulation: Formulation) -> tuple[Stuck, ...]:
+    problem = formulation.problem
+    loads = problem.loads(problem.origin) * 100 / PPM
+    return tuple(
+        Stuck(formulation.nodes[n], formulation.resources[k], round(float(loads[k, n]), 4))
+        for k, nodes in formulation.stuck.items()
+        for n in nodes
+    )
+
+
+def _cost_bound(policy: Policy, result: Result) -> float | None:
+    """Migrations or GiB, by what the policy counts first."""
+    counts = policy.until_balanced and policy.cheapest is Cheapest.MIGRATIONS
+    return result.cost_bound if counts or result.cost_bound is None else result.cost_bound / GIB
 
 
 def _violations(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
@@ -145,7 +206,7 @@ def _migration(formulation: Formulation, guest: int, target: int, reason: str) -
     )
 
 
-def _stuck(formulation: Formulation, reach: Reach) -> list[Stranded]:
+def _blocked(formulation: Formulation, reach: Reach) -> list[Stranded]:
     """Guests that would have to go where there is no room for them on the way."""
     result = []
     for guest, target in reach.stranded:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 
 
 class Resource(StrEnum):
@@ -13,6 +13,21 @@ class Resource(StrEnum):
     MEMORY = "memory"
     CPU = "cpu"
     DISK = "disk"
+
+
+class Combine(StrEnum):
+    """How the spreads of several resources become one aim."""
+
+    WORST = "worst"
+    WEIGHTED = "weighted"
+    ORDER = "order"
+
+
+class Cheapest(StrEnum):
+    """What a plan should need least of, once it is within balanciness."""
+
+    MIGRATIONS = "migrations"
+    GIB = "gib"
 
 
 class Mode(StrEnum):
@@ -69,12 +84,22 @@ class Policy:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    resource: Resource = Resource.MEMORY
+    resource: Annotated[tuple[Resource, ...], MinLen(1)] = (Resource.MEMORY,)
+    """One or several, the most important first."""
     mode: Mode = Mode.USED
     balanciness: Annotated[float, Ge(0), Le(100)] = 10.0
     """Tolerated spread in percentage points: within it nothing is planned."""
     max_migrations: Annotated[int, Ge(0)] | None = None
     """Hard limit; None: no limit."""
+    max_gib: Annotated[float, Ge(0)] | None = None
+    """Hard limit on the GiB that all migrations together copy; None: no limit."""
+    until_balanced: bool = False
+    """Plan the cheapest way to a spread within balanciness, instead of the smallest spread."""
+    cheapest: Cheapest = Cheapest.MIGRATIONS
+    """What is cheapest with until_balanced."""
+    combine: Combine = Combine.WORST
+    weights: dict[str, Annotated[float, Gt(0)]] = field(default_factory=dict)
+    """Resource to its weight when combined as weighted; 1 for one that is not named."""
     guests: GuestType = GuestType.ALL
     fit: Mode = Mode.USED
     """A target must hold the memory that guests use, or that they are configured with."""
@@ -90,3 +115,9 @@ class Policy:
     seed: Annotated[int, Ge(0)] = 0
     migration_timeout: Annotated[float, Gt(0)] = 3600.0
     """Seconds after which `apply` no longer waits for one migration."""
+
+    def __post_init__(self) -> None:
+        """One resource, or names separated by commas, may be given as text."""
+        given: object = self.resource
+        if isinstance(given, str):
+            object.__setattr__(self, "resource", tuple(Resource(name.strip()) for name in given.split(",")))

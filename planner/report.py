@@ -10,6 +10,7 @@ from rich.text import Text
 
 from planner.apply import Run
 from planner.plan import NodeLoad, Plan, PlanStatus
+from planner.policy import Cheapest, Combine, Resource
 
 BAR = 20
 """Characters of a load bar."""
@@ -25,6 +26,17 @@ STATUS = {
     PlanStatus.INFEASIBLE: "proven: not all rules can hold; this is the best effort",
     PlanStatus.UNKNOWN: "nothing found within the time limit",
 }
+WITHIN = {
+    PlanStatus.OPTIMAL: "proven: no plan within balanciness is cheaper",
+    PlanStatus.FEASIBLE: "within balanciness, not proven to be the cheapest",
+}
+"""Where the cheapest plan was asked for and balanciness is reached."""
+SPREAD = {
+    Combine.WORST: "the spread is the worst",
+    Combine.WEIGHTED: "the spread is the weighted mean",
+    Combine.ORDER: "the spread is the first",
+}
+"""What the spread of several resources is."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -35,7 +47,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def plan(item: Plan, out: Console) -> None:
     """Loads before and after, migrations with their reasons, spread, bound and gap."""
-    out.print(_loads(item))
+    for resource in item.resources:
+        out.print(_loads(item, resource))
     if item.migrations:
         out.print(_migrations(item))
     _names(out, "Still broken", item.violations_after)
@@ -46,24 +59,68 @@ def plan(item: Plan, out: Console) -> None:
 def verdict(item: Plan) -> str:
     """The plan in one or two lines."""
     spread = item.spread
-    lines = [f"{item.solver}: {item.status.value} ({STATUS[item.status]})"]
+    lines = [f"{item.solver}: {item.status.value} ({_known(item)})"]
     if item.status is PlanStatus.NO_ACTION:
         lines.append(f"spread {spread.before:.2f} points, tolerated {item.balanciness:g}; no rule is broken")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_beside(item)])
     limit = "" if item.max_migrations is None else f" of at most {item.max_migrations}"
+    most_gib = "" if item.max_gib is None else f" of at most {item.max_gib:g}"
     lines.append(
         f"spread {spread.before:.2f} -> {spread.after:.2f} points, {_bound(item)}; "
-        f"{len(item.migrations)}{limit} migrations, {item.moved_gib:.1f} GiB, {item.seconds:.1f} s"
+        f"{len(item.migrations)}{limit} migrations, {item.moved_gib:.1f}{most_gib} GiB, {item.seconds:.1f} s"
     )
+    lines += _cheapest(item) + _beside(item)
+    if len(item.resources) > 1:
+        each = (f"{name.value} {s.before:.2f} -> {s.after:.2f}" for name, s in item.spreads.items())
+        lines.append(f"{SPREAD[item.combine]} of: {', '.join(each)}")
     if item.violations_before:
         lines.append(f"broken rules {len(item.violations_before)} -> {len(item.violations_after)}")
     return "\n".join(lines)
 
 
+def _known(item: Plan) -> str:
+    """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
+    if item.cheapest and item.balanced and item.status in WITHIN:
+        return WITHIN[item.status]
+    return STATUS[item.status]
+
+
 def _bound(item: Plan) -> str:
     if item.spread.bound is None:
         return "no bound: this plan breaks a rule that held"
+    if item.cheapest and item.balanced:
+        return f"tolerated {item.balanciness:g}"
     return f"bound {item.spread.bound:.2f}, gap {item.gap or 0:.2f}"
+
+
+def _cheapest(item: Plan) -> list[str]:
+    """How far a plan that should be cheap is from the cheapest."""
+    if item.cheapest is None:
+        return []
+    if not item.balanced:
+        out = (item.spread.bound or 0) > item.balanciness
+        return [f"balanciness {item.balanciness:g} is {'out of reach: proven' if out else 'not reached'}"]
+    if item.cost_bound is None or item.cost_gap is None:
+        return []
+    if item.cost_gap < 1e-9:
+        return ["cheapest: proven"]
+    unit, digits = ("migrations", 0) if item.cheapest is Cheapest.MIGRATIONS else ("GiB", 1)
+    return [f"at least {item.cost_bound:.{digits}f} {unit} are needed, gap {item.cost_gap:.{digits}f}"]
+
+
+def _beside(item: Plan) -> list[str]:
+    """What is balanced where nodes are stuck."""
+    if not item.stuck or item.spread.changeable_before is None:
+        return []
+    several = len(item.resources) > 1
+    names = [
+        f"{s.node} ({s.resource.value} {s.load:.1f} %)" if several else f"{s.node} ({s.load:.1f} %)" for s in item.stuck
+    ]
+    after = "" if item.status is PlanStatus.NO_ACTION else f" -> {item.spread.changeable_after or 0:.2f}"
+    return [
+        f"nothing can change the load of {', '.join(names)}: the spread over the other nodes is "
+        f"{item.spread.changeable_before:.2f}{after}"
+    ]
 
 
 def _guest(vmid: int, name: str) -> str:
@@ -75,27 +132,25 @@ def _names(out: Console, title: str, lines: Sequence[str]) -> None:
         _line(out, f"{title}: {line}", "yellow")
 
 
-def _loads(item: Plan) -> Table:
-    table = Table(box=None, pad_edge=False, title=f"{item.resource.value} {item.mode.value}", title_justify="left")
+def _loads(item: Plan, resource: Resource) -> Table:
+    table = Table(box=None, pad_edge=False, title=f"{resource.value} {item.mode.value}", title_justify="left")
     for name, justify in (("node", "left"), ("before", "right"), ("", "left"), ("after", "right"), ("", "left")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     nodes = list(item.nodes)
-    for node in _shown(nodes):
+    for node in _shown(nodes, resource):
         if node is None:
             table.add_row(f"… {len(nodes) - ROWS} nodes between", "", "", "", "")
             continue
-        table.add_row(
-            node.node, f"{node.load_before:.1f} %", bar(node.load_before),
-            f"{node.load_after:.1f} %", bar(node.load_after),
-        )  # fmt: skip
+        before, after = node.load_before[resource], node.load_after[resource]
+        table.add_row(node.node, f"{before:.1f} %", bar(before), f"{after:.1f} %", bar(after))
     return table
 
 
-def _shown(nodes: list[NodeLoad]) -> list[NodeLoad | None]:
+def _shown(nodes: list[NodeLoad], resource: Resource) -> list[NodeLoad | None]:
     """All nodes by name; of many only the fullest and the emptiest, with a gap (None) between."""
     if len(nodes) <= ROWS:
         return list(nodes)
-    by_load = sorted(nodes, key=lambda node: -node.load_before)
+    by_load = sorted(nodes, key=lambda node: -node.load_before[resource])
     return [*by_load[: ROWS // 2], None, *by_load[-ROWS // 2 :]]
 
 

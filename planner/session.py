@@ -58,7 +58,9 @@ class Session:
 
     def judging(self, plan: "Plan") -> "Session":
         """This session, measuring what the plan measured under the settings that it assumed."""
-        policy = replace(self.policy, resource=plan.resource, mode=plan.mode)
+        policy = replace(
+            self.policy, resource=plan.resources, combine=plan.combine, weights=plan.weights, mode=plan.mode
+        )
         settings = ClusterPolicy(plan.assumes.maintenance_nodes, plan.assumes.ignore_nodes)
         return replace(self, policy=policy, settings=settings)
 

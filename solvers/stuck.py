@@ -14,7 +14,7 @@ def beside_stuck(problem: Problem) -> Problem:
     The further metric is a copy in which today's load of the stuck nodes is the mean of the others, so that its
     spread is that of the others. Without a stuck extreme the problem is returned as it is.
     """
-    found = {k: nodes for k in problem.aims[0].metrics if (nodes := stuck_nodes(problem, k)).any()}
+    found = find_stuck(problem)
     if not found:
         return problem
     loads = problem.loads(problem.origin)
@@ -29,6 +29,11 @@ def beside_stuck(problem: Problem) -> Problem:
         base=np.concatenate([problem.base, shifted]),
         levels=(*problem.aims, *(Level((problem.metrics + i,)) for i in range(len(found)))),
     )
+
+
+def find_stuck(problem: Problem) -> dict[int, Bools]:
+    """Metrics of the first level with a stuck extreme, in the order of their copies, and the stuck nodes (n,)."""
+    return {k: nodes for k in problem.aims[0].metrics if (nodes := stuck_nodes(problem, k)).any()}
 
 
 def stuck_nodes(problem: Problem, k: int) -> Bools:

@@ -125,7 +125,7 @@ def test_a_guest_that_cannot_leave_maintenance_makes_it_infeasible(cli: Cli, tmp
 def test_options_reach_the_plan(cli: Cli, lopsided: Path) -> None:
     words = ("--snapshot", lopsided, "--solver", "greedy", "--output", "json")
     assert len(json.loads(cli(*words, "--max-migrations", 1).out)["waves"]) == 1
-    assert json.loads(cli(*words, "--resource", "cpu", "--mode", "assigned").out)["resource"] == "cpu"
+    assert json.loads(cli(*words, "--resource", "cpu", "--mode", "assigned").out)["resources"] == ["cpu"]
     assert json.loads(cli(*words, "--guests", "ct").out)["waves"] == []
     targets = {m["target"] for wave in json.loads(cli(*words, "--ignore-nodes", "pve2").out)["waves"] for m in wave}
     assert targets == {"pve3"}
@@ -328,9 +328,10 @@ finally:
         code, out, err = finished("-c", program, *words, directory=tmp_path)
         assert (code, err.strip()) == (0, "heavy: []")
     text = " ".join(out.replace("│", " ").split())
-    shown = ("balanciness", "time_limit", "seed", "resource", "mode", "guests", "fit", "free")
+    shown = ("balanciness", "time_limit", "seed", "resource", "mode", "guests", "fit", "free", "combine", "cheapest")
     for name in shown:
         value = getattr(Policy(), name)
+        value = ",".join(value) if isinstance(value, tuple) else value
         assert f"--{name.replace('_', '-')} " in text
         assert f"[default: {value:g}]" if isinstance(value, float) else f"[default: {value}]" in text
     assert text.count("--") - 1 <= text.count("[default: ") + 2  # --help has none

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from planner import config
 from planner.config import Api, Config, connection, load
 from planner.errors import ConfigError
-from planner.policy import Cluster, Mode, Policy, Reserve, Resource
+from planner.policy import Cheapest, Cluster, Combine, Mode, Policy, Reserve, Resource
 
 FINGERPRINT = ":".join(["Ab"] * 32)
 SECRET = "hunter2-0123"
@@ -87,6 +87,23 @@ policy: {resource: cpu, mode: assigned, balanciness: 5.5, max_migrations: 7, wit
 def test_an_empty_file_section_or_setting_leaves_the_defaults(tmp_path: Path, text: str) -> None:
     found = from_text(tmp_path, text)
     assert (found.api, found.policy) == (Api(), Policy())
+
+
+def test_several_resources_may_be_a_list_or_text_with_commas(tmp_path: Path) -> None:
+    both = (Resource.MEMORY, Resource.CPU)
+    for text in ("[memory, cpu]", "memory, cpu", '"memory,cpu"'):
+        assert from_text(tmp_path, f"policy:\n  resource: {text}\n").policy == Policy(both)
+    environ = {"PROXLB_PLAN_POLICY__RESOURCE": "memory,cpu", "PROXLB_PLAN_POLICY__WEIGHTS": '{"cpu": 0.5}', "HOME": "/"}
+    assert load(environ=environ, cwd=tmp_path).policy == Policy(both, weights={"cpu": 0.5})
+    assert Policy("memory,cpu") == Policy(both) and Policy(Resource.CPU) == Policy((Resource.CPU,))
+
+
+def test_what_is_asked_of_a_plan_can_stand_in_the_file(tmp_path: Path) -> None:
+    text = "policy: {combine: weighted, weights: {memory: 2, cpu: 1}, max_gib: 1.5, until_balanced: yes, cheapest: gib}"
+    assert from_text(tmp_path, text).policy == Policy(
+        combine=Combine.WEIGHTED, weights={"memory": 2.0, "cpu": 1.0}, max_gib=1.5, until_balanced=True,
+        cheapest=Cheapest.GIB,
+    )  # fmt: skip
 
 
 def test_environment_beats_file_and_flags_beat_both(tmp_path: Path) -> None:
@@ -229,7 +246,17 @@ def test_a_wrong_reserve_is_refused(tmp_path: Path, text: str, said: str) -> Non
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("resource: mem", 'policy.resource in {}: "mem" is not one of memory, cpu or disk'),
+        ("resource: mem", 'policy.resource[0] in {}: "mem" is not one of memory, cpu or disk'),
+        ("resource: [memory, mem]", 'policy.resource[1] in {}: "mem" is not one of memory, cpu or disk'),
+        ("resource: []", "policy.resource in {}: the value is empty: name at least 1"),
+        ("combine: best", 'policy.combine in {}: "best" is not one of worst, weighted or order'),
+        ("cheapest: time", 'policy.cheapest in {}: "time" is not one of migrations or gib'),
+        ("max_gib: -1", 'policy.max_gib in {}: "-1" is less than 0, the lowest value allowed'),
+        ("max_gib: inf", "policy.max_gib in {} is not a finite number"),
+        ("weights: {cpu: 0}", 'policy.weights.cpu in {}: "0" is not more than 0'),
+        ("weights: {cpu: much}", 'policy.weights.cpu in {}: "much" is not a number'),
+        ("weights: {cpu: nan}", "policy.weights.cpu in {} is not a finite number"),
+        ("weights: 3", "policy.weights in {}: 3 is not a mapping"),
         ("balanciness: 101", 'policy.balanciness in {}: "101" is more than 100, the highest value allowed'),
         ("balanciness: -1", 'policy.balanciness in {}: "-1" is less than 0, the lowest value allowed'),
         ("balanciness: yes", 'policy.balanciness in {}: "yes" is not a number'),
@@ -250,7 +277,7 @@ def test_a_wrong_value_is_named_with_key_file_and_what_is_allowed(tmp_path: Path
 
 def test_a_wrong_value_is_named_with_the_place_that_gave_it(tmp_path: Path) -> None:
     said = refusal_of_variables(tmp_path, POLICY__RESOURCE="mem")
-    assert said.startswith("policy.resource in $PROXLB_PLAN_POLICY__RESOURCE: ")
+    assert said.startswith("policy.resource[0] in $PROXLB_PLAN_POLICY__RESOURCE: ")
     with pytest.raises(ConfigError, match=r"^policy\.time_limit on the command line is not a finite number$"):
         load(None, {"policy": {"time_limit": float("nan")}}, {}, tmp_path)
     with pytest.raises(ConfigError, match=r"^policy\.seed on the command line: -1 is less than 0"):

@@ -16,10 +16,10 @@ from planner import snapshot as snapshots
 from planner.anonymise import anonymised
 from planner.clock import FastClock
 from planner.collect import collect
-from planner.plan import Assumes, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded
+from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
 from planner.planning import make_plan, prepare
+from planner.policy import Cheapest, Combine, Mode, Policy, Resource
 from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Mode, Policy, Resource
 from planner.rules import NodeState
 from planner.simulate import Size, demo
 from tests.rows import DATA, FixedSource, cluster, node, offline, recorded, snapshot, stopped, vm
@@ -129,7 +129,7 @@ def test_plans_of_a_real_size_are_as_described(solver: str) -> None:
     assert problems(PLAN, written(plan)) == []
 
 
-@pytest.mark.parametrize("changes", [{"balanciness": 100.0}, {"max_migrations": 0}])
+@pytest.mark.parametrize("changes", [{"balanciness": 100.0}, {"max_migrations": 0}, {"max_gib": 0.0}])
 def test_plans_without_migrations_are_as_described(changes: dict[str, Any]) -> None:
     source = cluster(node("a", used=20), node("b"), vm(1, "a"))
     plan = make_plan(prepare(source, replace(Policy(), **changes)), "greedy")
@@ -137,13 +137,25 @@ def test_plans_without_migrations_are_as_described(changes: dict[str, Any]) -> N
     assert problems(PLAN, written(plan)) == []
 
 
+def test_a_plan_of_several_resources_with_a_stuck_node_is_as_described_and_loads_as_it_was(tmp_path: Path) -> None:
+    rows = [node("a", used=60), node("b", used=24), node("c"), vm(1, "a", 50, tags="plb_ignore")]
+    rows += [vm(vmid, "b", 8) for vmid in (2, 3, 4)]
+    policy = Policy((Resource.MEMORY, Resource.CPU), combine=Combine.WEIGHTED, weights={"cpu": 0.5}, max_gib=40)
+    for changes in ({}, {"until_balanced": True}, {"until_balanced": True, "cheapest": Cheapest.GIB}):
+        plan = make_plan(prepare(cluster(*rows), replace(policy, **changes)), "cpsat")
+        assert plan.migrations and [(s.node, s.resource) for s in plan.stuck] == [("a", Resource.MEMORY)]
+        plans.save(plan, tmp_path / "p.json")
+        assert problems(PLAN, json.loads((tmp_path / "p.json").read_text())) == []
+        assert plans.load(tmp_path / "p.json") == plan
+
+
 OBJECTS: list[tuple[type, dict[str, Any]]] = [
     (Plan, PLAN.schema),
     *(
         (part, PLAN.schema["$defs"][name])
         for part, name in (
-            (Spread, "spread"), (NodeLoad, "node_load"), (Migration, "migration"), (Stranded, "stranded"),
-            (Assumes, "assumes"),
+            (Spread, "spread"), (Change, "change"), (Stuck, "stuck"), (NodeLoad, "node_load"), (Migration, "migration"),
+            (Stranded, "stranded"), (Assumes, "assumes"),
         )
     ),
 ]  # fmt: skip
@@ -161,8 +173,10 @@ def test_every_field_of_a_plan_is_described_and_no_other_is_allowed(part: type, 
 def test_closed_choices_are_the_same_in_schema_and_code() -> None:
     described = PLAN.schema["properties"]
     assert described["status"]["enum"] == list(PlanStatus)
-    assert described["resource"]["enum"] == list(Resource)
+    assert PLAN.schema["$defs"]["resource"]["enum"] == list(Resource)
     assert described["mode"]["enum"] == list(Mode)
+    assert described["combine"]["enum"] == list(Combine)
+    assert described["cheapest"]["enum"] == [*Cheapest, None]
     states = PLAN.schema["$defs"]["assumes"]["properties"]["nodes"]["additionalProperties"]["enum"]
     assert states == list(NodeState)
     assert described["format"]["const"] == plans.FORMAT
@@ -193,7 +207,11 @@ BAD_PLANS: dict[str, Damage] = {
     "fraction": lambda d: changed_migration(d, memory_mib=1.5),
     "running": lambda d: changed_migration(d, running=1),
     "force": lambda d: changed_migration(d, force=True),
-    "load": lambda d: d | {"nodes": [{"node": "a", "load_before": None, "load_after": 1}]},
+    "load": lambda d: d | {"nodes": [{"node": "a", "load_before": None, "load_after": {"memory": 1}}]},
+    "resources": lambda d: d | {"resources": []},
+    "resource": lambda d: d | {"resources": ["tape"]},
+    "spreads": lambda d: d | {"spreads": {"tape": {"before": 1, "after": 1}}},
+    "gib": lambda d: d | {"max_gib": -1},
     "stranded": lambda d: d | {"stranded": [{"vmid": 1}]},
     "state": lambda d: d | {"assumes": d["assumes"] | {"nodes": {"a": "up"}}},
     "place": lambda d: d | {"assumes": d["assumes"] | {"guests": {"web1": "a"}}},
