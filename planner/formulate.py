@@ -104,10 +104,8 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         **_aim(policy),
     )
     stuck = {k: tuple(map(int, np.flatnonzero(on))) for k, on in find_stuck(problem).items()}
-    return Formulation(
-        beside_stuck(problem), names, guests, rules, fixed, tuple(together), tuple(apart), policy.resource, stuck,
-        _remarks(policy),
-    )  # fmt: skip
+    problem, groups = beside_stuck(problem), (tuple(together), tuple(apart))
+    return Formulation(problem, names, guests, rules, fixed, *groups, policy.resource, stuck, _remarks(policy))
 
 
 def _planned(nodes: pd.DataFrame, rules: Rules) -> pd.DataFrame:

@@ -1,27 +1,15 @@
 """Owns the CP-SAT model of a problem: one `_add_<rule>` per rule, linear wherever possible."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from ortools.sat.python import cp_model
 
+from solvers.hints import Facts, Hint, beyond_window, is_overfull, load_of, value_of
 from solvers.problem import Cost, Ints, Level, Problem
 
 Linear = cp_model.LinearExprT
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """An assignment to be hinted, evaluated once."""
-
-    assignment: Ints
-    loads: Ints
-    usage: Ints
-
-
-Hint = Callable[[Facts], int]
 
 
 class Model:
@@ -121,7 +109,7 @@ class Model:
                 if excess <= 0:
                     self.proto.add(used <= int(problem.capacity[node, r]))
                     continue
-                over = self._new_bool(partial(_is_overfull, problem, node, r))
+                over = self._new_bool(partial(is_overfull, problem, node, r))
                 terms.append(over)
                 self.proto.add(used <= int(problem.capacity[node, r]) + excess * over)
                 if arrived[node, r]:
@@ -204,9 +192,9 @@ class Model:
     def _add_limits(self) -> None:
         problem = self.problem
         mib, migrations = self._fixed_away()
-        if problem.max_migrations is not None:
+        if problem.max_migrations is not None and problem.max_migrations < problem.guests:
             self.proto.add(_weighted(self._away()) <= problem.max_migrations - migrations)
-        if problem.max_moved_mib is not None:
+        if problem.max_moved_mib is not None and problem.max_moved_mib < problem.copy_mib.sum():
             self.proto.add(_weighted(self._copied()) <= problem.max_moved_mib - mib)
 
     def _away(self) -> list[tuple[cp_model.IntVar, int]]:
@@ -233,8 +221,8 @@ class Model:
         problem = self.problem
         top = max(self._top, problem.goal)
         settled = self._settled[k, problem.balanced & ~self._touched]
-        high = self._new_int(int(settled.max(initial=-top)), top, partial(_load_of, problem, k, np.max))
-        low = self._new_int(-top, int(settled.min(initial=top)), partial(_load_of, problem, k, np.min))
+        high = self._new_int(int(settled.max(initial=-top)), top, partial(load_of, problem, k, np.max))
+        low = self._new_int(-top, int(settled.min(initial=top)), partial(load_of, problem, k, np.min))
         for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
             load = self._load(k, node)
             self.proto.add(load <= high)
@@ -244,7 +232,7 @@ class Model:
     def _add_value(self, level: Level, ranges: list[Linear]) -> cp_model.IntVar:
         """At least a level's value; the weighted mean is rounded down, as in the score."""
         problem = self.problem
-        value = self._new_int(problem.goal, 2 * max(self._top, problem.goal), partial(_value_of, problem, level))
+        value = self._new_int(problem.goal, 2 * max(self._top, problem.goal), partial(value_of, problem, level))
         chosen = [ranges[k] for k in level.metrics] if ranges else []
         if chosen and level.weights:
             whole = sum(level.weights)
@@ -261,7 +249,7 @@ class Model:
         terms: list[Linear] = []
         for k, (low, high) in enumerate(windows.tolist()):
             for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
-                beyond = self._new_int(0, 2 * self._top, partial(_beyond, k, node, low, high))
+                beyond = self._new_int(0, 2 * self._top, partial(beyond_window, k, node, low, high))
                 load = self._load(k, node)
                 self.proto.add(load <= high + beyond)
                 self.proto.add(load >= low - beyond)
@@ -318,23 +306,3 @@ class Model:
 
 def _weighted(terms: list[tuple[cp_model.IntVar, int]]) -> Linear:
     return cp_model.LinearExpr.weighted_sum([x for x, _ in terms], [w for _, w in terms]) if terms else 0
-
-
-def _is_overfull(problem: Problem, node: int, resource: int, facts: Facts) -> int:
-    return int(facts.usage[node, resource] > problem.capacity[node, resource])
-
-
-def _load_of(problem: Problem, metric: int, pick: Callable[[Ints], np.int64], facts: Facts) -> int:
-    """What `pick` takes from the loads of the balanced nodes."""
-    return int(pick(facts.loads[metric, problem.balanced]))
-
-
-def _beyond(metric: int, node: int, low: int, high: int, facts: Facts) -> int:
-    """ppm by which a node is above or below a window."""
-    load = int(facts.loads[metric, node])
-    return max(0, load - high, low - load)
-
-
-def _value_of(problem: Problem, level: Level, facts: Facts) -> int:
-    """A level's value in ppm, not below the goal."""
-    return max(problem.goal, level.value(problem.spreads_of(facts.loads)))

@@ -74,6 +74,11 @@ def test_the_limit_is_shown_beside_what_is_copied(cli: Cli, lopsided: Path) -> N
     assert moves(plan(cli, lopsided, "--max-gib", 0)) == []
 
 
+def test_limits_beyond_all_measure_are_no_limits(cli: Cli, lopsided: Path) -> None:
+    found = plan(cli, lopsided, "--max-gib", 1e30, "--max-migrations", 10**30)
+    assert moves(found) == moves(plan(cli, lopsided))
+
+
 # The cheapest way
 
 
