@@ -8,35 +8,26 @@ search), then neighbourhoods of nodes. Its bound is the relaxation's.
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solvers.frontier import PRECISION, Window, narrowest
+from solvers.mend import mend
 from solvers.model import Model
-from solvers.neighbourhoods import Neighbourhoods
+from solvers.narrowing import Narrowing
 from solvers.problem import Ints, Problem
-from solvers.relax import Relaxation
 from solvers.result import Answer, Budget, Status
-from solvers.search import Search, launch, minimise
+from solvers.search import Search, launch
 
 SMALL = 1_500
 """Booleans up to which the whole cluster is one model from the start."""
 WHOLE = 20_000
 """Booleans up to which repairs of the whole cluster are one model."""
-KERNEL = 12_000
-"""Booleans of one kernel."""
-SAMPLES = 12
-"""Windows about the narrowest one of which the kernel is made."""
-VAGUE = 10_000
-"""ppm by which those windows are wider at least."""
-COARSE, FINE = 50, 500
-"""Parts of the reached spread to which the relaxation is searched, to guide and to prove."""
 SHARES = {
     "violations": 0.25,
-    "bound": 0.3,
-    "guide": 0.35,
-    "mend": 0.4,
-    "kernel": 0.65,
-    "spread": 0.8,
-    "later": 0.9,
-    "proof": 0.95,
+    "mend": 0.35,
+    "rule out": 0.45,
+    "narrow": 0.6,
+    "proof": 0.85,
+    "spread": 0.9,
+    "economise": 0.95,
+    "later": 0.97,
     "cost": 1.0,
 }
 """Up to which share of the time each step may run, in this order."""
@@ -55,7 +46,7 @@ def _whole(search: Search) -> Status:
     model = Model(search.problem, range(len(search.problem.bundles)), search.best)
     repaired, proven = _repair(search, model), False
     if not search.closed():
-        proven = _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
+        proven = _take(search, model, model.spread, SHARES["narrow"]) == cp_model.OPTIMAL
     _later(search, model)
     _cheapen(search, model)
     return _status(search, repaired, proven or search.closed())
@@ -102,66 +93,22 @@ def _take(search: Search, model: Model, objective: cp_model.LinearExprT, share: 
 
 
 def _guided(search: Search, booleans: int) -> Status:
-    """Repair, bound, kernel, neighbourhoods, cost."""
+    """Repair, then level by level: what the relaxation rules out, narrower windows, proof; then the cost."""
     problem, repaired = search.problem, False
     if search.score.violations and booleans <= WHOLE:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
-    relaxations = [Relaxation(problem, k) for k in problem.aims[0].metrics] if problem.balanced.any() else []
-    windows = _frontiers(search, relaxations, COARSE, SHARES["bound"])
-    if relaxations and not search.closed():
-        _improve(search, relaxations, windows)
-        _frontiers(search, relaxations, FINE, SHARES["proof"])
+    if search.score.violations:
+        mend(search, SHARES["mend"])
+    for index in range(len(problem.aims) if problem.balanced.any() else 0):
+        narrowing = Narrowing(search, index)
+        narrowing.rule_out(SHARES["rule out"])
+        narrowing.narrow(SHARES["narrow"])
+        narrowing.prove(SHARES["proof"])
+        narrowing.narrow(SHARES["spread"])
+        if narrowing.reached <= problem.goal:
+            narrowing.economise(SHARES["economise"])
     _trim(search)
     return _status(search, repaired, search.closed())
-
-
-def _frontiers(search: Search, relaxations: list[Relaxation], parts: int, share: float) -> dict[int, Window]:
-    """The narrowest window of each metric of the first level; what they prove together is kept."""
-    windows: dict[int, Window] = {}
-    bounds = [0] * search.problem.metrics
-    reached = search.problem.spreads(search.best)
-    for relaxation in relaxations:
-        known = max(int(reached[relaxation.k]), search.problem.goal)
-        found = narrowest(relaxation, known, lambda: search.left(share) <= 0, max(PRECISION, known // parts))
-        windows[relaxation.k], bounds[relaxation.k] = found.window, found.bound
-    search.prove(search.problem.aims[0].value(bounds))
-    return windows
-
-
-def _improve(search: Search, relaxations: list[Relaxation], windows: dict[int, Window]) -> None:
-    """What the relaxation would migrate, then neighbourhoods."""
-    rng = np.random.default_rng(search.budget.seed)
-    leaving, receiving = _kernel(search, relaxations, windows, rng)
-    neighbourhoods = Neighbourhoods(search, windows, leaving)
-    if search.score.violations:
-        neighbourhoods.mend(SHARES["mend"])
-    migrated = search.problem.bundle_of[search.problem.migrated(search.best)]
-    free = rng.permutation(np.unique(np.concatenate([leaving, migrated])))[: KERNEL // max(1, len(receiving))]
-    if search.left(SHARES["kernel"]) > 0 and not search.closed():
-        model = Model(search.problem, sorted(map(int, free)), search.best, receiving)
-        model.proto.add(model.violations <= search.score.violations)
-        minimise(search, model, model.spread, search.best, search.left(SHARES["kernel"]))
-    neighbourhoods.run(SHARES["spread"])
-
-
-def _kernel(
-    search: Search, relaxations: list[Relaxation], windows: dict[int, Window], rng: np.random.Generator
-) -> tuple[Ints, Ints]:
-    """Bundles that leave and nodes that receive in the relaxation of windows a little wider than the narrowest."""
-    leaving: list[Ints] = [np.empty(0, dtype=np.int64)]
-    receiving: list[Ints] = [np.empty(0, dtype=np.int64)]
-    for relaxation in relaxations:
-        window = windows[relaxation.k]
-        vague = max(VAGUE, (window.high - window.low) // 10)
-        for _ in range(SAMPLES):
-            if search.left(SHARES["guide"]) <= 0:
-                break
-            fit = relaxation.fewest(
-                window.low - int(rng.uniform(0, 3) * vague), window.high + int(rng.uniform(0, 1) * vague)
-            )
-            leaving.append(fit.leaving)
-            receiving.append(fit.receiving)
-    return np.unique(np.concatenate(leaving)), np.unique(np.concatenate(receiving))
 
 
 def _trim(search: Search) -> None:

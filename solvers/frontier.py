@@ -1,18 +1,21 @@
-"""Owns the search for the narrowest window of loads that the linear relaxation cannot rule out.
+"""Owns the search among windows of loads: the narrowest that a relaxation cannot rule out, the cheapest of a width.
 
-A window [low, high] needs no fewer migrations than a wider one, so highest(low), the lowest top that the
+A window [low, high] needs no less migrating than a wider one, so highest(low), the lowest top that the
 relaxation allows above a bottom, never falls when the bottom rises. Intervals of bottoms are halved where
-their windows may still be narrowest (best first), as far as they can be narrower than what is known.
+their windows may still be best (best first), as far as they can be better than what is known.
 """
 
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from solvers.relax import Relaxation
+from solvers.relax import Fit, Relaxation
 
 PRECISION = 100
 """ppm to which bottoms and tops are told apart at the finest."""
+
+Fits = Callable[[int, int], bool]
+"""Says False of a window [low, high] in ppm when it is proven that nothing within the limits keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,45 +47,77 @@ class _Interval:
 
 
 def narrowest(
-    relaxation: Relaxation, known: int, stop: Callable[[], bool] = lambda: False, precision: int = PRECISION
+    relaxation: Relaxation,
+    known: int,
+    stop: Callable[[], bool] = lambda: False,
+    precision: int = PRECISION,
+    fits: Fits | None = None,
 ) -> Frontier:
-    """The narrowest window not ruled out; `known` is a spread in ppm that is reached already.
+    """The narrowest window not ruled out by `fits` (default: the relaxation's own); `known` ppm are reached already.
 
     Stopped early or with a coarse precision (ppm), the bound holds all the same: it is only lower."""
+    fits = fits or relaxation.fits
     loads = relaxation.load[relaxation.balanced]
     least, end = relaxation.least, relaxation.mean
-    first = _raise(relaxation, least, least, int(loads.max()), precision, stop)
+    first = _raise(fits, least, least, int(loads.max()), precision, stop)
     heap = [_Interval(max(0, first - end), first - known, end, first)]
     while not stop():
         item = heap[0]
         if item.width >= known or item.end - item.low <= precision:
             break
         heapq.heappop(heap)
-        for part in _halves(relaxation, item, known, precision, stop):
+        for part in _halves(fits, item, known, precision, stop):
             heapq.heappush(heap, part)
     best = heap[0]
     return Frontier(max(0, min(best.width, known)), Window(best.low, max(best.low, best.high)))
 
 
-def _halves(
-    relaxation: Relaxation, item: _Interval, known: int, precision: int, stop: Callable[[], bool]
-) -> list[_Interval]:
+def _halves(fits: Fits, item: _Interval, known: int, precision: int, stop: Callable[[], bool]) -> list[_Interval]:
     middle = (item.low + item.end) // 2
-    high = _raise(relaxation, middle, item.high, item.end + known, precision, stop)
+    high = _raise(fits, middle, item.high, item.end + known, precision, stop)
     return [
         _Interval(max(0, item.high - middle), item.low, middle, item.high),
         _Interval(max(0, high - item.end), middle, item.end, high),
     ]
 
 
-def _raise(relaxation: Relaxation, low: int, below: int, above: int, precision: int, stop: Callable[[], bool]) -> int:
+def _raise(fits: Fits, low: int, below: int, above: int, precision: int, stop: Callable[[], bool]) -> int:
     """A top below which no window that starts at `low` fits, between `below`, which is one, and `above`."""
-    if not relaxation.fits(low, above):
+    if not fits(low, above):
         return above
     while above - below > precision // 2 and not stop():
         middle = (above + below) // 2
-        if relaxation.fits(low, middle):
+        if fits(low, middle):
             above = middle
         else:
             below = middle
     return below
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The cheapest window of a width, as far as it was looked for."""
+
+    bound: float
+    """No assignment within any window of the width costs less, in the relaxation's toll."""
+    window: Window
+    fit: Fit
+    """What the relaxation says of the window."""
+
+
+def cheapest(relaxation: Relaxation, width: int, stop: Callable[[], bool] = lambda: False, parts: int = 64) -> Offer:
+    """The window [low, low + width] (ppm) into which migrating costs least; bottoms to 1/parts of the width."""
+    first, end = relaxation.least, max(relaxation.least + 1, relaxation.mean)
+    at = (first + end) // 2
+    best = relaxation.fewest(at, at + width)
+    heap = [(relaxation.fewest(first, end + width).toll, first, end)]
+    while heap[0][0] < best.toll - 1e-6 and heap[0][2] - heap[0][1] > max(1, width // parts) and not stop():
+        bound, low, end = heapq.heappop(heap)
+        middle = (low + end) // 2
+        for part in ((low, middle), (middle, end)):
+            heapq.heappush(heap, (max(bound, relaxation.fewest(part[0], part[1] + width).toll), *part))
+            place = sum(part) // 2
+            fit = relaxation.fewest(place, place + width)
+            if fit.toll < best.toll:
+                at, best = place, fit
+    return Offer(min(heap[0][0], best.toll), Window(at, at + width), best)

@@ -1,85 +1,98 @@
-"""Owns the linear relaxation of one metric: how few migrations bring every balanced node into a window of loads.
+"""Owns the relaxation of one metric: how little migrating brings every balanced node into a window of loads.
 
-Guests leave node by node as fractions of themselves and arrive as counts per node and size class, so it has
-guests + nodes x classes variables. A guest covers at most what a node has to lose or to gain, and a node needs
-whole migrations: with both, constants of the window, the relaxation is nearly integral. Any vector of duals
-gives a lower bound (Lagrange), so what is claimed does not depend on the tolerances of the linear solver.
+Guests leave node by node and arrive as counts per node and size class, so it has guests + nodes x classes columns.
+A guest covers at most what a node has to lose or to gain, and a node needs whole migrations: with both, constants
+of the window, the linear relaxation is nearly whole. Solved whole it leaves out only who exactly arrives where.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from solvers.problem import PPM, Ints, Problem
-
-Floats = npt.NDArray[np.float64]
+from solvers.linear import INFINITE, Floats, Program
+from solvers.problem import PPM, Cost, Ints, Problem
 
 CLASSES = 48
-"""Size classes at most: the finer, the tighter and the slower."""
+"""Size classes at most, unless sizes are given: the finer, the tighter and the slower."""
 SHORTFALL = 3.0
 """Price in limits of leaving a node a whole window short: keeps every window feasible, at a price above any limit."""
 UNIT = 10_000
 """ppm per unit of a row, so that coefficients are of the size of one."""
+TOLERANCE = 2
+"""ppm by which a window is wider when it is decided in floating point: far more than the solver's tolerances."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
     """What the relaxation says of a window."""
 
-    migrations: float
-    """No assignment within the window needs fewer."""
+    toll: float
+    """No assignment within the window costs less."""
     leaving: Ints
     """Bundles that leave, wholly or in part."""
-    receiving: Ints
-    """Nodes that receive."""
-
-
-class Rows:
-    """Linear rows `sum of value x column >= bound`, collected as arrays."""
-
-    def __init__(self) -> None:
-        self.columns: list[Ints] = []
-        self.values: list[Floats] = []
-        self.bounds: list[float] = []
-
-    def add(self, columns: Ints, values: npt.ArrayLike, bound: float) -> None:
-        """Add one row."""
-        self.columns.append(columns)
-        self.values.append(np.broadcast_to(np.asarray(values, dtype=np.float64), columns.shape))
-        self.bounds.append(bound)
+    excess: Floats
+    """(bundles of the problem,) toll by which the relaxation gets dearer, at least, when a bundle leaves; infinite
+    for those that cannot."""
+    arriving: Floats
+    """(c, n) the same for an arrival of a class on a node."""
 
 
 class Relaxation:
-    """The relaxation of metric `k` of a problem, for any window."""
+    """The relaxation of metric `k` of a problem, for any window; size classes begin at `sizes` (demands, rising)."""
 
-    def __init__(self, problem: Problem, k: int) -> None:
-        self.problem, self.k = problem, k
+    def __init__(self, problem: Problem, k: int, sizes: Ints | None = None) -> None:
+        self.problem, self.k, self._sizes = problem, k, sizes
         self.load = problem.loads(problem.origin)[k]
         self.balanced = np.flatnonzero(problem.balanced)
         can_leave = np.array([len(problem.targets(b)) > 0 for b in range(len(problem.bundles))], dtype=bool)
-        demand = np.bincount(problem.bundle_of, problem.demand[k], len(problem.bundles)).astype(np.int64)
+        demand = _per_bundle(problem, problem.demand[k])
         self.bundles = np.flatnonzero(can_leave & (demand > 0))
         self.size = demand[self.bundles]
         self.count = np.bincount(problem.bundle_of, minlength=len(problem.bundles))[self.bundles]
+        self._mib = _per_bundle(problem, problem.copy_mib)[self.bundles]
         home = problem.homes[self.bundles]
         weight = problem.weights(np.arange(problem.guests), problem.origin)[k]
-        self.weight = np.bincount(problem.bundle_of, weight, len(problem.bundles)).astype(np.int64)[self.bundles]
-        self.on = {int(node): np.flatnonzero(home == node) for node in self.balanced}
-        limit = problem.max_migrations
-        self.limit = int(self.count.sum()) if limit is None else min(limit, int(self.count.sum()))
+        self.weight = _per_bundle(problem, weight)[self.bundles]
+        order = np.argsort(home, kind="stable")
+        ends = np.searchsorted(home[order], self.balanced, side="right")
+        starts = np.searchsorted(home[order], self.balanced, side="left")
+        self.on = {int(n): order[a:b] for n, a, b in zip(self.balanced, starts, ends, strict=True)}
+        self._settle_tolls()
+
+    def _settle_tolls(self) -> None:
+        """What is minimised, and its limit; the other limit is a row."""
+        problem, copies = self.problem, self.problem.goal > 0 and self.problem.prefer is Cost.MIB
+        first, second = (self.count, problem.max_migrations), (self._mib, problem.max_moved_mib)
+        (self.toll, limit), (self._other, self._other_limit) = (second, first) if copies else (first, second)
+        whole = int(self.toll.sum())
+        self.limit = whole if limit is None else min(limit, whole)
+        number = int(self.count.sum())
+        self.most = number if problem.max_migrations is None else min(problem.max_migrations, number)
+
+    def refined(self, bundles: Ints) -> Self:
+        """The same with a size class of its own for each of some bundles."""
+        sizes = _per_bundle(self.problem, self.problem.demand[self.k])[bundles]
+        return type(self)(self.problem, self.k, np.union1d(self._grid, sizes[sizes > 0]))
+
+    @cached_property
+    def _grid(self) -> Ints:
+        sizes = np.unique(self.size)
+        if len(sizes) <= CLASSES:
+            return sizes
+        most = float(sizes[-1])
+        grid = np.exp(np.linspace(np.log(max(most / 300, float(sizes[0]))), np.log(most), CLASSES))
+        return np.unique(grid.astype(np.int64))
 
     @cached_property
     def classes(self) -> Ints:
         """(leaving bundles,) size class of each."""
         if not len(self.size):
             return np.empty(0, dtype=np.int64)
-        sizes = np.unique(self.size)
-        if len(sizes) > CLASSES:
-            most = float(sizes[-1])
-            sizes = np.exp(np.linspace(np.log(max(most / 300, float(sizes[0]))), np.log(most), CLASSES))
-        drawn = np.clip(np.searchsorted(sizes, self.size, side="right") - 1, 0, None)
+        grid = self._grid if self._sizes is None else self._sizes
+        drawn = np.clip(np.searchsorted(grid, self.size, side="right") - 1, 0, None)
         return np.unique(drawn, return_inverse=True)[1].astype(np.int64)
 
     @cached_property
@@ -99,7 +112,7 @@ class Relaxation:
     @cached_property
     def _largest(self) -> Ints:
         """Demands of the largest bundles, as many as the limit allows to arrive."""
-        return np.sort(self.size)[::-1][: self.limit]
+        return np.sort(self.size)[::-1][: self.most]
 
     @property
     def least(self) -> int:
@@ -113,38 +126,46 @@ class Relaxation:
 
     def fits(self, low: int, high: int) -> bool:
         """False: proven that no assignment within the limits has every balanced load within [low, high] ppm."""
-        return self.fewest(low, high).migrations <= self.limit + 1e-6
+        return self.fewest(low, high).toll <= self.limit + 1e-6
 
     def fewest(self, low: int, high: int) -> Fit:
-        """Fewest migrations into the window [low, high], in ppm, by the relaxation."""
-        rows = self._rows(low, high)
-        bundles, number = len(self.bundles), len(self._extent[0])
-        width = bundles + number * self.problem.nodes
-        upper = np.concatenate([np.ones(bundles), np.full(number * self.problem.nodes, float(self.limit))])
-        cost = np.concatenate([self.count.astype(np.float64), np.zeros(width - bundles)])
-        values, duals = self._solve(rows, upper, cost)
-        arriving = values[bundles:].reshape(number, self.problem.nodes).sum(axis=0)
-        return Fit(
-            _lagrange(rows, upper, cost, duals),
-            self.bundles[values[:bundles] > 1e-6],
-            np.flatnonzero(arriving > 1e-6),
-        )
+        """Least toll into the window [low, high], in ppm, by the linear relaxation."""
+        program, leave, arrive = self._program(low, high, price=SHORTFALL * max(1, self.limit))
+        solution = program.relaxed()
+        dearer = np.maximum(program.reduced(solution.duals), 0.0)
+        excess = np.full(len(self.problem.bundles), INFINITE)
+        values = np.zeros(program.width) if solution.values is None else solution.values
+        excess[self.bundles] = np.where(values[leave] > 1e-6, 0.0, dearer[leave])
+        leaving = self.bundles[values[leave] > 1e-6]
+        return Fit(solution.bound, leaving, excess, dearer[arrive].reshape(-1, self.problem.nodes))
 
-    def _rows(self, low: int, high: int) -> Rows:
-        rows = Rows()
+    def decide(self, low: int, high: int, seconds: float, seed: int = 0) -> tuple[bool, Ints]:
+        """Whether whole migrations within the limit may reach the window (False is proven), and who leaves if so."""
+        program, leave, _ = self._program(low - TOLERANCE, high + TOLERANCE)
+        program.add_row(leave, -self.toll / max(1, self.limit), -1.0 - 1e-9)
+        solution = program.whole(seconds, seed, first=True)
+        if solution.values is None:
+            return solution.bound < INFINITE, np.empty(0, dtype=np.int64)
+        return True, self.bundles[solution.values[leave] > 0.5]
+
+    def _program(self, low: int, high: int, price: float = 0.0) -> tuple[Program, Ints, Ints]:
+        """Columns: who leaves, then how many of each class arrive on each node; with a price, what nodes are short."""
+        program, bundles = Program(), len(self.bundles)
+        leave = program.add_columns(bundles, 1.0, self.toll)
+        arrive = program.add_columns(len(self._extent[0]) * self.problem.nodes, float(self.most), 0.0)
         for node in map(int, self.balanced):
-            self._add_node(rows, node, low, high)
-        bundles = len(self.bundles)
+            self._add_node(program, node, low, high, price)
         for c in range(len(self._extent[0])):
             leaving = np.flatnonzero(self.classes == c)
-            arriving = bundles + c * self.problem.nodes + np.arange(self.problem.nodes)
-            columns = np.concatenate([leaving, arriving])
-            balance = np.concatenate([np.ones(len(leaving)), -np.ones(len(arriving))])
-            rows.add(columns, balance, 0.0)
-            rows.add(columns, -balance, 0.0)
-        return rows
+            columns = np.concatenate([leaving, bundles + c * self.problem.nodes + np.arange(self.problem.nodes)])
+            balance = np.concatenate([np.ones(len(leaving)), -np.ones(self.problem.nodes)])
+            program.add_row(columns, balance, 0.0)
+            program.add_row(columns, -balance, 0.0)
+        if self._other_limit is not None:
+            program.add_row(leave, -self._other / max(1, self._other_limit), -1.0 - 1e-9)
+        return program, leave, arrive
 
-    def _add_node(self, rows: Rows, node: int, low: int, high: int) -> None:
+    def _add_node(self, program: Program, node: int, low: int, high: int, price: float) -> None:
         """What a node has to lose and to gain: exactly, truncated, and as a number of migrations."""
         problem, leaving = self.problem, self.on[node]
         least, most, largest = self._extent
@@ -153,39 +174,22 @@ class Relaxation:
         arriving = len(self.bundles) + np.arange(len(least)) * problem.nodes + node
         columns = np.concatenate([leaving, arriving])
         weight, excess, lack = self.weight[leaving], int(self.load[node]) - high, low - int(self.load[node])
-        rows.add(columns, np.concatenate([weight, -np.maximum(light, 0)]) / UNIT, excess / UNIT)
-        rows.add(columns, np.concatenate([-weight, heavy]) / UNIT, lack / UNIT)
+
+        def need(columns: Ints, values: Floats, bound: float) -> None:
+            if bound > 0 and price:
+                short = program.add_columns(1, 1.0, price, slack=True)
+                columns, values = np.concatenate([columns, short]), np.concatenate([values, [bound]])
+            program.add_row(columns, values, bound)
+
+        need(columns, np.concatenate([weight, -np.maximum(light, 0)]) / UNIT, excess / UNIT)
+        need(columns, np.concatenate([-weight, heavy]) / UNIT, lack / UNIT)
         if excess > 0:
-            rows.add(leaving, np.minimum(weight, excess) / UNIT, excess / UNIT)
-            rows.add(leaving, 1.0, _whole(weight, excess))
+            need(leaving, np.minimum(weight, excess) / UNIT, excess / UNIT)
+            need(leaving, np.ones(len(leaving)), _whole(weight, excess))
         if lack > 0:
-            rows.add(arriving, np.minimum(heavy, lack) / UNIT, lack / UNIT)
-            rows.add(arriving, 1.0, _whole(self._largest * PPM // ability + largest.max(initial=0) + 1, lack))
-
-    def _solve(self, rows: Rows, upper: Floats, cost: Floats) -> tuple[Floats, Floats]:
-        """Values of the variables and duals of the rows."""
-        from ortools.linear_solver.python import model_builder
-
-        model = model_builder.Model()  # type: ignore[no-untyped-call]
-        columns = [model.new_num_var(0.0, float(most), None) for most in upper]
-        price = SHORTFALL * max(1, self.limit)
-        prices, constraints = [], []
-        for indices, values, bound in zip(rows.columns, rows.values, rows.bounds, strict=True):
-            terms, factors = [columns[i] for i in indices.tolist()], values.tolist()
-            if bound > 0:
-                prices.append(model.new_num_var(0.0, 1.0, None))
-                terms, factors = [*terms, prices[-1]], [*factors, bound]
-            constraints.append(
-                model.add_linear_constraint(model_builder.LinearExpr.weighted_sum(terms, factors), lb=bound)
-            )
-        model.minimize(
-            model_builder.LinearExpr.weighted_sum([*columns, *prices], [*cost.tolist(), *[price] * len(prices)])
-        )
-        solver = model_builder.Solver("GLOP")
-        if solver.solve(model) != model_builder.SolveStatus.OPTIMAL:
-            return np.zeros(len(upper)), np.zeros(len(constraints))
-        values = np.array([solver.value(column) for column in columns])
-        return values, np.array([solver.dual_value(row) for row in constraints])
+            need(arriving, np.minimum(heavy, lack) / UNIT, lack / UNIT)
+            most_each = self._largest * PPM // ability + largest.max(initial=0) + 1
+            need(arriving, np.ones(len(arriving)), _whole(most_each, lack))
 
 
 def _whole(weights: Ints, amount: int) -> float:
@@ -194,13 +198,6 @@ def _whole(weights: Ints, amount: int) -> float:
     return float(np.searchsorted(reached, amount) + 1)
 
 
-def _lagrange(rows: Rows, upper: Floats, cost: Floats, duals: Floats) -> float:
-    """The bound that any duals >= 0 prove: sum of duals x bounds, less what columns in the box can win back."""
-    duals = np.maximum(duals, 0.0)
-    lengths = [len(columns) for columns in rows.columns]
-    priced = (
-        np.bincount(np.concatenate(rows.columns), np.concatenate(rows.values) * np.repeat(duals, lengths), len(cost))
-        if lengths
-        else np.zeros(len(cost))
-    )
-    return float(duals @ np.array(rows.bounds) - (np.maximum(priced - cost, 0.0) * upper).sum())
+def _per_bundle(problem: Problem, amounts: Ints | Sequence[int]) -> Ints:
+    """(bundles,) sums over the guests of each bundle."""
+    return np.bincount(problem.bundle_of, amounts, len(problem.bundles)).astype(np.int64)

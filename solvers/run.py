@@ -1,8 +1,12 @@
-"""Owns the running of one CP-SAT solve so that Ctrl-C ends it at once."""
+"""Owns the running of solvers in threads: they release the GIL, so the waiting thread still hears Ctrl-C."""
 
 import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ortools.sat.python import cp_model
+
+T = TypeVar("T")
 
 
 def run(
@@ -35,3 +39,35 @@ def run(
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
+
+
+def in_threads(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """Results of tasks that run side by side and end by themselves soon; Ctrl-C is raised when they have."""
+    outcomes: dict[int, T | BaseException] = {}
+    ended = threading.Event()
+
+    def work(index: int) -> None:
+        try:
+            outcomes[index] = tasks[index]()
+        except BaseException as error:  # handed over to the waiting thread
+            outcomes[index] = error
+        if len(outcomes) == len(tasks):
+            ended.set()
+
+    for index in range(len(tasks)):
+        threading.Thread(target=work, args=(index,), name="solver", daemon=True).start()
+    interrupted = False
+    while tasks and not ended.is_set():
+        try:
+            ended.wait(0.1)
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
+    results: list[T] = []
+    for index in range(len(tasks)):
+        outcome = outcomes[index]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.append(outcome)
+    return results

@@ -5,14 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from ortools.sat.python import cp_model
 
-from solvers import SOLVERS, Budget, Problem, Result, Status, bounds, check, cpsat, judge, neighbourhoods, solve
+from solvers import SOLVERS, Budget, Problem, Result, Status, approach, bounds, check, cpsat, judge, mend, solve
 from solvers.cpsat import solve as solve_exactly
-from solvers.frontier import Window, narrowest
-from solvers.model import Linear, Model
-from solvers.problem import Ints
+from solvers.frontier import cheapest, narrowest
+from solvers.model import Model
 from solvers.relax import Relaxation
 from solvers.result import Answer
-from solvers.search import Search, minimise
 from solvers.state import State
 from tests.brute import Plain, truth
 from tests.problems import cluster, problems, random_problem
@@ -154,7 +152,12 @@ def _narrowest(problem: Problem, seed: int) -> None:
         for relaxation in relaxations:
             loads = problem.loads(at)[relaxation.k, problem.balanced]
             fit = relaxation.fewest(int(loads.min()), int(loads.max()))
-            assert fit.migrations <= len(problem.migrated(at)) + 1e-6, seed
+            migrated = np.isin(relaxation.bundles, problem.bundle_of[problem.migrated(at)])
+            assert fit.toll <= int(relaxation.toll[migrated].sum()) + 1e-6, seed
+            assert cheapest(relaxation, int(np.ptp(loads))).bound <= int(relaxation.toll[migrated].sum()) + 1e-6, seed
+            fine = relaxation.refined(np.flatnonzero(np.isfinite(fit.excess))[::2])
+            assert fine.fewest(int(loads.min()), int(loads.max())).toll <= relaxation.limit + 1e-6, seed
+            assert fine.decide(int(loads.min()), int(loads.max()), 5.0)[0], seed
 
 
 def test_the_relaxation_rules_out_nothing_that_exists() -> None:
@@ -170,9 +173,10 @@ def test_the_relaxation_rules_out_nothing_that_exists_on_many_clusters() -> None
 
 def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpsat, "SMALL", -1)
-    monkeypatch.setattr(cpsat, "KERNEL", 8)
-    monkeypatch.setattr(neighbourhoods, "NODES", 5)
-    monkeypatch.setattr(neighbourhoods, "BOOLEANS", 8)
+    monkeypatch.setattr(approach, "SMALL", 2)
+    monkeypatch.setattr(approach, "COLUMNS", 8)
+    monkeypatch.setattr(mend, "NODES", 5)
+    monkeypatch.setattr(mend, "BOOLEANS", 8)
     for seed in range(60):
         problem = random_problem(seed)
         plain, known = Plain(problem), truth(problem)
@@ -188,25 +192,18 @@ def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -
             assert 0 < result.score.violations == known.best[0], seed
 
 
-def test_an_incumbent_with_fewer_violations_found_on_the_way_ends_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_is_to_be_emptied_is_emptied_neighbourhood_by_neighbourhood(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cpsat, "SMALL", -1)
+    monkeypatch.setattr(cpsat, "WHOLE", -1)
     problem = cluster(seed=1, nodes=6, guests=60, limit=20)
     table = problem.eligibility.copy()
-    table[:, 0] = False  # node 0 is to be emptied: as many violations as it has guests
+    table[:, 0] = False
     problem = problem.replace(eligibility=table, capacity=problem.capacity * 2)
-    better = cpsat.solve(problem, Budget(seconds=2), problem.origin).assignment
-    search = Search(problem, Budget(seconds=1), problem.origin, 0)
-    calls: list[int] = []
-
-    def find(found: Search, model: Model, objective: Linear, start: Ints, seconds: float) -> Ints | None:
-        calls.append(found.score.violations)
-        found.offer(better)
-        return minimise(found, model, objective, start, seconds)
-
-    monkeypatch.setattr(neighbourhoods, "minimise", find)
-    windows = {k: Window(600_000, 600_001) for k in range(problem.metrics)}
-    neighbourhoods.Neighbourhoods(search, windows, np.empty(0, dtype=np.int64)).run(1.0)
-    assert len(calls) > 1 and calls[1] < calls[0]
-    assert search.score.violations <= check.score(problem, better).violations
+    before = len(check.violations(problem, problem.origin))
+    answer = cpsat.solve(problem, Budget(seconds=4), problem.origin)
+    assert check.score(problem, answer.assignment).violations <= before - 20
 
 
 def test_neighbourhoods_send_home_what_need_not_be_migrated(monkeypatch: pytest.MonkeyPatch) -> None:

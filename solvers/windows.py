@@ -1,0 +1,208 @@
+"""Owns the linear model of a neighbourhood: the fewest migrations that bring some nodes into windows of loads.
+
+At a fixed window its relaxation is nearly whole, so a mixed-integer solver decides it quickly where the spread
+itself as the objective would have to be searched. What lies beyond a window is bought at a price, so every
+assignment is a solution and the search goes through worse windows to fewer migrations and back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from solvers.linear import Floats, Program
+from solvers.problem import Bools, Ints, Problem
+from solvers.relax import UNIT
+
+Windows = dict[int, tuple[int, int]]
+"""Metric -> lowest and highest load in ppm that balanced nodes should have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Windows, and what one migration and one point (percentage) beyond a window cost."""
+
+    windows: Windows
+    toll: Ints
+    """(bundles,) cost of migrating each bundle."""
+    price: float
+
+    def beyond(self, problem: Problem, assignment: Ints) -> Ints:
+        """(n,) ppm by which balanced nodes are beyond the windows, summed over the metrics."""
+        loads, result = problem.loads(assignment), np.zeros(problem.nodes, dtype=np.int64)
+        for k, (low, high) in self.windows.items():
+            result += np.maximum(0, np.maximum(loads[k] - high, low - loads[k]))
+        return np.where(problem.balanced, result, 0)
+
+    def paid(self, problem: Problem, assignment: Ints) -> int:
+        """Toll of an assignment."""
+        away = assignment[problem.leads] != problem.homes
+        return int(self.toll[away].sum())
+
+    def value(self, problem: Problem, assignment: Ints) -> float:
+        """What is minimised."""
+        beyond = int(self.beyond(problem, assignment).sum())
+        return self.price * beyond / UNIT + self.paid(problem, assignment)
+
+
+class Table:
+    """What windows need to know of each bundle of a problem; linear memory."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.count = np.bincount(problem.bundle_of, minlength=len(problem.bundles))
+        self.mib = np.bincount(problem.bundle_of, problem.copy_mib, len(problem.bundles)).astype(np.int64)
+        self.needs = np.stack(
+            [np.bincount(problem.bundle_of, column, len(problem.bundles)) for column in problem.needs.T], axis=1
+        ).astype(np.int64)
+        self.apart: dict[int, list[int]] = {}
+        self.members: list[list[int]] = [
+            sorted(set(problem.bundle_of[list(group)].tolist())) for group in problem.apart
+        ]
+        for group, members in enumerate(self.members):
+            for bundle in members:
+                self.apart.setdefault(bundle, []).append(group)
+        self.free = np.ones(len(problem.bundles), dtype=bool)
+        self.free[problem.bundle_of[~problem.movable]] = False
+        for mates in problem.together:  # bundles of a group that is split stay: uniting them is repair
+            bundles = np.unique(problem.bundle_of[list(mates)])
+            if len(bundles) > 1:
+                self.free[bundles] = False
+
+
+class Neighbourhood:
+    """Free bundles and where each may go: columns of a program; every other bundle stays where it is now."""
+
+    def __init__(self, table: Table, target: Target, now: Ints, bundles: Ints, allowed: Bools) -> None:
+        """`allowed` (len(bundles), n): where each may go besides staying where it is or returning home."""
+        self.table, self.target, self.now = table, target, now
+        problem = self.problem = table.problem
+        self.bundles, self._at = bundles, now[problem.leads[bundles]]
+        self._full: Bools = np.any(problem.usage(now) > problem.capacity, axis=1)
+        rows = np.arange(len(bundles))
+        may = allowed & ~self._full
+        may[rows, np.where(self._full[problem.homes[bundles]], self._at, problem.homes[bundles])] = True
+        may[rows, self._at] = True
+        self.row, self.node = np.nonzero(may)
+        self._settled = np.ones(len(problem.bundles), dtype=bool)
+        self._settled[bundles] = False
+
+    @property
+    def size(self) -> int:
+        """Number of columns."""
+        return len(self.row)
+
+    def solve(self, seconds: float, seed: int, nodes: int = 0) -> tuple[Ints | None, bool]:
+        """The best assignment found within the time and the size of the search tree; whether there is no better."""
+        program, problem = Program(), self.problem
+        away = self.node != problem.homes[self.bundles[self.row]]
+        program.add_columns(self.size, 1.0, np.where(away, self.target.toll[self.bundles[self.row]], 0.0))
+        self._add_places(program)
+        for k, window in self.target.windows.items():
+            self._add_windows(program, k, *window)
+        self._add_capacity(program)
+        self._add_apart(program)
+        self._add_limits(program, away)
+        found = program.whole(seconds, seed, nodes=nodes)
+        return None if found.values is None else self._assignment(found.values), found.proven
+
+    def _assignment(self, values: Floats) -> Ints:
+        result = self.now.copy()
+        for column in np.flatnonzero(values[: self.size] > 0.5).tolist():
+            result[self.problem.bundles[int(self.bundles[self.row[column]])]] = self.node[column]
+        return result
+
+    @cached_property
+    def _on(self) -> list[tuple[int, Ints]]:
+        """Columns of each node that has some."""
+        order = np.argsort(self.node, kind="stable")
+        nodes, starts = np.unique(self.node[order], return_index=True)
+        return list(zip(nodes.tolist(), np.split(order, starts[1:]), strict=True))
+
+    def _add_places(self, program: Program) -> None:
+        """Every free bundle is on one node."""
+        for columns in np.split(np.arange(self.size), np.flatnonzero(np.diff(self.row)) + 1):
+            program.add_row(columns, 1.0, 1.0)
+            program.add_row(columns, -1.0, -1.0)
+
+    def _add_windows(self, program: Program, k: int, low: int, high: int) -> None:
+        """Load of each node within the window, or bought; and as many departures or arrivals as that takes."""
+        problem = self.problem
+        weights: Ints = np.stack([problem.bundle_weights(problem.bundles[b])[k] for b in self.bundles.tolist()])
+        each, settled = weights[self.row, self.node], problem.loads(self.now)[k]
+        np.subtract.at(settled, self._at, weights[np.arange(len(weights)), self._at])
+        for node, columns in self._on:
+            if not problem.balanced[node]:
+                continue
+            beyond = program.add_columns(2, 1e9, self.target.price, slack=True)
+            values = each[columns] / UNIT
+            over, under = np.append(columns, beyond[0]), np.append(columns, beyond[1])
+            program.add_row(over, np.append(-values, 1.0), (int(settled[node]) - high) / UNIT)
+            program.add_row(under, np.append(values, 1.0), (low - int(settled[node])) / UNIT)
+            self._add_counts(
+                program, node, columns, each[columns], (low - int(settled[node]), high - int(settled[node])), beyond
+            )
+
+    def _add_counts(
+        self, program: Program, node: int, columns: Ints, each: Ints, room: tuple[int, int], beyond: Ints
+    ) -> None:
+        """Whole numbers of those that must go (so many of the largest are too much) and of those that must come;
+        `room` is the window less what is settled on the node."""
+        homes = self.problem.homes[self.bundles[self.row[columns]]] == node
+        stay, come = columns[homes], columns[~homes]
+        over, lack = int(each[homes].sum()) - room[1], room[0] - int(each[homes].sum())
+        if over > 0 and len(stay):
+            gone = int(np.searchsorted(np.cumsum(np.sort(each[homes])[::-1]), over)) + 1
+            if gone <= len(stay):  # in whole points: a node that is beyond by one may keep one more
+                program.add_row(np.append(stay, beyond[0]), np.append(-np.ones(len(stay)), 1.0), gone - len(stay))
+        if lack > 0 and len(come):
+            needed = int(np.searchsorted(np.cumsum(np.sort(each[~homes])[::-1]), lack)) + 1
+            if needed <= len(come):
+                program.add_row(np.append(come, beyond[1]), np.ones(len(come) + 1), needed)
+
+    def _add_capacity(self, program: Program) -> None:
+        """A node holds what is on it; one that is overfull takes nothing, see `allowed`."""
+        problem, needs = self.problem, self.table.needs[self.bundles]
+        settled = problem.usage(self.now)
+        np.subtract.at(settled, self._at, needs)
+        for node, columns in self._on:
+            room = problem.capacity[node] - settled[node]
+            for r in np.flatnonzero(np.greater(needs[self.row[columns]].sum(axis=0), room)).tolist():
+                if not self._full[node]:
+                    scale = max(1, int(problem.capacity[node, r]))
+                    program.add_row(columns, -needs[self.row[columns], r] / scale, -int(room[r]) / scale)
+
+    def _add_apart(self, program: Program) -> None:
+        """At most one of a group on a node, or as many as are there now."""
+        place = {(int(self.row[c]), int(self.node[c])): c for c in range(self.size)} if self.table.apart else {}
+        position = {int(b): i for i, b in enumerate(self.bundles)}
+        at = self.now[self.problem.leads]
+        for group in {g for b in self.bundles.tolist() for g in self.table.apart.get(b, [])}:
+            members = self.table.members[group]
+            settled = np.bincount(at[[b for b in members if self._settled[b]]], minlength=self.problem.nodes)
+            free = [position[b] for b in members if b in position]
+            here = np.bincount(self._at[free], minlength=self.problem.nodes)
+            for node in {int(n) for i in free for n in self.node[self.row == i]}:
+                columns = np.array([place[i, node] for i in free if (i, node) in place], dtype=np.int64)
+                most = max(1 - int(settled[node]), int(here[node]))
+                if len(columns) > most:
+                    program.add_row(columns, -1.0, -most)
+
+    def _add_limits(self, program: Program, away: Bools) -> None:
+        """MiB copied; the number of migrations is what is minimised, unless the toll counts something else."""
+        problem, table = self.problem, self.table
+        fixed = self._settled & (self.now[problem.leads] != problem.homes)
+        columns = np.flatnonzero(away)
+        for limit, each in ((problem.max_moved_mib, table.mib), (problem.max_migrations, table.count)):
+            if limit is None or each is self.target.toll:
+                continue
+            room = limit - int(each[fixed].sum())
+            scale = max(1, limit)
+            program.add_row(columns, -each[self.bundles[self.row[columns]]] / scale, -room / scale - 1e-9)
+
+
+def may_go(problem: Problem, bundles: Iterable[int]) -> Bools:
+    """(bundles, n) where eligibility and movability let some bundles go."""
+    rows = [problem.allowed(problem.bundles[b]) for b in bundles]
+    return np.array(rows, dtype=bool).reshape(len(rows), problem.nodes)
