@@ -9,15 +9,16 @@ from functools import partial
 
 import numpy as np
 
-from solvers.linear import Floats
 from solvers.problem import Bools, Cost, Ints
 from solvers.relax import Fit
 from solvers.run import in_threads
 from solvers.search import Search
 from solvers.windows import Neighbourhood, Table, Target, Windows, may_go
 
+WHOLE = 4_000
+"""Columns that are solved as one neighbourhood."""
 COLUMNS = 1_500
-"""Of one neighbourhood, at most."""
+"""Of one neighbourhood of several, at most."""
 KERNEL = 0.3
 """Bundles whose leaving makes the relaxation dearer by more than this many migrations are left out..."""
 ARRIVALS = 0.3
@@ -28,11 +29,11 @@ PRICES = (0.5, 12.0)
 """... and within which limits it changes."""
 SHUFFLE = 0.5
 """How much chance there is in the choice of bundles."""
-SMALL, LARGE = 10, 64
+SMALL, LARGE = 12, 64
 """Nodes of one neighbourhood."""
-SECONDS = 0.8
+SECONDS = 1.0
 """Most that is spent on one neighbourhood."""
-IDLE = 5
+IDLE = 4
 """Rounds in a row without improvement, and two more for each time the nodes fill a neighbourhood, to give up."""
 PATIENCE = 0.65
 """Part of the time that an approach leaves to others."""
@@ -59,7 +60,7 @@ class Approach:
         self.search, self.problem = search, search.problem
         self.table = Table(search.problem)
         self.rng = np.random.default_rng(search.budget.seed)
-        self.size = float(min(search.problem.nodes, 16))
+        self.size = float(min(search.problem.nodes, 2 * SMALL))
         self._last = search.best
         self.toll = self.table.mib if self._copies else self.table.count
 
@@ -67,27 +68,72 @@ class Approach:
     def _copies(self) -> bool:
         return self.problem.goal > 0 and self.problem.prefer is Cost.MIB
 
-    def towards(self, guide: Guide, share: float, limit: int) -> bool:
-        """Whether an assignment within the windows and the limit on the toll was found, in a part of what is left."""
-        until = PATIENCE * self.search.left(share)
-        unit = max(1.0, float(self.toll.mean())) if self._copies else 1.0
-        target = Target(guide.windows, self.toll, PRICE * unit)
-        excess = np.min([fit.excess for fit in guide.fits.values()], axis=0) / unit
-        excess = np.where(guide.popular > 0, -guide.popular / guide.popular.max(initial=1), excess)
-        now, idle = min((self.search.best, self._last), key=lambda known: target.value(self.problem, known)), 0
-        while self.search.left(share) > until and idle < IDLE + 2 * self.problem.nodes / self.size:
+    def towards(self, guides: list[Guide], mark: float, limit: int) -> bool:
+        """Whether an assignment within the windows of a guide and the limit on the toll was found, in a part of what
+        is left. All guides are tried, the most promising one thoroughly."""
+        until = PATIENCE * self.search.left(mark)
+        target, guide, now = self._most_promising(guides, mark, limit)
+        if self.is_whole(guide):
+            return not target.beyond(self.problem, now).any() and target.paid(self.problem, now) <= limit
+        idle = 0
+        while self.search.left(mark) > until and idle < IDLE + 2 * self.problem.nodes / self.size:
             beyond, paid = target.beyond(self.problem, now), target.paid(self.problem, now)
+            self.search.offer(self._within(now, limit))
             if not beyond.any() and paid <= limit:
                 return True
-            target = self._repriced(target, bool(beyond.any()), paid > limit, unit)
-            value = target.value(self.problem, now)
-            then = self._step(target, guide, now, beyond, excess, share)
-            reached = target.value(self.problem, then)
-            idle = 0 if reached < value - 1e-6 else idle + 1
-            if reached <= value + 1e-6:  # sideways too: other ways open
-                now = self._last = then
-                self.search.offer(self._within(now, limit))
+            target = self._repriced(target, bool(beyond.any()), paid > limit)
+            order, size = self._order(now, beyond, target.windows), int(self.size)
+            parts = [order[i * size : (i + 1) * size] for i in range(self.search.budget.workers)]
+            then = self._joined(target, guide, now, parts, SECONDS, mark)
+            better = target.value(self.problem, now) - target.value(self.problem, then)
+            idle = 0 if better > 1e-6 else idle + 1
+            now = self._last = then if better > -1e-6 else now  # sideways too: other ways open
         return False
+
+    def _most_promising(self, guides: list[Guide], mark: float, limit: int) -> tuple[Target, Guide, Ints]:
+        """The guide whose windows come closest when they are made for part by part, and what that comes to."""
+        found: list[tuple[float, int]] = []
+        reached: list[Ints] = []
+        workers = self.search.budget.workers
+        targets = [Target(guide.windows, self.toll, PRICE * self._unit) for guide in guides]
+        for first in range(0, len(guides), workers):
+            some = range(first, min(len(guides), first + workers))
+            for index, then in zip(some, self._divided([(targets[i], guides[i]) for i in some], mark), strict=True):
+                self.search.offer(self._within(then, limit))
+                found.append((targets[index].value(self.problem, then), index))
+                reached.append(then)
+        index = min(found)[1]
+        return targets[index], guides[index], reached[index]
+
+    @property
+    def _unit(self) -> float:
+        """Toll of a typical migration."""
+        return max(1.0, float(self.toll.mean())) if self._copies else 1.0
+
+    def _divided(self, aims: list[tuple[Target, Guide]], mark: float) -> list[Ints]:
+        """For each aim: every node in one part, each part with its share of full and empty nodes, solved one by one."""
+        problem, seconds = self.problem, 2 * SECONDS
+        known = [min((self.search.best, self._last), key=partial(target.value, problem)) for target, _ in aims]
+        if self.is_whole(aims[0][1]):
+            every = np.arange(problem.nodes)
+            jobs = [(target, guide, now, every) for (target, guide), now in zip(aims, known, strict=True)]
+            found = self._solve(jobs, seconds, mark)
+            return [now if then is None else then for now, then in zip(known, found, strict=True)]
+        return [self._part_by_part(*aim, now, seconds, mark) for aim, now in zip(aims, known, strict=True)]
+
+    def is_whole(self, guide: Guide) -> bool:
+        """Whether all nodes are one neighbourhood."""
+        return int((guide.popular > 0).sum()) * self.problem.nodes <= WHOLE
+
+    def _part_by_part(self, target: Target, guide: Guide, now: Ints, seconds: float, mark: float) -> Ints:
+        problem, workers = self.problem, self.search.budget.workers
+        number = round((int((guide.popular > 0).sum()) * problem.nodes / COLUMNS) ** 0.5)
+        k = next(iter(target.windows))
+        ranked = np.argsort(problem.loads(problem.origin)[k] + self.rng.normal(0.0, 1e4, problem.nodes))
+        parts = [ranked[i::number] for i in range(number)]
+        for first in range(0, number, workers):
+            now = self._joined(target, guide, now, parts[first : first + workers], seconds, mark)
+        return now
 
     def _within(self, assignment: Ints, limit: int) -> Ints:
         """An assignment without the migrations, dearest to do without last, that the limit does not leave."""
@@ -109,30 +155,36 @@ class Approach:
             over -= int(self.toll[bundle])
         return now
 
-    def _repriced(self, target: Target, beyond: bool, dear: bool, unit: float) -> Target:
+    def _repriced(self, target: Target, beyond: bool, dear: bool) -> Target:
         """Dearer windows while the limit is kept and they are not; cheaper ones in the opposite case."""
-        factor = 1.0 if beyond == dear else 1.1 if beyond else 0.9
+        factor, unit = 1.0 if beyond == dear else 1.1 if beyond else 0.9, self._unit
         return replace(target, price=float(np.clip(target.price * factor, PRICES[0] * unit, PRICES[1] * unit)))
 
-    def _step(self, target: Target, guide: Guide, now: Ints, beyond: Ints, excess: Floats, share: float) -> Ints:
-        """Neighbourhoods side by side, of different nodes and bundles, and what they come to together."""
-        hoods: list[Neighbourhood] = []
-        order = self._order(now, beyond, target.windows)
+    def _joined(self, target: Target, guide: Guide, now: Ints, parts: list[Ints], seconds: float, mark: float) -> Ints:
+        """What neighbourhoods of different nodes and bundles, solved side by side, come to together."""
+        found = self._solve([(target, guide, now, nodes) for nodes in parts if len(nodes)], seconds, mark)
+        return self._together(target, now, [then for then in found if then is not None])
+
+    def _solve(self, jobs: list[tuple[Target, Guide, Ints, Ints]], seconds: float, mark: float) -> list[Ints | None]:
+        """Neighbourhoods (target, guide, from where, nodes) side by side; of one assignment, they share no bundle."""
         spent = np.zeros(len(self.problem.bundles), dtype=bool)
-        for _ in range(max(1, min(self.search.budget.workers, self.problem.nodes // SMALL))):
-            nodes, order = order[: int(self.size)], order[int(self.size) :]
-            bundles = self._bundles(now, nodes, excess, spent) if len(nodes) else nodes
-            if len(bundles):
+        most, tree = self.search.seconds(min(seconds, self.search.left(mark))), self.search.tree(TREE)
+        tasks = []
+        for target, guide, now, nodes in jobs:
+            bundles = self._bundles(now, nodes, guide, spent)
+            if len(nodes) < self.problem.nodes:
                 spent[bundles] = True
-                allowed = may_go(self.problem, bundles.tolist()) & self._arrivals(guide, bundles)
-                allowed[:, np.setdiff1d(np.arange(self.problem.nodes), nodes)] = False
-                hoods.append(Neighbourhood(self.table, target, now, bundles, allowed))
-        seconds = max(0.05, min(SECONDS, self.search.left(share)))
-        seeds = [int(seed) for seed in self.rng.integers(1 << 30, size=len(hoods))]
-        found = in_threads([partial(h.solve, seconds, seed, TREE) for h, seed in zip(hoods, seeds, strict=True)])
+            allowed = may_go(self.problem, bundles.tolist())
+            if len(nodes) < self.problem.nodes:
+                allowed &= self._arrivals(guide, bundles)
+            allowed[:, np.setdiff1d(np.arange(self.problem.nodes), nodes)] = False
+            hood = Neighbourhood(self.table, target, now, bundles, allowed)
+            tasks.append(partial(_firm_or_bought, hood, most, int(self.rng.integers(1 << 30)), tree))
+        found = in_threads(tasks)
+        self.search.charge(seconds * len(tasks) / 2)
         for _, proven in found:
             self.size = min(self.size * 1.1, LARGE) if proven else max(self.size * 0.9, SMALL)
-        return self._together(target, now, [assignment for assignment, _ in found if assignment is not None])
+        return [then for then, _ in found]
 
     def _together(self, target: Target, now: Ints, found: list[Ints]) -> Ints:
         """The changes of each, one after the other, where they do not make things worse."""
@@ -161,14 +213,17 @@ class Approach:
         order = np.concatenate([first, partners, *rest]).tolist()
         return np.array(list(dict.fromkeys(order)), dtype=np.int64)
 
-    def _bundles(self, now: Ints, nodes: Ints, excess: Floats, spent: Bools) -> Ints:
-        """Migrated bundles of these nodes, then those that the relaxation would rather migrate; none that is spent."""
+    def _bundles(self, now: Ints, nodes: Ints, guide: Guide, spent: Bools) -> Ints:
+        """Migrated bundles of these nodes, then those that the relaxation would migrate; none that is spent."""
         at, home = now[self.problem.leads], self.problem.homes
         here = np.isin(at, nodes)
         migrated = (at != home) & (here | np.isin(home, nodes))
-        chosen = np.flatnonzero(self.table.free & ~spent & (migrated | (here & (excess <= KERNEL))))
+        excess = np.min([fit.excess for fit in guide.fits.values()], axis=0) / self._unit
+        excess = np.where(guide.popular > 0, -guide.popular / guide.popular.max(initial=1), excess + 1e-3)
+        kernel = KERNEL if len(nodes) < self.problem.nodes else 0.0
+        chosen = np.flatnonzero(self.table.free & ~spent & (migrated | (here & (excess <= kernel))))
         rank = np.where(migrated[chosen], -2.0, excess[chosen] + SHUFFLE * self.rng.random(len(chosen)))
-        most = max(4, COLUMNS // len(nodes))
+        most = max(4, (WHOLE if len(nodes) == self.problem.nodes else COLUMNS) // len(nodes))
         return np.sort(chosen[np.argsort(rank, kind="stable")][:most])
 
     def _arrivals(self, guide: Guide, bundles: Ints) -> Bools:
@@ -179,3 +234,11 @@ class Approach:
             if len(fit.arriving):
                 result |= (fit.arriving[classes] <= ARRIVALS) & (classes >= 0)[:, None]
         return result
+
+
+def _firm_or_bought(hood: Neighbourhood, seconds: float, seed: int, tree: int) -> tuple[Ints | None, bool]:
+    """Within the windows if that is possible: firm windows are decided much faster. Otherwise with what is beyond."""
+    if not len(hood.bundles):
+        return None, True
+    found, proven = hood.solve(seconds, seed, tree, firm=True)
+    return (found, proven) if found is not None else hood.solve(seconds, seed, tree)

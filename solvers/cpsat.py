@@ -19,18 +19,15 @@ SMALL = 1_500
 """Booleans up to which the whole cluster is one model from the start."""
 WHOLE = 20_000
 """Booleans up to which repairs of the whole cluster are one model."""
-SHARES = {
-    "violations": 0.25,
-    "mend": 0.35,
-    "rule out": 0.45,
-    "narrow": 0.6,
-    "proof": 0.85,
-    "spread": 0.9,
-    "economise": 0.95,
-    "later": 0.97,
-    "cost": 1.0,
-}
-"""Up to which share of the time each step may run, in this order."""
+ROUND, LONGER = 4.0, 1.5
+"""Seconds of the first round on a large cluster, and by how much each is longer than the one before: what is done
+does not depend on how much time there is, so that more time never gives less."""
+MEND = 0.5
+"""Part of a round for repair."""
+LAST = 0.06
+"""Part of the budget that is kept for later levels and the cost."""
+SHARES = {"violations": 0.25, "bound": 0.4, "spread": 0.85, "later": 0.95, "cost": 1.0}
+"""Up to which part of the budget each step may run on a small cluster, in this order."""
 
 
 def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> Answer:
@@ -46,7 +43,7 @@ def _whole(search: Search) -> Status:
     model = Model(search.problem, range(len(search.problem.bundles)), search.best)
     repaired, proven = _repair(search, model), False
     if not search.closed():
-        proven = _take(search, model, model.spread, SHARES["narrow"]) == cp_model.OPTIMAL
+        proven = _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
     _later(search, model)
     _cheapen(search, model)
     return _status(search, repaired, proven or search.closed())
@@ -83,30 +80,32 @@ def _cheapen(search: Search, model: Model) -> None:
 
 
 def _take(search: Search, model: Model, objective: cp_model.LinearExprT, share: float) -> cp_model.CpSolverStatus:
-    """Minimise from the incumbent within a share of the time, and keep what is better."""
-    if search.left(share) <= 0:
+    """Minimise from the incumbent up to a share of the budget, and keep what is better."""
+    left = search.left(share * search.total)
+    if left <= 0:
         return cp_model.UNKNOWN
-    solver, status = launch(search, model, objective, search.best, search.left(share))
+    solver, status = launch(search, model, objective, search.best, left)
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         search.offer(model.assignment(solver.value))
     return status
 
 
 def _guided(search: Search, booleans: int) -> Status:
-    """Repair, then level by level: what the relaxation rules out, narrower windows, proof; then the cost."""
+    """Repair, then rounds that narrow and prove level by level, longer and longer; then the cost."""
     problem, repaired = search.problem, False
     if search.score.violations and booleans <= WHOLE:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
-    if search.score.violations:
-        mend(search, SHARES["mend"])
-    for index in range(len(problem.aims) if problem.balanced.any() else 0):
-        narrowing = Narrowing(search, index)
-        narrowing.rule_out(SHARES["rule out"])
-        narrowing.narrow(SHARES["narrow"])
-        narrowing.prove(SHARES["proof"])
-        narrowing.narrow(SHARES["spread"])
-        if narrowing.reached <= problem.goal:
-            narrowing.economise(SHARES["economise"])
+    levels = [Narrowing(search, index) for index in range(len(problem.aims))] if problem.balanced.any() else []
+    length, end = ROUND, search.total * (1 - LAST)
+    while search.left(end) > 0:
+        if search.score.violations and not repaired:
+            mend(search, min(end, search.mark(MEND * length)))
+        open_levels = [narrowing for narrowing in levels if not narrowing.done()]
+        for narrowing in open_levels:
+            narrowing.run(min(end, search.mark(length)))
+        if not open_levels and (repaired or not search.score.violations):
+            break
+        length *= LONGER
     _trim(search)
     return _status(search, repaired, search.closed())
 

@@ -51,22 +51,20 @@ def narrowest(
     known: int,
     stop: Callable[[], bool] = lambda: False,
     precision: int = PRECISION,
-    fits: Fits | None = None,
 ) -> Frontier:
-    """The narrowest window not ruled out by `fits` (default: the relaxation's own); `known` ppm are reached already.
+    """The narrowest window not ruled out; `known` is a spread in ppm that is reached already.
 
     Stopped early or with a coarse precision (ppm), the bound holds all the same: it is only lower."""
-    fits = fits or relaxation.fits
     loads = relaxation.load[relaxation.balanced]
     least, end = relaxation.least, relaxation.mean
-    first = _raise(fits, least, least, int(loads.max()), precision, stop)
+    first = _raise(relaxation.fits, least, least, int(loads.max()), precision, stop)
     heap = [_Interval(max(0, first - end), first - known, end, first)]
     while not stop():
         item = heap[0]
         if item.width >= known or item.end - item.low <= precision:
             break
         heapq.heappop(heap)
-        for part in _halves(fits, item, known, precision, stop):
+        for part in _halves(relaxation.fits, item, known, precision, stop):
             heapq.heappush(heap, part)
     best = heap[0]
     return Frontier(max(0, min(best.width, known)), Window(best.low, max(best.low, best.high)))
@@ -121,3 +119,23 @@ def cheapest(relaxation: Relaxation, width: int, stop: Callable[[], bool] = lamb
             if fit.toll < best.toll:
                 at, best = place, fit
     return Offer(min(heap[0][0], best.toll), Window(at, at + width), best)
+
+
+def undecided(relaxation: Relaxation, width: int, step: int, stop: Callable[[], bool]) -> list[Window] | None:
+    """Windows that together hold every window of a width (ppm) that the relaxation cannot rule out, wider than it by at
+    most `step`; the likeliest to be possible first. None when stopped."""
+    found: list[tuple[float, Window]] = []
+    parts = [(relaxation.least, max(relaxation.least + 1, relaxation.mean))]
+    while parts:
+        if stop():
+            return None
+        low, end = parts.pop()
+        toll = relaxation.fewest(low, end + width).toll
+        if toll > relaxation.limit + 1e-6:
+            continue
+        if end - low <= step:
+            found.append((toll, Window(low, end + width)))
+        else:
+            middle = (low + end) // 2
+            parts += [(low, middle), (middle, end)]
+    return [window for _, window in sorted(found, key=lambda item: (item[0], item[1].low))]

@@ -15,16 +15,16 @@ SECONDS = 2.0
 """Most that is spent on one neighbourhood."""
 
 
-def mend(search: Search, share: float) -> None:
-    """Fewer violations in the incumbent, until there are none or the share of the time is used up."""
+def mend(search: Search, mark: float) -> None:
+    """Fewer violations in the incumbent, until there are none or a point on the clock."""
     problem, rng = search.problem, np.random.default_rng(search.budget.seed)
-    while search.score.violations and search.left(share) > 0:
+    while search.score.violations and search.left(mark) > 0:
         wrong = rng.permutation([item.node for item in check.violations(problem, search.best)])[: NODES // 2]
         others = rng.permutation(problem.nodes)[: NODES // 2]
         nodes = np.unique(np.concatenate([wrong, others])).astype(np.int64)
         model = Model(problem, _bundles(problem, search.best, nodes, wrong, rng), search.best, nodes)
         model.proto.add(model.violations <= search.score.violations)
-        minimise(search, model, model.violations, search.best, min(SECONDS, search.left(share)))
+        minimise(search, model, model.violations, search.best, min(SECONDS, search.left(mark)))
 
 
 def _bundles(problem: Problem, now: Ints, nodes: Ints, wrong: Ints, rng: np.random.Generator) -> list[int]:

@@ -4,26 +4,41 @@ What is reached and what is ruled out approach each other: a window between the 
 migrates least, and searched for; what the linear relaxation cannot rule out is decided in whole numbers.
 """
 
+from functools import partial
+
 import numpy as np
 
+from solvers import tabu
 from solvers.approach import Approach, Guide
+from solvers.exact import Exact
 from solvers.frontier import PRECISION, Window, cheapest, narrowest
-from solvers.linear import Floats
-from solvers.problem import Ints, Level
-from solvers.relax import Relaxation
+from solvers.problem import Level
+from solvers.relax import Fit, Relaxation
 from solvers.search import Search
 from solvers.windows import Windows
 
-COARSE, FINE = 15, 250
-"""Parts of the reached spread to which windows are told apart, to guide and to prove."""
+COARSE = 15
+"""Parts of the reached spread to which windows are told apart to guide."""
+FIRST = 0.4
+"""How far from what is ruled out, on the way to what is reached, the first width is that is to be proven impossible."""
 CELLS = 16_000
 """Size classes x nodes of the finer relaxation, about."""
-DECISION = 6.0
-"""Seconds that one window is worth in the proof, at most."""
-PLACES = (0.15, 0.35, 0.5, 0.65, 0.85)
-"""Which part of what a window is wider than the narrowest one lies below it: the cheapest of these is taken."""
+PLACES = 3
+"""Places of either kind where the relaxation looks at windows of a width."""
+TRIED = 2
+"""Places in which a width is tried."""
+SAMPLES, VAGUE = 12, 10_000
+"""Windows that show who is likely to leave, and by how many ppm they differ."""
 STEP = 0.5
 """How far above what is ruled out, on the way to what is reached, the next window is."""
+FINE = 0.3
+"""Below this part of the spread that is reached the bound says little: then it can nearly vanish, which is found..."""
+POLISHED = 0.7
+"""... by local search, for this part of a round."""
+PROVEN = 0.4
+"""Part of a round for the proof."""
+STEPS = 400
+"""Steps of local search that count as a second of work."""
 NEAR = 0.02
 """Part of the reached spread that is not worth another window."""
 
@@ -39,6 +54,7 @@ class Narrowing:
         self._bounds = np.zeros(self.problem.metrics, dtype=np.int64)
         self.approach = Approach(search)
         self._classes = {}
+        self._seed = 0
         self._popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
         for relaxation in self.relaxations:
             classes = np.full(len(self.problem.bundles), -1, dtype=np.int64)
@@ -59,85 +75,152 @@ class Narrowing:
         """Whether nothing is left to be gained on this level."""
         return self.reached <= max(self.bound, self.problem.goal)
 
-    def rule_out(self, share: float) -> None:
+    def done(self) -> bool:
+        """Whether nothing is left to be gained: on this level, and for the last one in cost at the goal."""
+        return self.closed() and not self._dear()
+
+    def _dear(self) -> bool:
+        """Whether all levels are at the goal and less cost is not proven impossible."""
+        problem, score = self.problem, self.search.score
+        at_goal = problem.goal > 0 and max(score.spread, *score.later, 0) <= problem.goal
+        return at_goal and self.index == len(problem.aims) - 1 and score.cost[0] > self.search.cost_bound
+
+    def run(self, mark: float) -> None:
+        """One round: first what the relaxation rules out, then narrower windows and their proof, or less cost."""
+        if not self.narrowest:
+            self.rule_out(mark)
+        if self.closed():
+            self.economise(mark)
+            return
+        left = max(0.0, self.search.left(mark))
+        if self.bound < FINE * self.reached:
+            self.polish(mark - left * (1 - POLISHED))
+        self.narrow(mark - left * PROVEN)
+        self.prove(mark)
+
+    def polish(self, mark: float) -> None:
+        """Local search, which finds what is nearly even where the limit leaves many ways."""
+        self._seed += 1
+        steps = None if self.search.budget.work is None else int(STEPS * self.search.left(mark))
+        self.search.charge(max(0.0, self.search.left(mark)))
+        tabu.improve(
+            self.problem,
+            self.search.best,
+            self.search.seconds(self.search.left(mark)),
+            self.search.budget.seed + self._seed,
+            offer=self.search.offer,
+            stop=lambda: self.closed() or (steps is None and self.search.left(mark) <= 0),
+            steps=steps,
+        )
+
+    def rule_out(self, mark: float) -> None:
         """The narrowest windows by the linear relaxation."""
         for relaxation in self.relaxations:
             known = self._known(relaxation.k)
-            found = narrowest(relaxation, known, lambda: self.search.left(share) <= 0, max(PRECISION, known // COARSE))
+            stop = partial(self._ended, mark)
+            found = narrowest(relaxation, known, stop, max(PRECISION, known // COARSE))
             self.narrowest[relaxation.k] = found.window
             self._prove(relaxation.k, found.bound)
 
-    def prove(self, share: float) -> None:
-        """The narrowest windows in whole numbers."""
+    def prove(self, mark: float) -> None:
+        """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
         for relaxation in self.relaxations:
-            if self.closed() or self.search.left(share) <= 0:
-                return
-            window, known = self.narrowest[relaxation.k], self._known(relaxation.k)
-            excess = relaxation.fewest(window.low, window.high).excess
-            finer = relaxation.refined(self._refine(excess))
+            exact, part = Exact(relaxation, self._refine(relaxation), self.search), FIRST
+            while not self.closed() and self.search.left(mark) > 0:
+                bound, known = int(self._bounds[relaxation.k]), self._known(relaxation.k)
+                width = bound + int(part * (known - bound))
+                if known - bound <= PRECISION or width <= bound:
+                    break
+                if exact.rules_out(width, max(1, (known - width) // 2), mark):
+                    self._prove(relaxation.k, width)
+                    part = min(0.8, 1.4 * part)
+                else:
+                    part /= 2
 
-            def fits(low: int, high: int, coarse: Relaxation = relaxation, fine: Relaxation = finer) -> bool:
-                if not coarse.fits(low, high) or not fine.fits(low, high):
-                    return False
-                seconds = min(DECISION, self.search.left(share))
-                return seconds <= 0 or fine.decide(low, high, seconds, self.search.budget.seed)[0]
+    def _ended(self, mark: float) -> bool:
+        return self.search.left(mark) <= 0
 
-            stop = lambda: self.search.left(share) <= 0  # noqa: E731
-            found = narrowest(finer, known, stop, max(PRECISION, known // FINE), fits)
-            self._prove(relaxation.k, found.bound)
-
-    def _refine(self, excess: Floats) -> Ints:
-        """Bundles that get a size class of their own: those likeliest to leave."""
+    def _refine(self, relaxation: Relaxation) -> Relaxation:
+        """The relaxation with a size class for each of the bundles that are likeliest to leave."""
+        window = self.narrowest[relaxation.k]
+        excess = relaxation.fewest(window.low, window.high).excess
         rank = np.where(self._popular > 0, -self._popular.astype(np.float64), excess)
         most = CELLS // self.problem.nodes
-        return np.argsort(rank, kind="stable")[: min(most, int(np.isfinite(rank).sum()))]
+        return relaxation.refined(np.argsort(rank, kind="stable")[: min(most, int(np.isfinite(rank).sum()))])
 
-    def narrow(self, share: float) -> None:
+    def narrow(self, mark: float) -> None:
         """Window after window between what is reached and what is ruled out, until they meet or time is up."""
         floor = self.bound
-        while self.search.left(share) > 0 and not self.closed():
+        while self.search.left(mark) > 0 and not self.closed():
             reached = self.reached
-            if reached - floor <= max(PRECISION, NEAR * reached):
+            if reached - self.bound <= PRECISION:
                 return
+            if reached - floor <= NEAR * reached:
+                aim = reached - int(self.approach.rng.uniform(1, 5) * NEAR * reached)
+                floor = max(self.bound, aim)  # other places, other guests
             width = max(self.problem.goal, floor + int(STEP * (reached - floor)))
-            if not self.approach.towards(self._guide(width), share, self._limit()):
-                floor = max(floor, width) if self.reached >= reached else self.bound
+            if not self.approach.towards(self._guides(width), mark, self._limit()):
+                floor = self.bound if self.reached < reached else width
 
-    def economise(self, share: float) -> None:
+    def economise(self, mark: float) -> None:
         """Less toll at the goal, until no less is possible or time is up."""
-        guide, bound = self._cheapest(share)
+        guide, bound = self._cheapest(mark)
         self.search.cost_bound = max(self.search.cost_bound, bound)
-        while self.search.left(share) > 0 and self.search.score.cost[0] > self.search.cost_bound:
-            if not self.approach.towards(guide, share, self.search.score.cost[0] - 1):
+        while self.search.left(mark) > 0 and self.search.score.cost[0] > self.search.cost_bound:
+            if not self.approach.towards([guide], mark, self.search.score.cost[0] - 1):
                 return
 
-    def _cheapest(self, share: float) -> tuple[Guide, int]:
+    def _cheapest(self, mark: float) -> tuple[Guide, int]:
         """Windows of the goal's width where migrating costs least, and what it costs at least."""
         windows: Windows = {}
         fits, bound = {}, 0.0
         for relaxation in self.relaxations:
-            offer = cheapest(relaxation, self.problem.goal, lambda: self.search.left(share) <= 0)
+            offer = cheapest(relaxation, self.problem.goal, partial(self._ended, mark))
             windows[relaxation.k] = (offer.window.low, offer.window.high)
             fits[relaxation.k] = offer.fit
             bound = max(bound, offer.bound)
         whole = int(np.ceil(bound - 1e-6)) if not self.level.weights else 0
-        return Guide({**self._kept(), **windows}, fits, self._classes, self._popular), whole
+        popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
+        for fit in fits.values():
+            popular[fit.leaving] += 1
+        return Guide({**self._kept(), **windows}, fits, self._classes, popular), whole
 
-    def _guide(self, width: int) -> Guide:
-        """Windows of a width (each metric's in proportion, when they are weighted), each in its cheapest place."""
+    def _guides(self, width: int) -> list[Guide]:
+        """Windows of a width in several places, the cheapest first; only that one if the cluster is large."""
+        places = [self._places(relaxation, width) for relaxation in self.relaxations]
+        first = self._guide([of_one[0] for of_one in places])
+        if not self.approach.is_whole(first):
+            return [first]
+        return [first, *(self._guide(list(place)) for place in list(zip(*places, strict=False))[1:TRIED])]
+
+    def _places(self, relaxation: Relaxation, width: int) -> list[tuple[float, int, Window, Fit]]:
+        """Windows that the relaxation finds possible, in any order: which of them is best for whole guests its toll does
+        not tell. Of weighted metrics each is as wide as its share."""
+        k, narrow = relaxation.k, self.narrowest[relaxation.k]
+        if self.level.weights:
+            width = width * int(self.problem.spreads(self.search.best)[k]) // max(1, self.reached)
+        wider = max(0, width - (narrow.high - narrow.low))
+        loads, rng = self.problem.loads(self.search.best)[k, self.problem.balanced], self.approach.rng
+        inner = max(0, int(np.ptp(loads)) - width)
+        lows = [
+            *(narrow.low - rng.uniform(-0.3, 1.5, PLACES) * wider),  # about the narrowest one
+            *(int(loads.min()) + rng.uniform(-0.3, 1.3, PLACES) * inner),  # within what is reached
+        ]
+        windows = [Window(int(low), int(low) + width) for low in sorted(lows)]
+        fits = [relaxation.fewest(window.low, window.high) for window in windows]
+        ranked = [(fit.toll, index, window, fit) for index, (window, fit) in enumerate(zip(windows, fits, strict=True))]
+        likely = [item for item in ranked if item[0] <= relaxation.limit] or ranked
+        return [likely[i] for i in self.approach.rng.permutation(len(likely))]
+
+    def _guide(self, places: list[tuple[float, int, Window, Fit]]) -> Guide:
         windows, fits = self._kept(), {}
-        spreads = self.problem.spreads(self.search.best)
-        for relaxation in self.relaxations:
-            mine = width * int(spreads[relaxation.k]) // max(1, self.reached) if self.level.weights else width
-            narrow = self.narrowest[relaxation.k]
-            wider = max(0, mine - (narrow.high - narrow.low))
-            lows = [narrow.low - int(part * wider) for part in (PLACES if wider else PLACES[:1])]
-            offers = [(relaxation.fewest(low, low + mine), low) for low in lows]
-            fit, low = min(offers, key=lambda offer: offer[0].toll)
-            windows[relaxation.k], fits[relaxation.k] = (low, low + mine), fit
-            for other, _ in offers:
-                self._popular[other.leaving] += 1
-        return Guide(windows, fits, self._classes, self._popular)
+        popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
+        for relaxation, (_, _, window, fit) in zip(self.relaxations, places, strict=True):
+            windows[relaxation.k], fits[relaxation.k] = (window.low, window.high), fit
+            for low, high in self.approach.rng.uniform((-VAGUE, -VAGUE / 2), (2 * VAGUE, VAGUE / 2), (SAMPLES, 2)):
+                popular[relaxation.fewest(window.low - int(low), window.high + int(high)).leaving] += 1
+        self._popular = popular
+        return Guide(windows, fits, self._classes, popular)
 
     def _kept(self) -> Windows:
         """What the levels before this one have reached."""

@@ -111,6 +111,10 @@ class Problem:
                 object.__setattr__(self, item.name, value)
         _check_shapes(self)
         _check_levels(self)
+        # Limits beyond what there is are as good as none, and small enough for any solver.
+        for name, most in (("max_migrations", self.guests), ("max_moved_mib", int(self.copy_mib.sum()))):
+            limit = getattr(self, name)
+            object.__setattr__(self, name, None if limit is None else min(int(limit), most))
 
     @property
     def guests(self) -> int:

@@ -139,11 +139,11 @@ class Relaxation:
         leaving = self.bundles[values[leave] > 1e-6]
         return Fit(solution.bound, leaving, excess, dearer[arrive].reshape(-1, self.problem.nodes))
 
-    def decide(self, low: int, high: int, seconds: float, seed: int = 0) -> tuple[bool, Ints]:
+    def decide(self, low: int, high: int, seconds: float, seed: int = 0, nodes: int = 0) -> tuple[bool, Ints]:
         """Whether whole migrations within the limit may reach the window (False is proven), and who leaves if so."""
         program, leave, _ = self._program(low - TOLERANCE, high + TOLERANCE)
         program.add_row(leave, -self.toll / max(1, self.limit), -1.0 - 1e-9)
-        solution = program.whole(seconds, seed, first=True)
+        solution = program.whole(seconds, seed, first=True, nodes=nodes)
         if solution.values is None:
             return solution.bound < INFINITE, np.empty(0, dtype=np.int64)
         return True, self.bundles[solution.values[leave] > 0.5]

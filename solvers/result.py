@@ -40,6 +40,11 @@ class Budget:
     seed: int = 0
     workers: int = 2
     progress: Callable[[Progress], None] | None = None
+    work: float | None = None
+    """A limit in units of about a second that counts what is done, not how long it takes: the same work and seed give
+    the same answer on every machine, provided that `seconds` do not end it before."""
+    stop: Callable[[], bool] | None = None
+    """Asked now and then: True ends the search, and what it has is the answer."""
 
 
 @dataclass(frozen=True, slots=True)

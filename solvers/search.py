@@ -1,5 +1,6 @@
 """Owns one search: its clock, the incumbent, what is proven so far, and the running of CP-SAT models on them."""
 
+import math
 import time
 
 from ortools.sat.python import cp_model
@@ -10,6 +11,11 @@ from solvers.problem import Ints, Problem, Score
 from solvers.result import Budget, Progress
 from solvers.run import run
 
+AMPLE = 600.0
+"""Seconds that end nothing which is limited by its work."""
+SMALL_TREE = 100
+"""Nodes of a search tree that is limited by its work."""
+
 
 class Search:
     """One run. The incumbent lives outside CP-SAT, so the answer is never worse than what it was started from."""
@@ -18,12 +24,40 @@ class Search:
         self.problem, self.budget, self.bound = problem, budget, bound
         self.cost_bound = 0
         self.began = time.monotonic()
+        self._work = 0.0
         self.best = start
         self.score: Score = check.score(problem, start)
 
-    def left(self, share: float = 1.0) -> float:
-        """Seconds left of a share of the budget."""
-        return self.budget.seconds * share - (time.monotonic() - self.began)
+    @property
+    def total(self) -> float:
+        """The whole budget, on the search's clock."""
+        return self.budget.seconds if self.budget.work is None else self.budget.work
+
+    def mark(self, amount: float) -> float:
+        """The point on the search's clock that is so far from now: in seconds, or in work if that is limited."""
+        return self._now() + amount
+
+    def left(self, mark: float = math.inf) -> float:
+        """What is left until a point on the clock, at most until the budget is used up or someone says stop."""
+        budget, spent = self.budget, time.monotonic() - self.began
+        if spent >= budget.seconds or (budget.stop is not None and budget.stop()):
+            return 0.0
+        return min(self.total, mark) - self._now()
+
+    def charge(self, work: float) -> None:
+        """Count work that has been done."""
+        self._work += work
+
+    def seconds(self, amount: float) -> float:
+        """Seconds that a solver may run which has so much left: enough, if work is what is limited."""
+        return max(amount, 0.01) if self.budget.work is None else AMPLE
+
+    def tree(self, nodes: int) -> int:
+        """Nodes of a search tree that ends by time as a rule: fewer, if work is what is limited."""
+        return nodes if self.budget.work is None else SMALL_TREE
+
+    def _now(self) -> float:
+        return time.monotonic() - self.began if self.budget.work is None else self._work
 
     def closed(self) -> bool:
         """Whether no smaller spread is possible, or none is wanted."""
@@ -66,10 +100,14 @@ def launch(
     model.start_from(start)
     model.proto.minimize(objective)
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = max(seconds, 0.01)
+    solver.parameters.max_time_in_seconds = search.seconds(seconds)
+    if search.budget.work is not None:
+        solver.parameters.max_deterministic_time = max(seconds, 0.01)
+        solver.parameters.interleave_search = True
     solver.parameters.random_seed = search.budget.seed
     solver.parameters.num_workers = search.budget.workers
     status = run(solver, model.proto, _Watcher(search, model, objective is model.spread))
+    search.charge(solver.response_proto.deterministic_time)
     if status in (cp_model.INFEASIBLE, cp_model.MODEL_INVALID):  # the start satisfies every model
         raise RuntimeError(f"a mistake in solvers.model: {solver.status_name(status)} {model.proto.validate()}")
     if model.is_whole and status != cp_model.UNKNOWN:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from solvers.linear import Floats, Program
+from solvers.linear import INFINITE, Floats, Program
 from solvers.problem import Bools, Ints, Problem
 from solvers.relax import UNIT
 
@@ -93,14 +93,16 @@ class Neighbourhood:
         """Number of columns."""
         return len(self.row)
 
-    def solve(self, seconds: float, seed: int, nodes: int = 0) -> tuple[Ints | None, bool]:
-        """The best assignment found within the time and the size of the search tree; whether there is no better."""
+    def solve(self, seconds: float, seed: int, nodes: int = 0, *, firm: bool = False) -> tuple[Ints | None, bool]:
+        """The best assignment found within the time and the size of the search tree; whether there is no better.
+
+        `firm`: nothing beyond a window is bought."""
         program, problem = Program(), self.problem
         away = self.node != problem.homes[self.bundles[self.row]]
         program.add_columns(self.size, 1.0, np.where(away, self.target.toll[self.bundles[self.row]], 0.0))
         self._add_places(program)
         for k, window in self.target.windows.items():
-            self._add_windows(program, k, *window)
+            self._add_windows(program, k, *window, 0.0 if firm else INFINITE)
         self._add_capacity(program)
         self._add_apart(program)
         self._add_limits(program, away)
@@ -126,7 +128,7 @@ class Neighbourhood:
             program.add_row(columns, 1.0, 1.0)
             program.add_row(columns, -1.0, -1.0)
 
-    def _add_windows(self, program: Program, k: int, low: int, high: int) -> None:
+    def _add_windows(self, program: Program, k: int, low: int, high: int, most: float) -> None:
         """Load of each node within the window, or bought; and as many departures or arrivals as that takes."""
         problem = self.problem
         weights: Ints = np.stack([problem.bundle_weights(problem.bundles[b])[k] for b in self.bundles.tolist()])
@@ -135,7 +137,7 @@ class Neighbourhood:
         for node, columns in self._on:
             if not problem.balanced[node]:
                 continue
-            beyond = program.add_columns(2, 1e9, self.target.price, slack=True)
+            beyond = program.add_columns(2, most, self.target.price, slack=True)
             values = each[columns] / UNIT
             over, under = np.append(columns, beyond[0]), np.append(columns, beyond[1])
             program.add_row(over, np.append(-values, 1.0), (int(settled[node]) - high) / UNIT)
