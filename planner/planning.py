@@ -14,7 +14,7 @@ from planner.policy import Cheapest, Policy, Resource
 from planner.policy import Cluster as ClusterPolicy
 from planner.rules import NodeState, read
 from planner.schedule import Reach
-from solvers import SOLVERS, Budget, Result, Solver, Status, bounds, check, greedy, judge
+from solvers import SOLVERS, Budget, Result, Solver, Status, bounds, check, greedy, judge, with_bound
 from solvers.problem import PPM, Ints, Problem
 
 NAMES = ("greedy", "proxlb", "descent", "cpsat")
@@ -89,7 +89,8 @@ def solve(case: Case, problem: Problem, solver: str, budget: Budget | None = Non
         raise MissingDependency(
             f"solver {solver} needs OR-Tools: pip install 'ortools>=9.14,<10' (greedy, descent and proxlb do without)"
         ) from None
-    return judge(problem, solver, answer, time.monotonic() - began, faithful=solver == "proxlb")
+    seconds = time.monotonic() - began
+    return judge(problem, solver, with_bound(problem, solver, answer, budget), seconds, faithful=solver == "proxlb")
 
 
 def _solver(case: Case, name: str) -> Solver:

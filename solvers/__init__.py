@@ -4,6 +4,7 @@ Every answer is recomputed by `solvers.check`, and none is worse than the start 
 """
 
 import time
+from dataclasses import replace
 
 from solvers import bounds, check, descent, greedy
 from solvers.problem import Cost, Ints, Level, Problem, Score
@@ -11,7 +12,7 @@ from solvers.result import Answer, Budget, Progress, Result, Solver, Status
 
 __all__ = [
     "SOLVERS", "Budget", "Cost", "Level", "Problem", "Progress", "Result", "Score", "Solver", "Status", "judge",
-    "solve",
+    "solve", "with_bound",
 ]  # fmt: skip
 
 
@@ -22,13 +23,16 @@ def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
     began = time.monotonic()
     candidates = [start]
     for heuristic in (greedy.solve, descent.solve):
-        share = Budget(seconds=budget.seconds / 4, seed=budget.seed)
+        share = replace(budget, seconds=budget.seconds / 4)
         candidates.append(heuristic(problem, share, problem.origin).assignment)
     sound = [candidate for candidate in candidates if not check.broken(problem, candidate)]
     best = min(sound, key=lambda candidate: check.score(problem, candidate))
-    left = Budget(budget.seconds - (time.monotonic() - began), budget.seed, budget.workers, budget.progress)
+    left = replace(budget, seconds=budget.seconds - (time.monotonic() - began))
     return cpsat.solve(problem, left, best, bound=bounds.spread_bound(problem))
 
+
+QUICK, QUICK_SHARE = 2.0, 0.2
+"""Seconds, and part of the budget, that a heuristic's bound is worth."""
 
 SOLVERS: dict[str, Solver] = {"greedy": greedy.solve, "descent": descent.solve, "cpsat": _cpsat}
 """The solvers that answer a Problem as it is."""
@@ -45,7 +49,20 @@ def solve(problem: Problem, solver: str = "cpsat", budget: Budget | None = None,
         raise ValueError("start breaks a limit or a rule that holds at the origin")
     began = time.monotonic()
     answer = _no_worse(problem, SOLVERS[solver](problem, budget, start), start)
-    return judge(problem, solver, answer, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return judge(problem, solver, with_bound(problem, solver, answer, budget), seconds)
+
+
+def with_bound(problem: Problem, solver: str, answer: Answer, budget: Budget) -> Answer:
+    """The answer with the bound of the linear relaxation, if its solver proves none itself and OR-Tools is there."""
+    if solver == "cpsat" or problem.spread(answer.assignment) <= problem.goal:
+        return answer
+    try:
+        from solvers.frontier import relaxed_bound
+    except ModuleNotFoundError:
+        return answer
+    seconds = min(QUICK, QUICK_SHARE * budget.seconds)
+    return replace(answer, bound=relaxed_bound(problem, seconds))
 
 
 def judge(problem: Problem, solver: str, answer: Answer, seconds: float, *, faithful: bool = False) -> Result:

@@ -8,9 +8,10 @@ search), then neighbourhoods of nodes. Its bound is the relaxation's.
 import numpy as np
 from ortools.sat.python import cp_model
 
+from solvers.economy import Economy
 from solvers.mend import mend
 from solvers.model import Model
-from solvers.narrowing import Narrowing
+from solvers.narrowing import Narrowing, polish
 from solvers.problem import Ints, Problem
 from solvers.result import Answer, Budget, Status
 from solvers.search import Search, launch
@@ -26,7 +27,7 @@ MEND = 0.5
 """Part of a round for repair."""
 LAST = 0.06
 """Part of the budget that is kept for later levels and the cost."""
-SHARES = {"violations": 0.25, "bound": 0.4, "spread": 0.85, "later": 0.95, "cost": 1.0}
+SHARES = {"violations": 0.25, "first": 0.1, "polish": 0.25, "spread": 0.85, "later": 0.95, "cost": 1.0}
 """Up to which part of the budget each step may run on a small cluster, in this order."""
 
 
@@ -43,6 +44,9 @@ def _whole(search: Search) -> Status:
     model = Model(search.problem, range(len(search.problem.bundles)), search.best)
     repaired, proven = _repair(search, model), False
     if not search.closed():
+        proven = _take(search, model, model.spread, SHARES["first"]) == cp_model.OPTIMAL
+    if not search.closed() and not proven:  # not a matter of moments: better start again from something better
+        polish(search, SHARES["polish"] * search.total)
         proven = _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
     _later(search, model)
     _cheapen(search, model)
@@ -96,14 +100,18 @@ def _guided(search: Search, booleans: int) -> Status:
     if search.score.violations and booleans <= WHOLE:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
     levels = [Narrowing(search, index) for index in range(len(problem.aims))] if problem.balanced.any() else []
+    economy = Economy(levels[-1]) if levels else None
     length, end = ROUND, search.total * (1 - LAST)
     while search.left(end) > 0:
         if search.score.violations and not repaired:
             mend(search, min(end, search.mark(MEND * length)))
-        open_levels = [narrowing for narrowing in levels if not narrowing.done()]
+        open_levels = [narrowing for narrowing in levels if not narrowing.closed()]
         for narrowing in open_levels:
             narrowing.run(min(end, search.mark(length)))
-        if not open_levels and (repaired or not search.score.violations):
+        dear = economy is not None and search.at_goal() and search.score.cost[0] > search.cost_bound
+        if economy is not None and dear:
+            economy.run(min(end, search.mark(length)))
+        if not open_levels and not dear and (repaired or not search.score.violations):
             break
         length *= LONGER
     _trim(search)

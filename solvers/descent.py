@@ -10,8 +10,8 @@ from solvers.state import State
 
 DECENT = 0.9
 """Part of the spread to which the search must come down within a number of steps to go on."""
-PER_NODE, MOST = 20, 600
-"""That number: so many for each node, but no more than this."""
+PER_NODE, BASE, PER_NODE_BEYOND = 20, 250, 4
+"""That number: so many for each node, but on large clusters no more than a base and a few for each node."""
 
 
 def solve(problem: Problem, budget: Budget, start: Ints) -> Answer:
@@ -34,7 +34,7 @@ class _Pace:
 
     def __init__(self, problem: Problem, start: Ints, report: Callable[[Ints], None]) -> None:
         self._problem, self._report = problem, report
-        self._patience = min(PER_NODE * problem.nodes, MOST)
+        self._patience = min(PER_NODE * problem.nodes, BASE + PER_NODE_BEYOND * problem.nodes)
         self._steps, self._mark = 0, problem.values(start)
 
     def offer(self, assignment: Ints) -> None:

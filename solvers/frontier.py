@@ -6,13 +6,23 @@ their windows may still be best (best first), as far as they can be better than 
 """
 
 import heapq
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from solvers.relax import Fit, Relaxation
+import numpy as np
+
+from solvers.problem import Problem
+from solvers.relax import CLASSES, Fit, Relaxation
 
 PRECISION = 100
 """ppm to which bottoms and tops are told apart at the finest."""
+
+PARTS = 300
+"""Parts of today's spread to which the quick bound is told apart."""
+COLUMNS = 30_000
+"""Columns of the relaxation up to which there is a quick bound."""
 
 Fits = Callable[[int, int], bool]
 """Says False of a window [low, high] in ppm when it is proven that nothing within the limits keeps it."""
@@ -139,3 +149,22 @@ def undecided(relaxation: Relaxation, width: int, step: int, stop: Callable[[], 
             middle = (low + end) // 2
             parts += [(low, middle), (middle, end)]
     return [window for _, window in sorted(found, key=lambda item: (item[0], item[1].low))]
+
+
+def relaxed_bound(problem: Problem, seconds: float) -> int:
+    """ppm below which no acceptable assignment brings the value of the first level, as far as that is found in time;
+    0 for problems of which a single window takes too long."""
+    level, began = problem.aims[0], time.monotonic()
+    if not problem.balanced.any() or problem.nodes * CLASSES + problem.guests > COLUMNS:
+        return 0
+    reached, bounds = problem.spreads(problem.origin), np.zeros(problem.metrics, dtype=np.int64)
+    for index, k in enumerate(level.metrics):
+        until = began + seconds * (index + 1) / len(level.metrics)
+        known = max(int(reached[k]), problem.goal)
+        stop = partial(_is_past, until)
+        bounds[k] = narrowest(Relaxation(problem, k), known, stop, max(PRECISION, known // PARTS)).bound
+    return level.value(bounds)
+
+
+def _is_past(moment: float) -> bool:
+    return time.monotonic() > moment

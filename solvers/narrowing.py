@@ -4,6 +4,7 @@ What is reached and what is ruled out approach each other: a window between the 
 migrates least, and searched for; what the linear relaxation cannot rule out is decided in whole numbers.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from solvers import tabu
 from solvers.approach import Approach, Guide
 from solvers.exact import Exact
-from solvers.frontier import PRECISION, Window, cheapest, narrowest
+from solvers.frontier import PRECISION, Window, narrowest
 from solvers.problem import Level
 from solvers.relax import Fit, Relaxation
 from solvers.search import Search
@@ -41,6 +42,19 @@ STEPS = 400
 """Steps of local search that count as a second of work."""
 NEAR = 0.02
 """Part of the reached spread that is not worth another window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A window and what the relaxation says of it."""
+
+    window: Window
+    fit: Fit
+
+    @classmethod
+    def at(cls, relaxation: Relaxation, low: int, high: int) -> "Place":
+        """The place of a window [low, high] in ppm."""
+        return cls(Window(low, high), relaxation.fewest(low, high))
 
 
 class Narrowing:
@@ -75,43 +89,16 @@ class Narrowing:
         """Whether nothing is left to be gained on this level."""
         return self.reached <= max(self.bound, self.problem.goal)
 
-    def done(self) -> bool:
-        """Whether nothing is left to be gained: on this level, and for the last one in cost at the goal."""
-        return self.closed() and not self._dear()
-
-    def _dear(self) -> bool:
-        """Whether all levels are at the goal and less cost is not proven impossible."""
-        problem, score = self.problem, self.search.score
-        at_goal = problem.goal > 0 and max(score.spread, *score.later, 0) <= problem.goal
-        return at_goal and self.index == len(problem.aims) - 1 and score.cost[0] > self.search.cost_bound
-
     def run(self, mark: float) -> None:
-        """One round: first what the relaxation rules out, then narrower windows and their proof, or less cost."""
+        """One round: first what the relaxation rules out, then narrower windows and their proof."""
         if not self.narrowest:
             self.rule_out(mark)
-        if self.closed():
-            self.economise(mark)
-            return
         left = max(0.0, self.search.left(mark))
         if self.bound < FINE * self.reached:
-            self.polish(mark - left * (1 - POLISHED))
+            self._seed += 1
+            polish(self.search, mark - left * (1 - POLISHED), self._seed)
         self.narrow(mark - left * PROVEN)
         self.prove(mark)
-
-    def polish(self, mark: float) -> None:
-        """Local search, which finds what is nearly even where the limit leaves many ways."""
-        self._seed += 1
-        steps = None if self.search.budget.work is None else int(STEPS * self.search.left(mark))
-        self.search.charge(max(0.0, self.search.left(mark)))
-        tabu.improve(
-            self.problem,
-            self.search.best,
-            self.search.seconds(self.search.left(mark)),
-            self.search.budget.seed + self._seed,
-            offer=self.search.offer,
-            stop=lambda: self.closed() or (steps is None and self.search.left(mark) <= 0),
-            steps=steps,
-        )
 
     def rule_out(self, mark: float) -> None:
         """The narrowest windows by the linear relaxation."""
@@ -125,7 +112,8 @@ class Narrowing:
     def prove(self, mark: float) -> None:
         """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
         for relaxation in self.relaxations:
-            exact, part = Exact(relaxation, self._refine(relaxation), self.search), FIRST
+            window, part = self.narrowest[relaxation.k], FIRST
+            exact = Exact(*self.relaxed_twice(relaxation, window), self.search)
             while not self.closed() and self.search.left(mark) > 0:
                 bound, known = int(self._bounds[relaxation.k]), self._known(relaxation.k)
                 width = bound + int(part * (known - bound))
@@ -140,13 +128,14 @@ class Narrowing:
     def _ended(self, mark: float) -> bool:
         return self.search.left(mark) <= 0
 
-    def _refine(self, relaxation: Relaxation) -> Relaxation:
-        """The relaxation with a size class for each of the bundles that are likeliest to leave."""
-        window = self.narrowest[relaxation.k]
+    def relaxed_twice(self, relaxation: Relaxation, window: Window) -> tuple[Relaxation, Relaxation]:
+        """The relaxation, and one with a size class for each bundle that is likely to leave near a window."""
         excess = relaxation.fewest(window.low, window.high).excess
         rank = np.where(self._popular > 0, -self._popular.astype(np.float64), excess)
         most = CELLS // self.problem.nodes
-        return relaxation.refined(np.argsort(rank, kind="stable")[: min(most, int(np.isfinite(rank).sum()))])
+        return relaxation, relaxation.refined(
+            np.argsort(rank, kind="stable")[: min(most, int(np.isfinite(rank).sum()))]
+        )
 
     def narrow(self, mark: float) -> None:
         """Window after window between what is reached and what is ruled out, until they meet or time is up."""
@@ -162,40 +151,17 @@ class Narrowing:
             if not self.approach.towards(self._guides(width), mark, self._limit()):
                 floor = self.bound if self.reached < reached else width
 
-    def economise(self, mark: float) -> None:
-        """Less toll at the goal, until no less is possible or time is up."""
-        guide, bound = self._cheapest(mark)
-        self.search.cost_bound = max(self.search.cost_bound, bound)
-        while self.search.left(mark) > 0 and self.search.score.cost[0] > self.search.cost_bound:
-            if not self.approach.towards([guide], mark, self.search.score.cost[0] - 1):
-                return
-
-    def _cheapest(self, mark: float) -> tuple[Guide, int]:
-        """Windows of the goal's width where migrating costs least, and what it costs at least."""
-        windows: Windows = {}
-        fits, bound = {}, 0.0
-        for relaxation in self.relaxations:
-            offer = cheapest(relaxation, self.problem.goal, partial(self._ended, mark))
-            windows[relaxation.k] = (offer.window.low, offer.window.high)
-            fits[relaxation.k] = offer.fit
-            bound = max(bound, offer.bound)
-        whole = int(np.ceil(bound - 1e-6)) if not self.level.weights else 0
-        popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
-        for fit in fits.values():
-            popular[fit.leaving] += 1
-        return Guide({**self._kept(), **windows}, fits, self._classes, popular), whole
-
     def _guides(self, width: int) -> list[Guide]:
         """Windows of a width in several places, the cheapest first; only that one if the cluster is large."""
         places = [self._places(relaxation, width) for relaxation in self.relaxations]
-        first = self._guide([of_one[0] for of_one in places])
+        first = self.guide([of_one[0] for of_one in places])
         if not self.approach.is_whole(first):
             return [first]
-        return [first, *(self._guide(list(place)) for place in list(zip(*places, strict=False))[1:TRIED])]
+        return [first, *(self.guide(list(place)) for place in list(zip(*places, strict=False))[1:TRIED])]
 
-    def _places(self, relaxation: Relaxation, width: int) -> list[tuple[float, int, Window, Fit]]:
-        """Windows that the relaxation finds possible, in any order: which of them is best for whole guests its toll does
-        not tell. Of weighted metrics each is as wide as its share."""
+    def _places(self, relaxation: Relaxation, width: int) -> list["Place"]:
+        """Windows that the relaxation finds possible, in any order: its toll does not tell which suits guests best.
+        Of weighted metrics each is as wide as its share."""
         k, narrow = relaxation.k, self.narrowest[relaxation.k]
         if self.level.weights:
             width = width * int(self.problem.spreads(self.search.best)[k]) // max(1, self.reached)
@@ -206,17 +172,17 @@ class Narrowing:
             *(narrow.low - rng.uniform(-0.3, 1.5, PLACES) * wider),  # about the narrowest one
             *(int(loads.min()) + rng.uniform(-0.3, 1.3, PLACES) * inner),  # within what is reached
         ]
-        windows = [Window(int(low), int(low) + width) for low in sorted(lows)]
-        fits = [relaxation.fewest(window.low, window.high) for window in windows]
-        ranked = [(fit.toll, index, window, fit) for index, (window, fit) in enumerate(zip(windows, fits, strict=True))]
-        likely = [item for item in ranked if item[0] <= relaxation.limit] or ranked
-        return [likely[i] for i in self.approach.rng.permutation(len(likely))]
+        places = [Place.at(relaxation, int(low), int(low) + width) for low in sorted(lows)]
+        likely = [place for place in places if place.fit.toll <= relaxation.limit] or places
+        return [likely[i] for i in rng.permutation(len(likely))]
 
-    def _guide(self, places: list[tuple[float, int, Window, Fit]]) -> Guide:
+    def guide(self, places: list["Place"]) -> Guide:
+        """Windows, one of each metric of the level, and who leaves in relaxations of windows like them."""
         windows, fits = self._kept(), {}
         popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
-        for relaxation, (_, _, window, fit) in zip(self.relaxations, places, strict=True):
-            windows[relaxation.k], fits[relaxation.k] = (window.low, window.high), fit
+        for relaxation, place in zip(self.relaxations, places, strict=True):
+            window, fits[relaxation.k] = place.window, place.fit
+            windows[relaxation.k] = (window.low, window.high)
             for low, high in self.approach.rng.uniform((-VAGUE, -VAGUE / 2), (2 * VAGUE, VAGUE / 2), (SAMPLES, 2)):
                 popular[relaxation.fewest(window.low - int(low), window.high + int(high)).leaving] += 1
         self._popular = popular
@@ -238,3 +204,19 @@ class Narrowing:
         self._bounds[k] = max(self._bounds[k], bound)
         if self.index == 0:
             self.search.prove(self.level.value(self._bounds))
+
+
+def polish(search: Search, mark: float, seed: int = 0) -> None:
+    """Local search, which finds what is nearly even where the limit leaves many ways."""
+    left = max(0.0, search.left(mark))
+    steps = None if search.budget.work is None else int(STEPS * left)
+    search.charge(left)
+    tabu.improve(
+        search.problem,
+        search.best,
+        search.seconds(left),
+        search.budget.seed + seed,
+        offer=search.offer,
+        stop=lambda: search.closed() or (steps is None and search.left(mark) <= 0),
+        steps=steps,
+    )

@@ -63,6 +63,10 @@ class Search:
         """Whether no smaller spread is possible, or none is wanted."""
         return self.score.spread <= max(self.bound, self.problem.goal)
 
+    def at_goal(self) -> bool:
+        """Whether there is a goal and all levels have reached it: then less cost is wanted."""
+        return self.problem.goal > 0 and max(self.score.spread, *self.score.later, 0) <= self.problem.goal
+
     def offer(self, assignment: Ints) -> bool:
         """Take an assignment if it is acceptable and better."""
         score = check.score(self.problem, assignment)

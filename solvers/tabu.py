@@ -115,7 +115,11 @@ class _Tabu:
         if not self._whole and self._clock % GLANCE == 0:
             self._look()
         at_ease = self._slack()[0] >= AT_EASE
-        moved = ((at_ease or self._idle % EXCHANGES == EXCHANGES - 1) and self._exchange()) or self._take_best()
+        steps = self._steps()
+        moved = self._take_lower(steps)
+        if not moved and (at_ease or self._idle % EXCHANGES == EXCHANGES - 1):
+            moved = self._exchange()
+        moved = moved or self._take_free(steps)
         better = self._compare()
         potential = self._potential()
         self._idle = 0 if potential < self._least - LEAST else self._idle + 1
@@ -184,24 +188,29 @@ class _Tabu:
             np.inf if most_mib is None else most_mib - state.moved_mib,
         )
 
-    def _take_best(self) -> bool:
-        """Take the best step that the rules allow, with bundles that rest only if the potential is a new low."""
+    def _steps(self) -> Steps:
         gains = self._gains
         assert gains is not None
-        steps = Steps(gains, self._slack(), self._until[gains.bundles] <= self._clock, self._rng)
-        if not len(steps.values):
-            return False
-        index = int(steps.values.argmin())
-        if not self._potential() + steps.values[index] < self._least - LEAST:
-            steps.values[steps.untouchable()] = np.inf
+        return Steps(gains, self._slack(), self._until[gains.bundles] <= self._clock, self._rng)
+
+    def _take_lower(self, steps: Steps) -> bool:
+        """Take the best step if the potential is a new low then, whatever rests."""
+        return self._take(steps, self._least - LEAST - self._potential())
+
+    def _take_free(self, steps: Steps) -> bool:
+        """Take the best step with bundles that do not rest."""
+        steps.values[steps.untouchable()] = np.inf
+        return self._take(steps, np.inf)
+
+    def _take(self, steps: Steps, below: float) -> bool:
+        """Take the best step that the rules allow of those that gain more than something."""
+        for _ in range(TRIES if len(steps.values) else 0):
             index = int(steps.values.argmin())
-        for _ in range(TRIES):
-            if not np.isfinite(steps.values[index]):
+            if not steps.values[index] < below:
                 break
             if self._try(steps.moves(index)):
                 return True
             steps.values[index] = np.inf
-            index = int(steps.values.argmin())
         return False
 
     def _exchange(self) -> bool:

@@ -305,7 +305,8 @@ def test_a_guest_with_local_disks_stays_unless_they_are_to_be_copied() -> None:
 
 
 def test_a_policy_sets_the_limits() -> None:
-    found = formulated(cluster(node("a"), *(vm(i, "a") for i in range(1, 5))), Policy(max_migrations=3, balanciness=2.5))
+    four = cluster(node("a"), *(vm(i, "a") for i in range(1, 5)))
+    found = formulated(four, Policy(max_migrations=3, balanciness=2.5))
     assert (found.problem.max_migrations, found.problem.tolerance) == (3, 25_000)
 
 

@@ -17,7 +17,7 @@ from tests.problems import cluster, problems, random_problem
 
 BUDGET = Budget(seconds=20, workers=1)
 """Far more than a problem of seven guests takes."""
-many = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def _solve_all(problem: Problem) -> dict[str, Result]:
