@@ -23,7 +23,7 @@ def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
     began = time.monotonic()
     candidates = [start]
     for heuristic in (greedy.solve, descent.solve):
-        share = replace(budget, seconds=budget.seconds / 4)
+        share = replace(budget, seconds=budget.seconds / 4, progress=None)
         candidates.append(heuristic(problem, share, problem.origin).assignment)
     sound = [candidate for candidate in candidates if not check.broken(problem, candidate)]
     best = min(sound, key=lambda candidate: check.score(problem, candidate))

@@ -41,7 +41,7 @@ class Steps:
         rows, harm = rows[np.isfinite(harm)], harm[np.isfinite(harm)]
         most = max(2 * HARMLESS, CELLS // len(gains.bundles))
         if len(rows) <= most:
-            return rows
+            return np.asarray(rows, dtype=np.int64)
         beyond = gains.excess() > 0
         wrong = beyond[gains.at[rows]] | beyond[gains.home[rows]]
         order = np.lexsort((np.where(wrong, rng.random(len(rows)), harm), ~wrong))

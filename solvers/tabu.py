@@ -26,6 +26,8 @@ REST = (3, 10)
 """Steps for which a bundle that was migrated is left alone: at least, and fewer than."""
 PATIENCE = 15
 """Steps without a smaller potential after which migrations are undone."""
+SHORTEST, PER_NODE = 50, 3
+"""Steps after which a band is given up: at least, and more for each node beyond it at first."""
 UNDONE = (4, 9)
 """How many: at least, and fewer than."""
 BACK = 0.6
@@ -100,7 +102,7 @@ class _Tabu:
         self._place = Place(State(problem, start), len(check.violations(problem, start)))
         self._rank = self._place.rank()
         self._gains: Gains | None = None
-        self._least, self._idle = 0.0, 0
+        self._least, self._idle, self._late = 0.0, 0, 0
         if not self.done():
             self._aim_anew()
 
@@ -131,7 +133,7 @@ class _Tabu:
         if potential < LEAST:
             self._pace = min(self._pace + 1, len(PARTS) - 1)
             self._aim_anew()
-        elif not moved or self._idle > PATIENCE:
+        elif not moved or self._idle > PATIENCE or self._clock > self._late:
             self._undo_some()
         return better
 
@@ -153,6 +155,8 @@ class _Tabu:
         self._band = narrower(self.problem, self.best, self._aim, PARTS[self._pace], self._rng)
         self._look()
         self._least, self._idle = self._potential(), 0
+        excess = self._band.beyond(self._place.state.loads.astype(np.float64)) * self.problem.balanced
+        self._late = self._clock + SHORTEST + PER_NODE * int((excess > 0).sum())
 
     def _look(self) -> None:
         """Tables of the whole cluster, or of some nodes beyond the band and some that may help them."""
