@@ -193,7 +193,8 @@ class Approach:
                 allowed &= self._arrivals(guide, bundles)
             allowed[:, np.setdiff1d(np.arange(self.problem.nodes), nodes)] = False
             hood = Neighbourhood(self.table, target, now, bundles, allowed)
-            tasks.append(partial(_firm_or_bought, hood, most, int(self.rng.integers(1 << 30)), tree))
+            solve = _firm if len(nodes) == self.problem.nodes else _firm_or_bought
+            tasks.append(partial(solve, hood, most, int(self.rng.integers(1 << 30)), tree))
         found = in_threads(tasks)
         self.search.charge(seconds * len(tasks) / 2)
         for _, proven in found:
@@ -248,6 +249,11 @@ class Approach:
             if len(fit.arriving):
                 result |= (fit.arriving[classes] <= ARRIVALS) & (classes >= 0)[:, None]
         return result
+
+
+def _firm(hood: Neighbourhood, seconds: float, seed: int, tree: int) -> tuple[Ints | None, bool]:
+    """Within the windows or nothing."""
+    return hood.solve(seconds, seed, tree, firm=True) if len(hood.bundles) else (None, True)
 
 
 def _firm_or_bought(hood: Neighbourhood, seconds: float, seed: int, tree: int) -> tuple[Ints | None, bool]:

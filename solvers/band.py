@@ -9,8 +9,9 @@ from solvers.problem import Ints, Problem
 
 Floats = npt.NDArray[np.float64]
 
-CENTRED = 0.7
-"""Part of the bands that lie about the mean of the loads; the others lie about it by chance.
+CENTRED, AS_REACHED = 0.25, 0.5
+"""Parts of the bands that lie about the mean of the loads and in the middle of the loads that are reached; the others
+lie about the mean by chance.
 
 Migrations keep the mean where it is, weighted with what nodes can give. In the end every load is near it; on the
 way there the best band may lie to one side.
@@ -48,12 +49,14 @@ def narrower(problem: Problem, best: Ints, aim: int, part: float, rng: np.random
             width[k] = min(width[k], spreads[k] if level.weights else max(level.value(spreads), problem.goal))
     level = problem.aims[aim]
     mean = _means(problem, loads)
-    side = 0.0 if rng.random() < CENTRED else rng.random() - 0.5
+    drawn, side = rng.random(), rng.random() - 0.5
     for k in level.metrics:
         reached = int(spreads[k]) if level.weights else level.value(spreads)
         mine = max(min(reached * part, reached - 1), 0)
         if mine < width[k]:
-            width[k], middle[k] = mine, mean[k] + side * mine
+            width[k] = mine
+            if drawn >= AS_REACHED:
+                middle[k] = mean[k] + (side * mine if drawn >= AS_REACHED + CENTRED else 0)
     return Band(middle - width / 2, middle + width / 2)
 
 

@@ -20,8 +20,9 @@ from solvers.windows import Windows
 
 COARSE = 15
 """Parts of the reached spread to which windows are told apart to guide."""
-FIRST = 0.4
-"""How far from what is ruled out, on the way to what is reached, the first width is that is to be proven impossible."""
+FIRST, MOST = 0.4, 0.8
+"""How far above what is ruled out, on the way to what is reached, the first width is that is to be proven impossible,
+and the farthest."""
 CELLS = 16_000
 """Size classes x nodes of the finer relaxation, about."""
 PLACES = 3
@@ -69,6 +70,8 @@ class Narrowing:
         self.approach = Approach(search)
         self._classes = {}
         self._seed = 0
+        self._exact: dict[int, Exact] = {}
+        self._part: dict[int, float] = {}
         self._popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
         for relaxation in self.relaxations:
             classes = np.full(len(self.problem.bundles), -1, dtype=np.int64)
@@ -112,18 +115,20 @@ class Narrowing:
     def prove(self, mark: float) -> None:
         """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
         for relaxation in self.relaxations:
-            window, part = self.narrowest[relaxation.k], FIRST
-            exact = Exact(*self.relaxed_twice(relaxation, window), self.search)
+            k, window = relaxation.k, self.narrowest[relaxation.k]
+            if k not in self._exact:
+                self._exact[k] = Exact(*self.relaxed_twice(relaxation, window), self.search)
             while not self.closed() and self.search.left(mark) > 0:
-                bound, known = int(self._bounds[relaxation.k]), self._known(relaxation.k)
+                bound, known, part = int(self._bounds[k]), self._known(k), self._part.get(k, FIRST)
                 width = bound + int(part * (known - bound))
                 if known - bound <= PRECISION or width <= bound:
+                    self._part.pop(k, None)
                     break
-                if exact.rules_out(width, max(1, (known - width) // 2), mark):
-                    self._prove(relaxation.k, width)
-                    part = min(0.8, 1.4 * part)
-                else:
-                    part /= 2
+                if self._exact[k].rules_out(width, max(1, (known - width) // 2), mark):
+                    self._prove(k, width)
+                    self._part[k] = min(MOST, 1.4 * part)
+                elif self.search.left(mark) > 0:
+                    self._part[k] = part / 2
 
     def _ended(self, mark: float) -> bool:
         return self.search.left(mark) <= 0

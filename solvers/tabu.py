@@ -30,6 +30,8 @@ SHORTEST, PER_NODE = 50, 3
 """Steps after which a band is given up: at least, and more for each node beyond it at first."""
 UNDONE = (4, 9)
 """How many: at least, and fewer than."""
+ROUNDS = 4
+"""Failed attempts at one band without a lower potential after which another band is aimed at."""
 BACK = 0.6
 """How often they are undone in the best assignment instead of the current one."""
 PARTS = (0.97, 0.9, 0.75, 0.5)
@@ -98,11 +100,12 @@ class _Tabu:
         self._rng, self._traits = np.random.default_rng(seed), traits(problem)
         self._whole = problem.nodes <= NODES and len(problem.bundles) <= BUNDLES
         self._until = np.zeros(len(problem.bundles), dtype=np.int64)
-        self._clock = self._failed = self._aim = self._pace = 0
+        self._clock = self._failed = self._rounds = self._aim = self._pace = 0
         self._place = Place(State(problem, start), len(check.violations(problem, start)))
         self._rank = self._place.rank()
         self._gains: Gains | None = None
         self._least, self._idle, self._late = 0.0, 0, 0
+        self._lowest = (0.0, self._place.snapshot())
         if not self.done():
             self._aim_anew()
 
@@ -126,6 +129,8 @@ class _Tabu:
         potential = self._potential()
         self._idle = 0 if potential < self._least - LEAST else self._idle + 1
         self._least = min(self._least, potential)
+        if potential < self._lowest[0] - LEAST:
+            self._lowest, self._rounds = (potential, self._place.snapshot()), 0
         if better:
             self._failed = 0
             if self.done():
@@ -141,7 +146,7 @@ class _Tabu:
         rank = self._place.rank()
         if rank >= self._rank:
             return False
-        self.best, self._rank = self._place.state.assignment.copy(), rank
+        self.best, self._rank = self._place.snapshot()[0], rank
         return True
 
     def _potential(self) -> float:
@@ -153,6 +158,12 @@ class _Tabu:
         levels, goal = len(self.problem.aims), self.problem.goal
         self._aim = next(a for a in range(self._aim, self._aim + levels) if self._rank[1 + a % levels] > goal) % levels
         self._band = narrower(self.problem, self.best, self._aim, PARTS[self._pace], self._rng)
+        self._rounds = 0
+        self._begin()
+        self._lowest = (self._least, self._place.snapshot())
+
+    def _begin(self) -> None:
+        """Count anew: steps, and how low the potential gets."""
         self._look()
         self._least, self._idle = self._potential(), 0
         excess = self._band.beyond(self._place.state.loads.astype(np.float64)) * self.problem.balanced
@@ -244,15 +255,23 @@ class _Tabu:
         return True
 
     def _undo_some(self) -> None:
-        """Start again nearby: undo some migrations, of the best assignment or of the current one."""
+        """Start again nearby: undo some migrations, of the current assignment or of the best.
+
+        The best is the one of lowest potential; after too many rounds without a lower one, it is that of the smallest
+        spread, and another band is aimed at.
+        """
         problem, rng = self.problem, self._rng
-        self._failed, self._pace = self._failed + 1, max(self._pace - 1, 0)
+        self._failed, self._rounds, self._pace = self._failed + 1, self._rounds + 1, max(self._pace - 1, 0)
         if self._failed % TURNS == 0:
             self._aim += 1
         if rng.random() < BACK:
-            self._place = Place(State(problem, self.best), self._rank[0])
+            best = (self.best, self._rank[0]) if self._rounds > ROUNDS else self._lowest[1]
+            self._place = Place(State(problem, best[0]), best[1])
         self._gains = None
         away = np.unique(problem.bundle_of[problem.migrated(self._place.state.assignment)])
         for bundle in rng.permutation(away)[: rng.integers(*UNDONE)].tolist():
             self._try(((bundle, int(problem.homes[bundle])),))
-        self._aim_anew()
+        if self._rounds > ROUNDS:
+            self._aim_anew()
+        else:
+            self._begin()

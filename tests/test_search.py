@@ -1,0 +1,103 @@
+"""Claims about the search on clusters that are too large for one model: bounds, windows, limits of work, a stop."""
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from solvers import SOLVERS, Budget, Cost, Problem, Progress, check, cpsat, solve
+from solvers.linear import Program
+from solvers.relax import Relaxation
+from solvers.windows import Neighbourhood, Table, Target, may_go
+from tests.brute import Plain
+from tests.problems import cluster
+
+
+@pytest.mark.parametrize("batch", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 15))])
+def test_no_result_lies_below_any_bound_on_mid_size_clusters(batch: int) -> None:
+    for seed in range(20 * batch, 20 * batch + 20):
+        problem = cluster(seed=seed, nodes=5 + seed % 8, guests=60 + seed % 90, limit=2 + seed % 12)
+        plain = Plain(problem)
+        results = {name: solve(problem, name, Budget(seconds=2, seed=seed)) for name in SOLVERS}
+        bound = max(result.bound or 0 for result in results.values())
+        for name, result in results.items():
+            at = result.assignment.tolist()
+            assert plain.acceptable(at), (seed, name)
+            assert result.spread == plain.spread(at) >= bound, (seed, name)
+        assert results["cpsat"].score <= min(result.score for result in results.values()), seed
+
+
+@pytest.fixture
+def guided(monkeypatch: pytest.MonkeyPatch) -> Problem:
+    """A cluster that is searched as large ones are."""
+    monkeypatch.setattr(cpsat, "SMALL", -1)
+    return cluster(seed=2, nodes=9, guests=150, limit=9)
+
+
+def test_work_and_seed_decide_the_answer_and_more_work_never_makes_it_worse(guided: Problem) -> None:
+    answers = [solve(guided, "cpsat", Budget(seconds=120, work=work, workers=1)) for work in (2, 2, 5)]
+    assert answers[0].assignment.tolist() == answers[1].assignment.tolist()
+    assert answers[2].score <= answers[0].score
+    assert (answers[2].bound or 0) >= (answers[0].bound or 0)
+
+
+def test_a_stop_from_outside_ends_the_search_with_what_it_has(guided: Problem) -> None:
+    steps: list[Progress] = []
+    began = time.monotonic()
+    stopped = solve(guided, "cpsat", Budget(seconds=300, progress=steps.append, stop=lambda: len(steps) > 1))
+    assert time.monotonic() - began < 100
+    assert not check.broken(guided, stopped.assignment)
+    assert stopped.spread == min(step.spread for step in steps)
+    assert all(one.spread >= other.spread and one.bound <= other.bound for one, other in pairwise(steps))
+
+
+def test_the_cheapest_plan_is_as_cheap_as_its_bound_says(guided: Problem) -> None:
+    for goal in (100_000, 200_000):
+        problem = guided.replace(goal=goal, tolerance=goal, max_migrations=None, prefer=Cost.MIGRATIONS)
+        result = solve(problem, "cpsat", Budget(seconds=8))
+        assert result.spread <= goal
+        assert result.cost_bound is not None and result.cost_bound <= result.score.cost[0] <= result.cost_bound + 1
+        fewer = solve(problem.replace(max_migrations=result.cost_bound - 1), "descent")
+        assert fewer.spread > goal, "fewer migrations than are proven to be needed do not reach the goal"
+
+
+def test_any_duals_prove_a_bound() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        program = Program()
+        columns = program.add_columns(6, rng.integers(1, 5, 6), rng.integers(1, 9, 6))
+        for _ in range(3):
+            program.add_row(columns, rng.integers(0, 6, 6), int(rng.integers(1, 12)))
+        whole = program.whole(5.0)
+        assert whole.proven
+        for _ in range(5):
+            duals = rng.uniform(-0.5, 2.0, 3)
+            least = whole.bound if whole.values is None else float(program.reduced(np.zeros(3)) @ whole.values)
+            assert program.lagrange(duals) <= least + 1e-6
+        assert program.relaxed().bound <= whole.bound + 1e-6
+
+
+def test_a_program_that_cannot_be_solved_says_so() -> None:
+    program = Program()
+    columns = program.add_columns(2, 1.0, 1.0)
+    program.add_row(columns, 1.0, 3.0)
+    assert program.whole(5.0).values is None and program.whole(5.0).bound == float("inf")
+
+
+def test_firm_windows_are_kept_with_the_fewest_migrations_and_all_rules() -> None:
+    problem = cluster(seed=4, nodes=6, guests=80, limit=40)
+    table = Table(problem)
+    loads = problem.loads(problem.origin)[0]
+    mean = int(loads[problem.balanced].mean())
+    window = (mean - 100_000, mean + 100_000)
+    bundles = np.flatnonzero(table.free)
+    hood = Neighbourhood(
+        table, Target({0: window}, table.count, 2.0), problem.origin, bundles, may_go(problem, bundles.tolist())
+    )
+    found, _ = hood.solve(20.0, 0, firm=True)
+    assert found is not None
+    after = problem.loads(found)[0, problem.balanced]
+    assert window[0] <= after.min() and after.max() <= window[1]
+    assert not check.broken(problem.replace(max_migrations=None), found)
+    assert len(problem.migrated(found)) >= Relaxation(problem, 0).fewest(*window).toll - 1e-6
