@@ -23,7 +23,8 @@ def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
     began = time.monotonic()
     candidates = [start]
     for heuristic in (greedy.solve, descent.solve):
-        share = replace(budget, seconds=budget.seconds / 4, progress=None)
+        seconds = budget.seconds / 4 if budget.work is None else budget.seconds
+        share = replace(budget, seconds=seconds, progress=None)
         candidates.append(heuristic(problem, share, problem.origin).assignment)
     sound = [candidate for candidate in candidates if not check.broken(problem, candidate)]
     best = min(sound, key=lambda candidate: check.score(problem, candidate))
@@ -78,6 +79,8 @@ def judge(problem: Problem, solver: str, answer: Answer, seconds: float, *, fait
     score, spread = check.score(problem, assignment), problem.spread(assignment)
     bound = max(answer.bound, bounds.spread_bound(problem)) if sound else None
     cost_bound = max(answer.cost_bound, bounds.cost_bound(problem, score)) if sound else None
+    if status is Status.OPTIMAL and score.spread > max(bound or 0, problem.goal):
+        status = Status.FEASIBLE
     if status is Status.FEASIBLE and sound and not score.violations and bound is not None:
         status = Status.OPTIMAL if score.spread <= max(bound, problem.goal) else status
     return Result(solver, status, assignment, score, spread, bound, seconds, cost_bound)

@@ -36,8 +36,6 @@ SECONDS = 1.0
 """Most that is spent on one neighbourhood."""
 IDLE = 4
 """Rounds in a row without improvement, and two more for each time the nodes fill a neighbourhood, to give up."""
-PATIENCE = 0.65
-"""Part of the time that an approach leaves to others."""
 TREE = 3_000
 """Nodes of the search tree of one neighbourhood."""
 
@@ -70,21 +68,20 @@ class Approach:
         return self.problem.goal > 0 and self.problem.prefer is Cost.MIB
 
     def towards(self, guides: list[Guide], mark: float, limit: int) -> bool:
-        """Whether an assignment within the windows of a guide and the limit on the toll was found, in a part of what
-        is left. All guides are tried, the most promising one thoroughly."""
-        until = PATIENCE * self.search.left(mark)
+        """Whether an assignment within the windows of a guide and the limit on the toll was found. All guides are
+        tried; of several neighbourhoods the most promising guide is followed until it leads no further."""
         target, guide, now = self._most_promising(guides, mark, limit)
         if self.is_whole(guide):
             return not target.beyond(self.problem, now).any() and target.paid(self.problem, now) <= limit
         idle = 0
-        while self.search.left(mark) > until and idle < IDLE + 2 * self.problem.nodes / self.size:
+        while self.search.left(mark) > 0 and idle < IDLE + 2 * self.problem.nodes / self.size:
             beyond, paid = target.beyond(self.problem, now), target.paid(self.problem, now)
             self.search.offer(self._within(now, limit))
             if not beyond.any() and paid <= limit:
                 return True
             target = self._repriced(target, bool(beyond.any()), paid > limit)
             order, size = self._order(now, beyond, target.windows), int(self.size)
-            parts = [order[i * size : (i + 1) * size] for i in range(self.search.budget.workers)]
+            parts = [order[i * size : (i + 1) * size] for i in range(self.search.workers)]
             then = self._joined(target, guide, now, parts, SECONDS, mark)
             better = target.value(self.problem, now) - target.value(self.problem, then)
             idle = 0 if better > 1e-6 else idle + 1
@@ -95,7 +92,7 @@ class Approach:
         """The guide whose windows come closest when they are made for part by part, and what that comes to."""
         found: list[tuple[float, int]] = []
         reached: list[Ints] = []
-        workers = self.search.budget.workers
+        workers = self.search.workers
         targets = [Target(guide.windows, self.toll, PRICE * self._unit) for guide in guides]
         for first in range(0, len(guides), workers):
             some = range(first, min(len(guides), first + workers))
@@ -140,7 +137,7 @@ class Approach:
         return bundles * self.problem.nodes <= WHOLE
 
     def _part_by_part(self, target: Target, guide: Guide, now: Ints, seconds: float, mark: float) -> Ints:
-        problem, workers = self.problem, self.search.budget.workers
+        problem, workers = self.problem, self.search.workers
         number = round((int((guide.popular > 0).sum()) * problem.nodes / COLUMNS) ** 0.5)
         k = next(iter(target.windows))
         ranked = np.argsort(problem.loads(problem.origin)[k] + self.rng.normal(0.0, 1e4, problem.nodes))

@@ -23,6 +23,10 @@ WHOLE = 20_000
 ROUND, LONGER = 4.0, 1.5
 """Seconds of the first round on a large cluster, and by how much each is longer than the one before: what is done
 does not depend on how much time there is, so that more time never gives less."""
+IDLE = 0.05
+"""Part of a round that counts as work even if there was none to do."""
+LARGE = 32
+"""Nodes beyond which rounds are longer, in proportion."""
 MEND = 0.5
 """Part of a round for repair."""
 LAST = 0.06
@@ -43,22 +47,22 @@ def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> A
 def _whole(search: Search) -> Status:
     """Violations, spread and cost of the whole cluster in one model, one objective after the other."""
     model = Model(search.problem, range(len(search.problem.bundles)), search.best)
-    repaired, proven = _repair(search, model), False
+    repaired, outcome = _repair(search, model), cp_model.OPTIMAL
     if not search.closed():
-        proven = _take(search, model, model.spread, SHARES["first"]) == cp_model.OPTIMAL
-    if not search.closed() and not proven:  # not a matter of moments: better start again from something better
+        outcome = _take(search, model, model.spread, SHARES["first"])
+    if outcome != cp_model.OPTIMAL and not search.closed():
         polish(search, SHARES["polish"] * search.total)
-        proven = _take(search, model, model.spread, SHARES["spread"]) == cp_model.OPTIMAL
+        _take(search, model, model.spread, SHARES["spread"])
     _later(search, model)
     _cheapen(search, model)
-    return _status(search, repaired, proven or search.closed())
+    return _status(search, repaired)
 
 
-def _status(search: Search, repaired: bool, proven: bool) -> Status:
-    """`repaired`: fewer violations are impossible; `proven`: so is a smaller spread with as many."""
+def _status(search: Search, repaired: bool) -> Status:
+    """`repaired`: fewer violations are impossible. An optimum that was proven has become the bound."""
     if search.score.violations and repaired:
         return Status.INFEASIBLE
-    return Status.OPTIMAL if proven and not search.score.violations else Status.FEASIBLE
+    return Status.OPTIMAL if search.closed() and not search.score.violations else Status.FEASIBLE
 
 
 def _repair(search: Search, model: Model) -> bool:
@@ -102,11 +106,14 @@ def _guided(search: Search, booleans: int) -> Status:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
     levels = [Narrowing(search, index) for index in range(len(problem.aims))] if problem.balanced.any() else []
     economy = Economy(levels[-1]) if levels else None
-    length, end = ROUND, search.total * (1 - LAST)
+    length = ROUND * max(1.0, problem.nodes / LARGE)
+    turn, end = 0, search.total * (1 - LAST)
     while search.left(end) > 0:
         if search.score.violations and not repaired:
-            mend(search, min(end, search.mark(MEND * length)))
-        open_levels = [narrowing for narrowing in levels if not narrowing.closed()]
+            mend(search, min(end, search.mark(MEND * length)), turn)
+        turn += 1
+        search.charge(IDLE * length)
+        open_levels = [narrowing for narrowing in levels if not narrowing.settled()]
         for narrowing in open_levels:
             narrowing.run(min(end, search.mark(length)))
         dear = economy is not None and search.at_goal() and search.score.cost[0] > search.cost_bound
@@ -116,7 +123,9 @@ def _guided(search: Search, booleans: int) -> Status:
             break
         length *= LONGER
     _trim(search)
-    return _status(search, repaired, search.closed())
+    if not search.at_goal():
+        search.cost_bound = 0  # what was proven is the cost of reaching the goal
+    return _status(search, repaired)
 
 
 def _trim(search: Search) -> None:

@@ -24,9 +24,12 @@ def solve(problem: Problem, budget: Budget, start: Ints) -> Answer:
         if budget.progress:
             budget.progress(Progress(time.monotonic() - began, problem.spread(assignment), 0))
 
+    def spent() -> bool:
+        return pace.spent() or (budget.stop is not None and budget.stop())
+
     pace = _Pace(problem, state.assignment, report)
     left = budget.seconds - (time.monotonic() - began)
-    return Answer(tabu.improve(problem, state.assignment, left, budget.seed, offer=pace.offer, stop=pace.spent))
+    return Answer(tabu.improve(problem, state.assignment, left, budget.seed, offer=pace.offer, stop=spent))
 
 
 class _Pace:

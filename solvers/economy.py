@@ -6,7 +6,7 @@ from solvers.exact import Exact
 from solvers.frontier import Offer, cheapest
 from solvers.narrowing import TRIED, Narrowing, Place
 from solvers.problem import Cost
-from solvers.relax import Relaxation
+from solvers.relax import ROUNDING, Relaxation
 
 PROVEN = 0.4
 """Part of a round for the proof."""
@@ -40,7 +40,8 @@ class Economy:
         for relaxation in self._narrowing.relaxations:
             self._offers.append(cheapest(relaxation, goal, lambda: self._search.left(mark) <= 0))
         if not self._narrowing.level.weights:
-            self._raise(int(np.ceil(max(offer.bound for offer in self._offers) - 1e-6)))
+            least = max(offer.bound for offer in self._offers)
+            self._raise(int(np.ceil(least - ROUNDING * max(1.0, least))))
 
     def _raise(self, bound: int) -> None:
         self._search.cost_bound = max(self._search.cost_bound, bound)

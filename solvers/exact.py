@@ -28,7 +28,7 @@ class Exact:
         if windows is None:
             return False
         left = [window for window in windows if not self._is_out(window)]
-        workers = max(1, self._search.budget.workers)
+        workers = self._search.workers
         for first in range(0, len(left), workers):
             some = left[first : first + workers]
             seconds = min(SECONDS, self._search.left(mark))

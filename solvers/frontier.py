@@ -141,7 +141,7 @@ def undecided(relaxation: Relaxation, width: int, step: int, stop: Callable[[], 
             return None
         low, end = parts.pop()
         toll = relaxation.fewest(low, end + width).toll
-        if toll > relaxation.limit + 1e-6:
+        if relaxation.exceeds(toll):
             continue
         if end - low <= step:
             found.append((toll, Window(low, end + width)))

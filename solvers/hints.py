@@ -33,9 +33,3 @@ def load_of(problem: Problem, metric: int, pick: Callable[[Ints], np.int64], fac
 def value_of(problem: Problem, level: Level, facts: Facts) -> int:
     """A level's value in ppm, not below the goal."""
     return max(problem.goal, level.value(problem.spreads_of(facts.loads)))
-
-
-def beyond_window(metric: int, node: int, low: int, high: int, facts: Facts) -> int:
-    """ppm by which a node is above or below a window."""
-    load = int(facts.loads[metric, node])
-    return max(0, load - high, low - load)

@@ -15,9 +15,9 @@ SECONDS = 2.0
 """Most that is spent on one neighbourhood."""
 
 
-def mend(search: Search, mark: float) -> None:
+def mend(search: Search, mark: float, turn: int = 0) -> None:
     """Fewer violations in the incumbent, until there are none or a point on the clock."""
-    problem, rng = search.problem, np.random.default_rng(search.budget.seed)
+    problem, rng = search.problem, np.random.default_rng((search.budget.seed, turn))
     while search.score.violations and search.left(mark) > 0:
         wrong = rng.permutation([item.node for item in check.violations(problem, search.best)])[: NODES // 2]
         others = rng.permutation(problem.nodes)[: NODES // 2]

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solvers.hints import Facts, Hint, beyond_window, is_overfull, load_of, value_of
+from solvers.hints import Facts, Hint, is_overfull, load_of, value_of
 from solvers.problem import Cost, Ints, Level, Problem
 
 Linear = cp_model.LinearExprT
@@ -35,7 +35,6 @@ class Model:
         self._add_limits()
         self.values = self._add_values()
         self.spread = self.values[0]
-        self.migrations: Linear = _weighted(self._away())
         self.cost, self.scale = self._add_cost()
 
     # --- variables ---------------------------------------------------------------------------------
@@ -242,19 +241,6 @@ class Model:
             for spread in chosen:
                 self.proto.add(value >= spread)
         return value
-
-    def excess(self, windows: Ints) -> Linear:
-        """Sum over touched nodes of ppm above or below a window of loads per metric, (k, 2): to be minimised."""
-        problem = self.problem
-        terms: list[Linear] = []
-        for k, (low, high) in enumerate(windows.tolist()):
-            for node in map(int, np.flatnonzero(problem.balanced & self._touched)):
-                beyond = self._new_int(0, 2 * self._top, partial(beyond_window, k, node, low, high))
-                load = self._load(k, node)
-                self.proto.add(load <= high + beyond)
-                self.proto.add(load >= low - beyond)
-                terms.append(beyond)
-        return sum(terms)
 
     def _load(self, k: int, node: int) -> Linear:
         on = [(x, int(self._weights[bundle][k, node])) for bundle, x in self._on.get(node, [])]

@@ -14,12 +14,16 @@ from solvers.approach import Approach, Guide
 from solvers.exact import Exact
 from solvers.frontier import PRECISION, Window, narrowest
 from solvers.problem import Level
-from solvers.relax import Fit, Relaxation
+from solvers.relax import CLASSES, Fit, Relaxation
 from solvers.search import Search
 from solvers.windows import Windows
 
 COARSE = 15
 """Parts of the reached spread to which windows are told apart to guide."""
+PARTS = 60
+"""Parts to which they are told apart on clusters too large for decisions in whole numbers..."""
+DECIDED = 6_000
+"""... which have so many columns and more in the relaxation."""
 FIRST, MOST = 0.4, 0.8
 """How far above what is ruled out, on the way to what is reached, the first width is that is to be proven impossible,
 and the farthest."""
@@ -31,8 +35,8 @@ TRIED = 2
 """Places in which a width is tried."""
 SAMPLES, VAGUE = 12, 10_000
 """Windows that show who is likely to leave, and by how many ppm they differ."""
-STEP = 0.5
-"""How far above what is ruled out, on the way to what is reached, the next window is."""
+STEP, CAUTIOUS = 0.5, 0.7
+"""How far above what is ruled out, on the way to what is reached, the next window is: on large clusters farther."""
 FINE = 0.3
 """Below this part of the spread that is reached the bound says little: then it can nearly vanish, which is found..."""
 POLISHED = 0.7
@@ -69,7 +73,7 @@ class Narrowing:
         self._bounds = np.zeros(self.problem.metrics, dtype=np.int64)
         self.approach = Approach(search)
         self._classes = {}
-        self._seed = 0
+        self._seed = self._parts = 0
         self._exact: dict[int, Exact] = {}
         self._part: dict[int, float] = {}
         self._popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
@@ -92,6 +96,10 @@ class Narrowing:
         """Whether nothing is left to be gained on this level."""
         return self.reached <= max(self.bound, self.problem.goal)
 
+    def settled(self) -> bool:
+        """Whether so little can be gained that no window would tell."""
+        return self.closed() or self.reached - self.bound <= PRECISION
+
     def run(self, mark: float) -> None:
         """One round: first what the relaxation rules out, then narrower windows and their proof."""
         if not self.narrowest:
@@ -100,7 +108,8 @@ class Narrowing:
         if self.bound < FINE * self.reached:
             self._seed += 1
             polish(self.search, mark - left * (1 - POLISHED), self._seed)
-        self.narrow(mark - left * PROVEN)
+        proven = PROVEN if self._is_small() else PROVEN / 3
+        self.narrow(mark - left * proven)
         self.prove(mark)
 
     def rule_out(self, mark: float) -> None:
@@ -116,6 +125,9 @@ class Narrowing:
         """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
         for relaxation in self.relaxations:
             k, window = relaxation.k, self.narrowest[relaxation.k]
+            if not self._is_small():
+                self._prove_relaxed(relaxation, mark)
+                continue
             if k not in self._exact:
                 self._exact[k] = Exact(*self.relaxed_twice(relaxation, window), self.search)
             while not self.closed() and self.search.left(mark) > 0:
@@ -129,6 +141,19 @@ class Narrowing:
                     self._part[k] = min(MOST, 1.4 * part)
                 elif self.search.left(mark) > 0:
                     self._part[k] = part / 2
+
+    def _is_small(self) -> bool:
+        """Whether windows can be decided in whole numbers."""
+        return self.problem.nodes * CLASSES + self.problem.guests <= DECIDED
+
+    def _prove_relaxed(self, relaxation: Relaxation, mark: float) -> None:
+        """The narrowest windows of the linear relaxation, told apart more finely."""
+        known = self._known(relaxation.k)
+        if known // PARTS >= PRECISION and self._parts < PARTS:
+            stop = partial(self._ended, mark)
+            found = narrowest(relaxation, known, stop, known // PARTS)
+            self._prove(relaxation.k, found.bound)
+            self._parts = 0 if self._ended(mark) else PARTS
 
     def _ended(self, mark: float) -> bool:
         return self.search.left(mark) <= 0
@@ -152,7 +177,7 @@ class Narrowing:
             if reached - floor <= NEAR * reached:
                 aim = reached - int(self.approach.rng.uniform(1, 5) * NEAR * reached)
                 floor = max(self.bound, aim)  # other places, other guests
-            width = max(self.problem.goal, floor + int(STEP * (reached - floor)))
+            width = max(self.problem.goal, floor + int((STEP if self._is_small() else CAUTIOUS) * (reached - floor)))
             if not self.approach.towards(self._guides(width), mark, self._limit()):
                 floor = self.bound if self.reached < reached else width
 
@@ -222,6 +247,6 @@ def polish(search: Search, mark: float, seed: int = 0) -> None:
         search.seconds(left),
         search.budget.seed + seed,
         offer=search.offer,
-        stop=lambda: search.closed() or (steps is None and search.left(mark) <= 0),
+        stop=lambda: search.closed() or search.ended() or (steps is None and search.left(mark) <= 0),
         steps=steps,
     )

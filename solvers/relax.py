@@ -24,6 +24,9 @@ UNIT = 10_000
 TOLERANCE = 2
 """ppm by which a window is wider when it is decided in floating point: far more than the solver's tolerances."""
 
+ROUNDING = 1e-6
+"""Part of a toll that may be a matter of floating point."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:
@@ -126,7 +129,11 @@ class Relaxation:
 
     def fits(self, low: int, high: int) -> bool:
         """False: proven that no assignment within the limits has every balanced load within [low, high] ppm."""
-        return self.fewest(low, high).toll <= self.limit + 1e-6
+        return not self.exceeds(self.fewest(low, high).toll)
+
+    def exceeds(self, toll: float) -> bool:
+        """Whether a toll is beyond the limit by more than rounding."""
+        return toll > self.limit + ROUNDING * max(1, self.limit)
 
     def fewest(self, low: int, high: int) -> Fit:
         """Least toll into the window [low, high], in ppm, by the linear relaxation."""

@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 def run(
-    solver: cp_model.CpSolver, model: cp_model.CpModel, callback: cp_model.CpSolverSolutionCallback
+    solver: cp_model.CpSolver,
+    model: cp_model.CpModel,
+    callback: cp_model.CpSolverSolutionCallback,
+    stop: Callable[[], bool] = lambda: False,
 ) -> cp_model.CpSolverStatus:
     """Solve in a thread: CP-SAT releases the GIL, so the waiting thread still hears signals."""
     solver.parameters.catch_sigint_signal = False
@@ -29,7 +32,8 @@ def run(
     threading.Thread(target=work, name="cp-sat", daemon=True).start()
     try:
         while not ended.wait(0.1):
-            pass
+            if stop():
+                solver.stop_search()
     except KeyboardInterrupt:
         # A stop that comes before the search has begun is lost, and a search that still runs when the
         # interpreter ends would abort the process: so it is repeated until the search has ended.

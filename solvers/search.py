@@ -11,8 +11,6 @@ from solvers.problem import Ints, Problem, Score
 from solvers.result import Budget, Progress
 from solvers.run import run
 
-AMPLE = 600.0
-"""Seconds that end nothing which is limited by its work."""
 SMALL_TREE = 100
 """Nodes of a search tree that is limited by its work."""
 
@@ -39,18 +37,26 @@ class Search:
 
     def left(self, mark: float = math.inf) -> float:
         """What is left until a point on the clock, at most until the budget is used up or someone says stop."""
-        budget, spent = self.budget, time.monotonic() - self.began
-        if spent >= budget.seconds or (budget.stop is not None and budget.stop()):
-            return 0.0
-        return min(self.total, mark) - self._now()
+        return 0.0 if self.ended() else min(self.total, mark) - self._now()
+
+    def ended(self) -> bool:
+        """Whether time is up, however little work was done, or someone says stop."""
+        spent, stop = time.monotonic() - self.began, self.budget.stop
+        return spent >= self.budget.seconds or (stop is not None and stop())
+
+    @property
+    def workers(self) -> int:
+        """Solvers that run side by side."""
+        return max(1, self.budget.workers)
 
     def charge(self, work: float) -> None:
         """Count work that has been done."""
         self._work += work
 
     def seconds(self, amount: float) -> float:
-        """Seconds that a solver may run which has so much left: enough, if work is what is limited."""
-        return max(amount, 0.01) if self.budget.work is None else AMPLE
+        """Seconds that a solver may run which has so much left: all there are, if work is what is limited."""
+        rest = self.budget.seconds - (time.monotonic() - self.began)
+        return max(0.01, amount if self.budget.work is None else rest)
 
     def tree(self, nodes: int) -> int:
         """Nodes of a search tree that ends by time as a rule: fewer, if work is what is limited."""
@@ -72,6 +78,8 @@ class Search:
         score = check.score(self.problem, assignment)
         if score >= self.score or check.broken(self.problem, assignment):
             return False
+        if score.violations < self.score.violations:
+            self.cost_bound = 0  # it was proven of assignments with more of them
         self.best, self.score = assignment, score
         self.report()
         return True
@@ -110,7 +118,7 @@ def launch(
         solver.parameters.interleave_search = True
     solver.parameters.random_seed = search.budget.seed
     solver.parameters.num_workers = search.budget.workers
-    status = run(solver, model.proto, _Watcher(search, model, objective is model.spread))
+    status = run(solver, model.proto, _Watcher(search, model, objective is model.spread), search.ended)
     search.charge(solver.response_proto.deterministic_time)
     if status in (cp_model.INFEASIBLE, cp_model.MODEL_INVALID):  # the start satisfies every model
         raise RuntimeError(f"a mistake in solvers.model: {solver.status_name(status)} {model.proto.validate()}")

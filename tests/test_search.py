@@ -20,11 +20,13 @@ def test_no_result_lies_below_any_bound_on_mid_size_clusters(batch: int) -> None
         problem = cluster(seed=seed, nodes=5 + seed % 8, guests=60 + seed % 90, limit=2 + seed % 12)
         plain = Plain(problem)
         results = {name: solve(problem, name, Budget(seconds=2, seed=seed)) for name in SOLVERS}
-        bound = max(result.bound or 0 for result in results.values())
         for name, result in results.items():
             at = result.assignment.tolist()
             assert plain.acceptable(at), (seed, name)
-            assert result.spread == plain.spread(at) >= bound, (seed, name)
+            assert result.spread == plain.spread(at), (seed, name)
+            for claim in results.values():  # a bound speaks of assignments with as few violations
+                if result.score.violations <= claim.score.violations:
+                    assert claim.bound is not None and claim.bound <= result.spread, (seed, name, claim.solver)
         assert results["cpsat"].score <= min(result.score for result in results.values()), seed
 
 

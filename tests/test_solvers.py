@@ -171,8 +171,20 @@ def test_the_relaxation_rules_out_nothing_that_exists_on_many_clusters() -> None
         _narrowest(random_problem(seed), seed)
 
 
-def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_optimum_among_more_violations_is_not_the_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cpsat.SHARES, "violations", 0.0)  # as if the time were up before the repair is proven
+    for seed in range(260, 300):
+        problem = random_problem(seed)
+        result = solve(problem, "cpsat", Budget(seconds=5, workers=1))
+        if result.status is Status.OPTIMAL:
+            assert _rank(result) == truth(problem).best[:2], seed
+
+
+@pytest.mark.parametrize("whole", [-1, 20_000])
+def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     monkeypatch.setattr(cpsat, "SMALL", -1)
+    monkeypatch.setattr(cpsat, "WHOLE", whole)
+    monkeypatch.setattr(cpsat, "ROUND", 0.1)
     monkeypatch.setattr(approach, "SMALL", 2)
     monkeypatch.setattr(approach, "COLUMNS", 8)
     monkeypatch.setattr(mend, "NODES", 5)
