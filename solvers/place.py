@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from solvers import check
-from solvers.problem import Ints
 from solvers.state import State
 
 Move = tuple[int, int]
@@ -19,10 +18,6 @@ class Place:
     def rank(self) -> tuple[int, ...]:
         """Violations and the values of all levels: smaller is better."""
         return (self.violations, *values(self.state))
-
-    def snapshot(self) -> tuple[Ints, int]:
-        """A copy of the assignment, and its violations."""
-        return self.state.assignment.copy(), self.violations
 
     def attempt(self, moves: tuple[Move, ...]) -> bool:
         """Make migrations if the rules allow them, one after the other or all at once; otherwise none of them."""

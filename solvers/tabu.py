@@ -6,11 +6,12 @@ the search does not run in a circle (tabu search; Glover 1989). When it gets no 
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from solvers import check
-from solvers.band import narrower
+from solvers.band import Floats, narrower
 from solvers.exchange import exchange
 from solvers.gains import Gains, traits
 from solvers.place import Move, Place, values
@@ -30,8 +31,6 @@ SHORTEST, PER_NODE = 50, 3
 """Steps after which a band is given up: at least, and more for each node beyond it at first."""
 UNDONE = (4, 9)
 """How many: at least, and fewer than."""
-ROUNDS = 4
-"""Failed attempts at one band without a lower potential after which another band is aimed at."""
 BACK = 0.6
 """How often they are undone in the best assignment instead of the current one."""
 PARTS = (0.97, 0.9, 0.75, 0.5)
@@ -92,6 +91,21 @@ def cheapen(problem: Problem, assignment: Ints) -> Ints:
     return state.assignment
 
 
+def _lowest(values: Floats, first: int) -> int:
+    """Where the lowest value is, of several the next from `first` on."""
+    late = first + int(values[first:].argmin())
+    early = int(values[:first].argmin()) if first else late
+    return early if values[early] < values[late] else late
+
+
+class _Base(NamedTuple):
+    """An assignment as good as the best that is nearest to the band: where the search starts again from."""
+
+    assignment: Ints
+    loads: Ints
+    potential: float
+
+
 class _Tabu:
     """One search: where it is, the best it has seen, the band it aims at."""
 
@@ -100,12 +114,12 @@ class _Tabu:
         self._rng, self._traits = np.random.default_rng(seed), traits(problem)
         self._whole = problem.nodes <= NODES and len(problem.bundles) <= BUNDLES
         self._until = np.zeros(len(problem.bundles), dtype=np.int64)
-        self._clock = self._failed = self._rounds = self._aim = self._pace = 0
+        self._clock = self._failed = self._aim = self._pace = 0
         self._place = Place(State(problem, start), len(check.violations(problem, start)))
         self._rank = self._place.rank()
+        self._base = _Base(self.best, self._place.state.loads.copy(), 0.0)
         self._gains: Gains | None = None
         self._least, self._idle, self._late = 0.0, 0, 0
-        self._lowest = (0.0, self._place.snapshot())
         if not self.done():
             self._aim_anew()
 
@@ -125,12 +139,10 @@ class _Tabu:
         if not moved and (at_ease or self._idle % EXCHANGES == EXCHANGES - 1):
             moved = self._exchange()
         moved = moved or self._take_free(steps)
-        better = self._compare()
-        potential = self._potential()
+        potential = self._potential(self._place.state.loads)
+        better = self._compare(potential)
         self._idle = 0 if potential < self._least - LEAST else self._idle + 1
         self._least = min(self._least, potential)
-        if potential < self._lowest[0] - LEAST:
-            self._lowest, self._rounds = (potential, self._place.snapshot()), 0
         if better:
             self._failed = 0
             if self.done():
@@ -142,31 +154,30 @@ class _Tabu:
             self._undo_some()
         return better
 
-    def _compare(self) -> bool:
-        rank = self._place.rank()
-        if rank >= self._rank:
-            return False
-        self.best, self._rank = self._place.snapshot()[0], rank
-        return True
+    def _compare(self, potential: float) -> bool:
+        rank, state = self._place.rank(), self._place.state
+        better = rank < self._rank
+        if better:
+            self.best, self._rank = state.assignment.copy(), rank
+        if better or (rank == self._rank and potential < self._base.potential - LEAST):
+            self._base = _Base(state.assignment.copy(), state.loads.copy(), potential)
+        return better
 
-    def _potential(self) -> float:
-        excess = self._band.beyond(self._place.state.loads.astype(np.float64))
-        return float(excess[self.problem.balanced].sum())
+    def _potential(self, loads: Ints) -> float:
+        return float(self._excess(loads).sum())
+
+    def _excess(self, loads: Ints) -> Floats:
+        return np.asarray(self._band.beyond(loads.astype(np.float64)) * self.problem.balanced)
 
     def _aim_anew(self) -> None:
         """Aim at a band in which the best assignment is not, for a level that is still open."""
         levels, goal = len(self.problem.aims), self.problem.goal
         self._aim = next(a for a in range(self._aim, self._aim + levels) if self._rank[1 + a % levels] > goal) % levels
         self._band = narrower(self.problem, self.best, self._aim, PARTS[self._pace], self._rng)
-        self._rounds = 0
-        self._begin()
-        self._lowest = (self._least, self._place.snapshot())
-
-    def _begin(self) -> None:
-        """Count anew: steps, and how low the potential gets."""
+        self._base = self._base._replace(potential=self._potential(self._base.loads))
         self._look()
-        self._least, self._idle = self._potential(), 0
-        excess = self._band.beyond(self._place.state.loads.astype(np.float64)) * self.problem.balanced
+        excess = self._excess(self._place.state.loads)
+        self._least, self._idle = float(excess.sum()), 0
         self._late = self._clock + SHORTEST + PER_NODE * int((excess > 0).sum())
 
     def _look(self) -> None:
@@ -185,7 +196,7 @@ class _Tabu:
     def _choose_nodes(self) -> Ints:
         """The nodes furthest beyond the band, some to and from which theirs have migrated, and some by chance."""
         problem, state = self.problem, self._place.state
-        excess = self._band.beyond(state.loads.astype(np.float64)) * problem.balanced
+        excess = self._excess(state.loads)
         wrong = np.argsort(-excess, kind="stable")[: min(NODES // 3, int((excess > 0).sum()))]
         at, home = state.assignment[problem.leads], problem.homes
         away = at != home
@@ -210,7 +221,7 @@ class _Tabu:
 
     def _take_lower(self, steps: Steps) -> bool:
         """Take the best step if the potential is a new low then, whatever rests."""
-        return self._take(steps, self._least - LEAST - self._potential())
+        return self._take(steps, self._least - LEAST - self._potential(self._place.state.loads))
 
     def _take_free(self, steps: Steps) -> bool:
         """Take the best step with bundles that do not rest."""
@@ -219,8 +230,12 @@ class _Tabu:
 
     def _take(self, steps: Steps, below: float) -> bool:
         """Take the best step that the rules allow of those that gain more than something."""
-        for _ in range(TRIES if len(steps.values) else 0):
-            index = int(steps.values.argmin())
+        if not len(steps.values):
+            return False
+        # Where many steps are alike, as with few sizes of guests, the first would be the same again and again.
+        first = int(self._rng.integers(len(steps.values)))
+        for _ in range(TRIES):
+            index = _lowest(steps.values, first)
             if not steps.values[index] < below:
                 break
             if self._try(steps.moves(index)):
@@ -255,23 +270,15 @@ class _Tabu:
         return True
 
     def _undo_some(self) -> None:
-        """Start again nearby: undo some migrations, of the current assignment or of the best.
-
-        The best is the one of lowest potential; after too many rounds without a lower one, it is that of the smallest
-        spread, and another band is aimed at.
-        """
+        """Start again nearby: undo some migrations, of the best assignment or of the current one."""
         problem, rng = self.problem, self._rng
-        self._failed, self._rounds, self._pace = self._failed + 1, self._rounds + 1, max(self._pace - 1, 0)
+        self._failed, self._pace = self._failed + 1, max(self._pace - 1, 0)
         if self._failed % TURNS == 0:
             self._aim += 1
         if rng.random() < BACK:
-            best = (self.best, self._rank[0]) if self._rounds > ROUNDS else self._lowest[1]
-            self._place = Place(State(problem, best[0]), best[1])
+            self._place = Place(State(problem, self._base.assignment), self._rank[0])
         self._gains = None
         away = np.unique(problem.bundle_of[problem.migrated(self._place.state.assignment)])
         for bundle in rng.permutation(away)[: rng.integers(*UNDONE)].tolist():
             self._try(((bundle, int(problem.homes[bundle])),))
-        if self._rounds > ROUNDS:
-            self._aim_anew()
-        else:
-            self._begin()
+        self._aim_anew()

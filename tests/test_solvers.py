@@ -17,7 +17,7 @@ from tests.problems import cluster, problems, random_problem
 
 BUDGET = Budget(seconds=20, workers=1)
 """Far more than a problem of seven guests takes."""
-many = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def _solve_all(problem: Problem) -> dict[str, Result]:
@@ -67,7 +67,7 @@ def test_the_raw_answer_of_a_heuristic_needs_no_judge(problem: Problem) -> None:
         assert plain.violations(at) <= plain.violations(plain.origin), name
 
 
-@pytest.mark.parametrize("batch", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 25))])
+@pytest.mark.parametrize("batch", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 25))])
 def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
     for seed in range(100 * batch, 100 * batch + 100):
         problem = random_problem(seed)
