@@ -70,7 +70,8 @@ class Program:
         SCIP cannot be interrupted here: see solvers.run.in_threads for how Ctrl-C is heard."""
         model, _ = self._model(whole=True)
         solver = model_builder.Solver("SCIP")
-        settings = [f"randomization/randomseedshift = {seed % 2**31}"]
+        # SCIP would keep Ctrl-C for itself: Python never heard of it, and the search went on.
+        settings = ["misc/catchctrlc = FALSE", f"randomization/randomseedshift = {seed % 2**31}"]
         settings += ["limits/solutions = 1"] * first + [f"limits/nodes = {nodes}"] * (nodes > 0)
         solver.set_solver_specific_parameters("\n".join(settings))
         solver.set_time_limit_in_seconds(max(seconds, 0.01))

@@ -1,5 +1,7 @@
 """Claims about the search on clusters that are too large for one model: bounds, windows, limits of work, a stop."""
 
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -107,3 +109,25 @@ def test_firm_windows_are_kept_with_the_fewest_migrations_and_all_rules() -> Non
     assert window[0] <= after.min() and after.max() <= window[1]
     assert not check.broken(problem.replace(max_migrations=None), found)
     assert len(problem.migrated(found)) >= Relaxation(problem, 0).fewest(*window).toll - 1e-6
+
+
+def test_ctrl_c_is_heard_while_a_mixed_integer_program_is_solved() -> None:
+    code = """
+import os, signal, threading, time
+import numpy as np
+from solvers.linear import Program
+from solvers.run import in_threads
+rng, program = np.random.default_rng(1), Program()
+columns = program.add_columns(120, 1.0, rng.integers(50, 100, 120))
+for _ in range(40):
+    weights = rng.integers(1000, 9999, 120)
+    program.add_row(columns, weights, int(weights.sum()) // 2)
+threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    in_threads([lambda: program.whole(4.0)])
+    print("lost")
+except KeyboardInterrupt:
+    print("heard")
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert answer.stdout.strip() == "heard", answer.stderr
