@@ -1,6 +1,7 @@
 """Owns the exact solver: CP-SAT from the best heuristic, whole when small, guided by the relaxation when large.
 
-In this order: fewest violations, smallest value of each level, least cost at those.
+In this order: fewest violations, smallest value of each level, least cost at those. On a small cluster few migrations
+are looked at in all their combinations.
 A large cluster is searched where the linear relaxation would migrate: first those guests in one model (kernel
 search), then neighbourhoods of nodes. Its bound is the relaxation's.
 """
@@ -9,6 +10,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from solvers.economy import Economy
+from solvers.meet import meet
 from solvers.mend import mend
 from solvers.model import Model
 from solvers.narrowing import Narrowing, polish
@@ -45,9 +47,14 @@ def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> A
 
 
 def _whole(search: Search) -> Status:
-    """Violations, spread and cost of the whole cluster in one model, one objective after the other."""
+    """Violations, spread and cost of the whole cluster in one model, one objective after the other.
+
+    Where few migrations are allowed, all sets of them are looked at instead: nothing is left to be done after that.
+    """
     model = Model(search.problem, range(len(search.problem.bundles)), search.best)
     repaired, outcome = _repair(search, model), cp_model.OPTIMAL
+    if meet(search):
+        return _status(search, repaired)
     if not search.closed():
         outcome = _take(search, model, model.spread, SHARES["first"])
     if outcome != cp_model.OPTIMAL and not search.closed():
