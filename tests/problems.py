@@ -1,6 +1,8 @@
 """Owns the small random problems that the solvers are tested on: every feature, in every combination."""
 
+from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -70,6 +72,19 @@ def cluster(seed: int, nodes: int, guests: int, limit: int | None) -> Problem:
         eligible=eligible, copy_mib=memory, movable=rng.random(guests) > 0.05, together=tuple(groups[:4]),
         apart=tuple(groups[4:]), max_migrations=limit,
     )  # fmt: skip
+
+
+def by_node(memory: Sequence[Sequence[int]], **changes: Any) -> Problem:
+    """A cluster to follow by hand: nodes of 100 with room for all, the sizes of the guests on each, and no rules."""
+    sizes, n = np.array([size for row in memory for size in row], dtype=np.int64), len(memory)
+    g = len(sizes)
+    fields: dict[str, Any] = {
+        "origin": np.repeat(np.arange(n), [len(row) for row in memory]), "needs": sizes[:, None],
+        "capacity": np.full((n, 1), 1_000), "demand": sizes[None], "ability": np.full((1, n), 100),
+        "base": np.zeros((1, n)), "balanced": np.ones(n, dtype=bool), "eligibility": np.ones((1, n), dtype=bool),
+        "eligible": np.zeros(g), "copy_mib": sizes, "movable": np.ones(g, dtype=bool),
+    }  # fmt: skip
+    return Problem(**(fields | changes))
 
 
 def _capacity(rng: Random, n: int, r: int, origin: list[int], needs: list[list[int]]) -> list[list[int]]:

@@ -44,6 +44,14 @@ def test_the_order_is_that_of_a_sort_after_any_changes() -> None:
             assert (span.lowest, span.highest) == (min(numbers.values()), max(numbers.values()))
 
 
+def test_a_number_that_comes_back_is_looked_at_once() -> None:
+    ranking, looked = Ranking({0: 1, 1: 2, 2: 3}), list[int]()
+    ranking.put(0, 5)
+    ranking.put(0, 1)
+    assert ranking.first(lambda node: bool(looked.append(node)), 3) is None  # type: ignore[func-returns-value]
+    assert looked == [0, 1, 2]
+
+
 def test_of_no_nodes_none_is_the_first() -> None:
     assert Ranking({}).first() is None
     assert Span({}).lowest == Span({}).highest == 0
