@@ -9,15 +9,14 @@ from functools import partial
 
 import numpy as np
 
-from solvers import check
+from solvers.kernel import COLUMNS as WHOLE
+from solvers.kernel import mends
 from solvers.problem import Bools, Cost, Ints
 from solvers.relax import Fit
 from solvers.run import in_threads
 from solvers.search import Search
 from solvers.windows import Neighbourhood, Table, Target, Windows, may_go
 
-WHOLE = 4_000
-"""Columns that are solved as one neighbourhood."""
 COLUMNS = 1_500
 """Of one neighbourhood of several, at most."""
 KERNEL = 0.3
@@ -52,6 +51,16 @@ class Guide:
     """(bundles,) in how many relaxations of windows like these each leaves."""
 
 
+@dataclass(slots=True)
+class _Way:
+    """Where a search by neighbourhoods is, what it aims at, and for how many rounds it has not got on."""
+
+    target: Target
+    guide: Guide
+    now: Ints
+    idle: int = 0
+
+
 class Approach:
     """Searches from one assignment to the next; what is acceptable and better is offered on the way."""
 
@@ -61,6 +70,7 @@ class Approach:
         self.rng = np.random.default_rng(search.budget.seed)
         self.size = float(min(search.problem.nodes, 2 * SMALL))
         self._last = search.best
+        self._way: _Way | None = None
         self.toll = self.table.mib if self._copies else self.table.count
 
     @property
@@ -73,20 +83,32 @@ class Approach:
         target, guide, now = self._most_promising(guides, mark, limit)
         if self.is_whole(guide):
             return not target.beyond(self.problem, now).any() and target.paid(self.problem, now) <= limit
-        idle = 0
-        while self.search.left(mark) > 0 and idle < IDLE + 2 * self.problem.nodes / self.size:
-            beyond, paid = target.beyond(self.problem, now), target.paid(self.problem, now)
-            self.search.offer(self._within(now, limit))
-            if not beyond.any() and paid <= limit:
-                return True
-            target = self._repriced(target, bool(beyond.any()), paid > limit)
-            order, size = self._order(now, beyond, target.windows), int(self.size)
+        self._way = _Way(target, guide, now)
+        return self.on(mark, limit)
+
+    def on(self, mark: float, limit: int) -> bool:
+        """The same, on the way that was followed when time was up."""
+        way = self._way
+        while way is not None and self.search.left(mark) > 0:
+            beyond, paid = way.target.beyond(self.problem, way.now), way.target.paid(self.problem, way.now)
+            self.search.offer(self._within(way.now, limit))
+            kept = not beyond.any() and paid <= limit
+            if kept or way.idle >= IDLE + 2 * self.problem.nodes / self.size:
+                self._way = None
+                return kept
+            way.target = self._repriced(way.target, bool(beyond.any()), paid > limit)
+            order, size = self._order(way.now, beyond, way.target.windows), int(self.size)
             parts = [order[i * size : (i + 1) * size] for i in range(self.search.workers)]
-            then = self._joined(target, guide, now, parts, SECONDS, mark)
-            better = target.value(self.problem, now) - target.value(self.problem, then)
-            idle = 0 if better > 1e-6 else idle + 1
-            now = self._last = then if better > -1e-6 else now  # sideways too: other ways open
+            then = self._joined(way.target, way.guide, way.now, parts, SECONDS, mark)
+            better = way.target.value(self.problem, way.now) - way.target.value(self.problem, then)
+            way.idle = 0 if better > 1e-6 else way.idle + 1
+            way.now = self._last = then if better > -1e-6 else way.now  # sideways too: other ways open
         return False
+
+    @property
+    def width(self) -> int:
+        """ppm of the narrowest window on the way that was followed when time was up; 0: on none."""
+        return min((high - low for low, high in self._way.target.windows.values()), default=0) if self._way else 0
 
     def _most_promising(self, guides: list[Guide], mark: float, limit: int) -> tuple[Target, Guide, Ints]:
         """The guide whose windows come closest when they are made for part by part, and what that comes to."""
@@ -96,7 +118,8 @@ class Approach:
         targets = [Target(guide.windows, self.toll, PRICE * self._unit) for guide in guides]
         for first in range(0, len(guides), workers):
             some = range(first, min(len(guides), first + workers))
-            for index, then in zip(some, self._divided([(targets[i], guides[i]) for i in some], mark), strict=True):
+            divided = self._divided([(targets[i], guides[i]) for i in some], mark, limit)
+            for index, then in zip(some, divided, strict=True):
                 self.search.offer(self._within(then, limit))
                 found.append((targets[index].value(self.problem, then), index))
                 reached.append(then)
@@ -108,25 +131,21 @@ class Approach:
         """Toll of a typical migration."""
         return max(1.0, float(self.toll.mean())) if self._copies else 1.0
 
-    def _divided(self, aims: list[tuple[Target, Guide]], mark: float) -> list[Ints]:
+    def _divided(self, aims: list[tuple[Target, Guide]], mark: float, limit: int) -> list[Ints]:
         """For each aim: every node in one part, each part with its share of full and empty nodes, solved one by one."""
         problem, seconds = self.problem, 2 * SECONDS
         known = [min((self.search.best, self._last), key=partial(target.value, problem)) for target, _ in aims]
         if self.is_whole(aims[0][1]):
             every = np.arange(problem.nodes)
             # Without migrations there are only those to choose from that the relaxation makes: fewer, so much faster.
-            start = None if self._repairs() else problem.origin
+            start = None if mends(self.search) else problem.origin
             jobs = [
                 (target, guide, now if start is None else start, every)
                 for (target, guide), now in zip(aims, known, strict=True)
             ]
-            found = self._solve(jobs, seconds, mark)
+            found = self._solve(jobs, seconds, mark, limit)
             return [now if then is None else then for now, then in zip(known, found, strict=True)]
         return [self._part_by_part(*aim, now, seconds, mark) for aim, now in zip(aims, known, strict=True)]
-
-    def _repairs(self) -> bool:
-        """Whether some migrations of the incumbent mend what is in violation today."""
-        return len(check.violations(self.problem, self.problem.origin)) > self.search.score.violations
 
     def is_whole(self, guide: Guide) -> bool:
         """Whether all nodes are one neighbourhood."""
@@ -176,8 +195,11 @@ class Approach:
         found = self._solve([(target, guide, now, nodes) for nodes in parts if len(nodes)], seconds, mark)
         return self._together(target, now, [then for then in found if then is not None])
 
-    def _solve(self, jobs: list[tuple[Target, Guide, Ints, Ints]], seconds: float, mark: float) -> list[Ints | None]:
-        """Neighbourhoods (target, guide, from where, nodes) side by side; of one assignment, they share no bundle."""
+    def _solve(
+        self, jobs: list[tuple[Target, Guide, Ints, Ints]], seconds: float, mark: float, limit: int | None = None
+    ) -> list[Ints | None]:
+        """Neighbourhoods (target, guide, from where, nodes) side by side; of one assignment, they share no bundle. Any
+        toll within a limit will do."""
         spent = np.zeros(len(self.problem.bundles), dtype=bool)
         most, tree = self.search.seconds(min(seconds, self.search.left(mark))), self.search.tree(TREE)
         tasks = []
@@ -190,7 +212,7 @@ class Approach:
                 allowed &= self._arrivals(guide, bundles)
             allowed[:, np.setdiff1d(np.arange(self.problem.nodes), nodes)] = False
             hood = Neighbourhood(self.table, target, now, bundles, allowed)
-            solve = _firm if len(nodes) == self.problem.nodes else _firm_or_bought
+            solve = partial(_firm, limit=limit) if len(nodes) == self.problem.nodes else _firm_or_bought
             tasks.append(partial(solve, hood, most, int(self.rng.integers(1 << 30)), tree))
         found = in_threads(tasks)
         self.search.charge(seconds * len(tasks) / 2)
@@ -248,9 +270,9 @@ class Approach:
         return result
 
 
-def _firm(hood: Neighbourhood, seconds: float, seed: int, tree: int) -> tuple[Ints | None, bool]:
+def _firm(hood: Neighbourhood, seconds: float, seed: int, tree: int, limit: int | None) -> tuple[Ints | None, bool]:
     """Within the windows or nothing."""
-    return hood.solve(seconds, seed, tree, firm=True) if len(hood.bundles) else (None, True)
+    return hood.solve(seconds, seed, tree, firm=True, limit=limit) if len(hood.bundles) else (None, True)
 
 
 def _firm_or_bought(hood: Neighbourhood, seconds: float, seed: int, tree: int) -> tuple[Ints | None, bool]:

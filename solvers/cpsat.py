@@ -22,7 +22,7 @@ SMALL = 1_500
 """Booleans up to which the whole cluster is one model from the start."""
 WHOLE = 20_000
 """Booleans up to which repairs of the whole cluster are one model."""
-ROUND, LONGER = 4.0, 1.5
+ROUND, LONGER = 8.0, 1.5
 """Seconds of the first round on a large cluster, and by how much each is longer than the one before: what is done
 does not depend on how much time there is, so that more time never gives less."""
 IDLE = 0.05

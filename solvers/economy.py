@@ -2,20 +2,23 @@
 
 import numpy as np
 
-from solvers.exact import Exact
+from solvers.exact import Exact, Open, Outcome
 from solvers.frontier import Offer, cheapest
 from solvers.narrowing import TRIED, Narrowing, Place
 from solvers.problem import Cost
 from solvers.relax import ROUNDING, Relaxation
 
-PROVEN = 0.4
+PROVEN = 0.6
 """Part of a round for the proof."""
 NEARBY = 0.3
 """How far from the cheapest window others are tried, as part of the goal."""
 TRIES = 5
 """How many."""
-STEPS = 40
-"""Parts of the goal by which the windows are wider of which the proof speaks."""
+STEPS = 8
+"""Parts of the goal by which the windows are wider of which the proof speaks, at first: the more, the longer it takes
+and the more it proves."""
+NEAR = 0.003
+"""Part of the cost that is not worth another decision."""
 
 
 class Economy:
@@ -24,15 +27,18 @@ class Economy:
     def __init__(self, narrowing: Narrowing) -> None:
         self._narrowing, self._search, self._problem = narrowing, narrowing.search, narrowing.problem
         self._offers: list[Offer] = []
+        self._steps = STEPS
+        self._exact: dict[tuple[int, int], Exact] = {}
+        self._open = {relaxation.k: Open(0.0) for relaxation in narrowing.relaxations}
 
     def run(self, mark: float) -> None:
         """One round."""
         if not self._offers:
             self._look(mark)
         self._migrate_less(mark - PROVEN * max(0.0, self._search.left(mark)))
-        if self._problem.prefer is Cost.MIGRATIONS and not self._narrowing.level.weights:
-            for relaxation, offer in zip(self._narrowing.relaxations, self._offers, strict=True):
-                self._prove(relaxation.k, offer, mark)
+        if not self._narrowing.level.weights:
+            for relaxation in self._narrowing.relaxations:
+                self._prove(relaxation.k, mark)
 
     def _look(self, mark: float) -> None:
         """What the linear relaxation proves, and where it is cheapest."""
@@ -62,12 +68,22 @@ class Economy:
         tries = TRIED if self._narrowing.approach.is_whole_for(len(offer.fit.leaving)) else 1
         return sorted(places, key=lambda place: (place.fit.toll + rng.uniform(0, 1), place.window.low))[:tries]
 
-    def _prove(self, k: int, offer: Offer, mark: float) -> None:
-        """So many migrations are too few, and then one more, in whole numbers."""
-        search, problem = self._search, self._problem
+    def _prove(self, k: int, mark: float) -> None:
+        """So much is too little, or something that costs no more: decided in whole numbers, between the two."""
+        search, problem, narrowing = self._search, self._problem, self._narrowing
+        limit = "max_migrations" if problem.prefer is Cost.MIGRATIONS else "max_moved_mib"
+        kept = narrowing.kept() if narrowing.is_small() and len(narrowing.level.metrics) == 1 else None
         while search.left(mark) > 0 and search.score.cost[0] > search.cost_bound:
-            few = problem.replace(max_migrations=search.cost_bound)
-            exact = Exact(*self._narrowing.relaxed_twice(Relaxation(few, k), offer.window), search)
-            if not exact.rules_out(problem.goal, max(1, problem.goal // STEPS), mark):
+            cost = search.score.cost[0]
+            amount = self._open[k].next(search.cost_bound - 1, cost, max(1, int(NEAR * cost)), above=kept is not None)
+            if amount is None:
+                self._steps *= 2
                 return
-            self._raise(search.cost_bound + 1)
+            if (k, amount) not in self._exact:
+                few = Relaxation(problem.replace(**{limit: amount}), k)
+                self._exact[k, amount] = Exact(few, narrowing.approach.table, search)
+            outcome = self._exact[k, amount].decide(problem.goal, max(1, problem.goal // self._steps), mark, kept)
+            if outcome is Outcome.OUT:
+                self._raise(amount + 1)
+            elif outcome is Outcome.OPEN:
+                self._open[k].add(amount)

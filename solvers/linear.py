@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from ortools.linear_solver.python import model_builder
+from ortools.linear_solver.python.model_builder import SolveStatus, Variable
+from ortools.linear_solver.python.model_builder_helper import ModelBuilderHelper, ModelSolverHelper
 
 from solvers.problem import Bools, Ints
 
@@ -57,29 +58,33 @@ class Program:
     def relaxed(self) -> Solution:
         """Solve with fractions. The bound comes from the duals alone, whatever the solver's tolerances, and is that of
         the program without slack."""
-        model, rows = self._model(whole=False)
-        solver = model_builder.Solver("GLOP")
-        if solver.solve(model) != model_builder.SolveStatus.OPTIMAL:
-            return Solution(None, 0.0, np.zeros(len(rows)))
-        duals = np.array([solver.dual_value(row) for row in rows])
-        return Solution(self._read(solver), self.lagrange(duals), duals)
+        solver = ModelSolverHelper("GLOP")
+        solver.solve(self._model(whole=False))
+        if solver.status() != SolveStatus.OPTIMAL:
+            return Solution(None, 0.0, np.zeros(len(self._bounds)))
+        duals = np.array(solver.dual_values())
+        return Solution(np.array(solver.variable_values()), self.lagrange(duals), duals)
 
-    def whole(self, seconds: float, seed: int = 0, *, first: bool = False, nodes: int = 0) -> Solution:
-        """Solve with whole numbers; `first` ends with the first values found, `nodes` limits the search tree.
+    def whole(self, seconds: float, seed: int = 0, *, nodes: int = 0, limit: int | None = None) -> Solution:
+        """Solve with whole numbers; `nodes` limits the search tree, and with a `limit` on costs, which are whole but
+        for slack, it ends with values that cost no more, or when there can be none.
 
         SCIP cannot be interrupted here: see solvers.run.in_threads for how Ctrl-C is heard."""
-        model, _ = self._model(whole=True)
-        solver = model_builder.Solver("SCIP")
         # SCIP would keep Ctrl-C for itself: Python never heard of it, and the search went on.
         settings = ["misc/catchctrlc = FALSE", f"randomization/randomseedshift = {seed % 2**31}"]
-        settings += ["limits/solutions = 1"] * first + [f"limits/nodes = {nodes}"] * (nodes > 0)
+        settings += [f"limits/nodes = {nodes}"] * (nodes > 0)
+        if limit is not None:
+            settings += [f"limits/primal = {limit + 0.5}", f"limits/dual = {limit + 0.5}"]
+        solver = ModelSolverHelper("SCIP")
         solver.set_solver_specific_parameters("\n".join(settings))
         solver.set_time_limit_in_seconds(max(seconds, 0.01))
-        status = solver.solve(model)
-        proven = status == model_builder.SolveStatus.OPTIMAL
-        if proven or status == model_builder.SolveStatus.FEASIBLE:
-            return Solution(self._read(solver), float(solver.best_objective_bound), np.empty(0), proven)
-        impossible = status == model_builder.SolveStatus.INFEASIBLE
+        solver.solve(self._model(whole=True))
+        status = solver.status()
+        proven = status == SolveStatus.OPTIMAL
+        if proven or status == SolveStatus.FEASIBLE:
+            values, bound = np.array(solver.variable_values()), float(solver.best_objective_bound())
+            return Solution(values, bound, np.empty(0), proven)
+        impossible = status == SolveStatus.INFEASIBLE
         return Solution(None, INFINITE if impossible else 0.0, np.empty(0), impossible)
 
     def reduced(self, duals: Floats) -> Floats:
@@ -97,20 +102,15 @@ class Program:
         won = np.minimum(self.reduced(duals), 0.0)[kept] * np.concatenate(self._upper)[kept]
         return float(np.maximum(duals, 0.0) @ np.array(self._bounds) + won.sum())
 
-    def _read(self, solver: model_builder.Solver) -> Floats:
-        return np.array([solver.value(variable) for variable in self._variables], dtype=np.float64)
-
-    def _model(self, *, whole: bool) -> tuple[model_builder.Model, list[model_builder.LinearConstraint]]:
-        model = model_builder.Model()  # type: ignore[no-untyped-call]
-        upper, cost, slack = (np.concatenate(part).tolist() for part in (self._upper, self._cost, self._slack))
-        variables = [model.new_var(0.0, most, whole and not s, None) for most, s in zip(upper, slack, strict=True)]
-        rows = [
-            model.add_linear_constraint(
-                model_builder.LinearExpr.weighted_sum([variables[i] for i in columns.tolist()], values.tolist()),
-                lb=bound,
-            )
-            for columns, values, bound in zip(self._columns, self._values, self._bounds, strict=True)
-        ]
-        model.minimize(model_builder.LinearExpr.weighted_sum(variables, cost))
-        self._variables = variables
-        return model, rows
+    def _model(self, *, whole: bool) -> ModelBuilderHelper:
+        """The program as OR-Tools takes it; arrays, since one call for each column would take longer than to solve."""
+        model = ModelBuilderHelper()
+        upper, integral = np.concatenate(self._upper), ~np.concatenate(self._slack) & whole
+        indices = model.add_var_array_with_bounds(np.zeros(self.width), upper, integral, "").tolist()  # type: ignore[arg-type]
+        model.set_objective_coefficients(indices, np.concatenate(self._cost).tolist())
+        variables = [Variable(model, index) for index in indices]
+        for columns, values, bound in zip(self._columns, self._values, self._bounds, strict=True):
+            row = model.add_linear_constraint()
+            model.set_constraint_lower_bound(row, bound)
+            model.add_terms_to_constraint(row, [variables[i] for i in columns.tolist()], values.tolist())
+        return model

@@ -11,8 +11,9 @@ import numpy as np
 
 from solvers import tabu
 from solvers.approach import Approach, Guide
-from solvers.exact import Exact
+from solvers.exact import Exact, Open, Outcome
 from solvers.frontier import PRECISION, Window, narrowest
+from solvers.kernel import likely
 from solvers.problem import Level
 from solvers.relax import CLASSES, Fit, Relaxation
 from solvers.search import Search
@@ -24,24 +25,20 @@ PARTS = 60
 """Parts to which they are told apart on clusters too large for decisions in whole numbers..."""
 DECIDED = 6_000
 """... which have so many columns and more in the relaxation."""
-FIRST, MOST = 0.4, 0.8
-"""How far above what is ruled out, on the way to what is reached, the first width is that is to be proven impossible,
-and the farthest."""
-CELLS = 16_000
-"""Size classes x nodes of the finer relaxation, about."""
+FIRST = 0.4
+"""How far above what is ruled out, on the way to what is reached, the first width is that is to be decided; on large
+clusters half as far."""
 PLACES = 3
 """Places of either kind where the relaxation looks at windows of a width."""
 TRIED = 2
 """Places in which a width is tried."""
-SAMPLES, VAGUE = 12, 10_000
-"""Windows that show who is likely to leave, and by how many ppm they differ."""
 STEP, CAUTIOUS = 0.5, 0.7
 """How far above what is ruled out, on the way to what is reached, the next window is: on large clusters farther."""
 FINE = 0.3
 """Below this part of the spread that is reached the bound says little: then it can nearly vanish, which is found..."""
 POLISHED = 0.7
 """... by local search, for this part of a round."""
-PROVEN = 0.4
+PROVEN = 0.7
 """Part of a round for the proof."""
 STEPS = 400
 """Steps of local search that count as a second of work."""
@@ -75,8 +72,8 @@ class Narrowing:
         self._classes = {}
         self._seed = self._parts = 0
         self._exact: dict[int, Exact] = {}
-        self._part: dict[int, float] = {}
-        self._popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
+        first = FIRST if self.is_small() else FIRST / 2
+        self._open = {k: Open(first) for k in self.level.metrics}
         for relaxation in self.relaxations:
             classes = np.full(len(self.problem.bundles), -1, dtype=np.int64)
             classes[relaxation.bundles] = relaxation.classes
@@ -108,7 +105,7 @@ class Narrowing:
         if self.bound < FINE * self.reached:
             self._seed += 1
             polish(self.search, mark - left * (1 - POLISHED), self._seed)
-        proven = PROVEN if self._is_small() else PROVEN / 3
+        proven = PROVEN if self.is_small() else PROVEN / 2
         self.narrow(mark - left * proven)
         self.prove(mark)
 
@@ -124,26 +121,30 @@ class Narrowing:
     def prove(self, mark: float) -> None:
         """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
         for relaxation in self.relaxations:
-            k, window = relaxation.k, self.narrowest[relaxation.k]
-            if not self._is_small():
+            k = relaxation.k
+            if self.problem.nodes * CLASSES + self.problem.guests > 20000:
                 self._prove_relaxed(relaxation, mark)
                 continue
             if k not in self._exact:
-                self._exact[k] = Exact(*self.relaxed_twice(relaxation, window), self.search)
+                self._exact[k] = Exact(relaxation, self.approach.table, self.search)
+            kept = self.kept() if self.is_small() and len(self.level.metrics) == 1 else None
             while not self.closed() and self.search.left(mark) > 0:
-                bound, known, part = int(self._bounds[k]), self._known(k), self._part.get(k, FIRST)
-                width = bound + int(part * (known - bound))
-                if known - bound <= PRECISION or width <= bound:
-                    self._part.pop(k, None)
+                bound, known = int(self._bounds[k]), self._known(k)
+                least = max(PRECISION, int(NEAR * known))
+                width = self._open[k].next(bound, known, least, above=kept is not None)
+                if known - bound <= PRECISION:
                     break
-                if self._exact[k].rules_out(width, max(1, (known - width) // 2), mark):
+                if width is None:
+                    self._exact[k].persist()
+                    break
+                outcome = self._exact[k].decide(width, max(1, (width - bound) // 2), mark, kept)
+                if outcome is Outcome.OUT:
                     self._prove(k, width)
-                    self._part[k] = min(MOST, 1.4 * part)
-                elif self.search.left(mark) > 0:
-                    self._part[k] = part / 2
+                elif outcome is Outcome.OPEN:
+                    self._open[k].add(width)
 
-    def _is_small(self) -> bool:
-        """Whether windows can be decided in whole numbers."""
+    def is_small(self) -> bool:
+        """Whether attempts at windows are made with all nodes at once."""
         return self.problem.nodes * CLASSES + self.problem.guests <= DECIDED
 
     def _prove_relaxed(self, relaxation: Relaxation, mark: float) -> None:
@@ -158,17 +159,10 @@ class Narrowing:
     def _ended(self, mark: float) -> bool:
         return self.search.left(mark) <= 0
 
-    def relaxed_twice(self, relaxation: Relaxation, window: Window) -> tuple[Relaxation, Relaxation]:
-        """The relaxation, and one with a size class for each bundle that is likely to leave near a window."""
-        excess = relaxation.fewest(window.low, window.high).excess
-        rank = np.where(self._popular > 0, -self._popular.astype(np.float64), excess)
-        most = CELLS // self.problem.nodes
-        return relaxation, relaxation.refined(
-            np.argsort(rank, kind="stable")[: min(most, int(np.isfinite(rank).sum()))]
-        )
-
     def narrow(self, mark: float) -> None:
         """Window after window between what is reached and what is ruled out, until they meet or time is up."""
+        if 0 < self.approach.width < self.reached:
+            self.approach.on(mark, self._limit())
         floor = self.bound
         while self.search.left(mark) > 0 and not self.closed():
             reached = self.reached
@@ -177,7 +171,7 @@ class Narrowing:
             if reached - floor <= NEAR * reached:
                 aim = reached - int(self.approach.rng.uniform(1, 5) * NEAR * reached)
                 floor = max(self.bound, aim)  # other places, other guests
-            width = max(self.problem.goal, floor + int((STEP if self._is_small() else CAUTIOUS) * (reached - floor)))
+            width = max(self.problem.goal, floor + int((STEP if self.is_small() else CAUTIOUS) * (reached - floor)))
             if not self.approach.towards(self._guides(width), mark, self._limit()):
                 floor = self.bound if self.reached < reached else width
 
@@ -208,17 +202,15 @@ class Narrowing:
 
     def guide(self, places: list["Place"]) -> Guide:
         """Windows, one of each metric of the level, and who leaves in relaxations of windows like them."""
-        windows, fits = self._kept(), {}
+        windows, fits = self.kept(), {}
         popular = np.zeros(len(self.problem.bundles), dtype=np.int64)
         for relaxation, place in zip(self.relaxations, places, strict=True):
             window, fits[relaxation.k] = place.window, place.fit
             windows[relaxation.k] = (window.low, window.high)
-            for low, high in self.approach.rng.uniform((-VAGUE, -VAGUE / 2), (2 * VAGUE, VAGUE / 2), (SAMPLES, 2)):
-                popular[relaxation.fewest(window.low - int(low), window.high + int(high)).leaving] += 1
-        self._popular = popular
+            popular += likely(relaxation, window, self.approach.rng)
         return Guide(windows, fits, self._classes, popular)
 
-    def _kept(self) -> Windows:
+    def kept(self) -> Windows:
         """What the levels before this one have reached."""
         loads = self.problem.loads(self.search.best)[:, self.problem.balanced]
         before = {k for level in self.problem.aims[: self.index] for k in level.metrics}

@@ -13,10 +13,12 @@ from typing import Self
 import numpy as np
 
 from solvers.linear import INFINITE, Floats, Program
-from solvers.problem import PPM, Cost, Ints, Problem
+from solvers.problem import PPM, Bools, Cost, Ints, Problem
 
 CLASSES = 48
 """Size classes at most, unless sizes are given: the finer, the tighter and the slower."""
+SMALLEST = 20
+"""Part of the largest size that the second smallest class has: below it, what is migrated hardly differs."""
 SHORTFALL = 3.0
 """Price in limits of leaving a node a whole window short: keeps every window feasible, at a price above any limit."""
 UNIT = 10_000
@@ -67,9 +69,10 @@ class Relaxation:
 
     def _settle_tolls(self) -> None:
         """What is minimised, and its limit; the other limit is a row."""
-        problem, copies = self.problem, self.problem.goal > 0 and self.problem.prefer is Cost.MIB
+        problem = self.problem
+        self.copies = problem.goal > 0 and problem.prefer is Cost.MIB
         first, second = (self.count, problem.max_migrations), (self._mib, problem.max_moved_mib)
-        (self.toll, limit), (self._other, self._other_limit) = (second, first) if copies else (first, second)
+        (self.toll, limit), (self._other, self._other_limit) = (second, first) if self.copies else (first, second)
         whole = int(self.toll.sum())
         self.limit = whole if limit is None else min(limit, whole)
         number = int(self.count.sum())
@@ -86,7 +89,7 @@ class Relaxation:
         if len(sizes) <= CLASSES:
             return sizes
         most = float(sizes[-1])
-        grid = np.exp(np.linspace(np.log(max(most / 300, float(sizes[0]))), np.log(most), CLASSES))
+        grid = np.exp(np.linspace(np.log(max(most / SMALLEST, float(sizes[0]))), np.log(most), CLASSES))
         return np.unique(grid.astype(np.int64))
 
     @cached_property
@@ -131,6 +134,14 @@ class Relaxation:
         """False: proven that no assignment within the limits has every balanced load within [low, high] ppm."""
         return not self.exceeds(self.fewest(low, high).toll)
 
+    def possible(self, fit: Fit) -> Bools:
+        """(bundles, n) migrations that may be part of an assignment within the limit, as far as what the relaxation
+        says of its window shows: others make it dearer than that (reduced costs)."""
+        left = self.limit + ROUNDING * max(1, self.limit) - fit.toll
+        result = np.zeros((len(self.problem.bundles), self.problem.nodes), dtype=bool)
+        result[self.bundles] = fit.excess[self.bundles, None] + fit.arriving[self.classes] <= left
+        return result
+
     def exceeds(self, toll: float) -> bool:
         """Whether a toll is beyond the limit by more than rounding."""
         return toll > self.limit + ROUNDING * max(1, self.limit)
@@ -145,15 +156,6 @@ class Relaxation:
         excess[self.bundles] = np.where(values[leave] > 1e-6, 0.0, dearer[leave])
         leaving = self.bundles[values[leave] > 1e-6]
         return Fit(solution.bound, leaving, excess, dearer[arrive].reshape(-1, self.problem.nodes))
-
-    def decide(self, low: int, high: int, seconds: float, seed: int = 0, nodes: int = 0) -> tuple[bool, Ints]:
-        """Whether whole migrations within the limit may reach the window (False is proven), and who leaves if so."""
-        program, leave, _ = self._program(low - TOLERANCE, high + TOLERANCE)
-        program.add_row(leave, -self.toll / max(1, self.limit), -1.0 - 1e-9)
-        solution = program.whole(seconds, seed, first=True, nodes=nodes)
-        if solution.values is None:
-            return solution.bound < INFINITE, np.empty(0, dtype=np.int64)
-        return True, self.bundles[solution.values[leave] > 0.5]
 
     def _program(self, low: int, high: int, price: float = 0.0) -> tuple[Program, Ints, Ints]:
         """Columns: who leaves, then how many of each class arrive on each node; with a price, what nodes are short."""

@@ -80,11 +80,7 @@ class Neighbourhood:
         problem = self.problem = table.problem
         self.bundles, self._at = bundles, now[problem.leads[bundles]]
         self._full: Bools = np.any(problem.usage(now) > problem.capacity, axis=1)
-        rows = np.arange(len(bundles))
-        may = allowed & ~self._full
-        may[rows, np.where(self._full[problem.homes[bundles]], self._at, problem.homes[bundles])] = True
-        may[rows, self._at] = True
-        self.row, self.node = np.nonzero(may)
+        self.row, self.node = np.nonzero(self._places(allowed))
         self._settled = np.ones(len(problem.bundles), dtype=bool)
         self._settled[bundles] = False
 
@@ -93,23 +89,37 @@ class Neighbourhood:
         """Number of columns."""
         return len(self.row)
 
-    def solve(self, seconds: float, seed: int, nodes: int = 0, *, firm: bool = False) -> tuple[Ints | None, bool]:
+    def _places(self, allowed: Bools) -> Bools:
+        """(len(bundles), n) where each may be; nothing comes to a node that is overfull."""
+        rows, homes = np.arange(len(self.bundles)), self.problem.homes[self.bundles]
+        may = allowed & ~self._full
+        may[rows, np.where(self._full[homes], self._at, homes)] = True
+        may[rows, self._at] = True
+        return may
+
+    def solve(
+        self, seconds: float, seed: int, nodes: int = 0, *, firm: bool = False, limit: int | None = None
+    ) -> tuple[Ints | None, bool]:
         """The best assignment found within the time and the size of the search tree; whether there is no better.
 
-        `firm`: nothing beyond a window is bought."""
+        `firm`: nothing beyond a window is bought. With a `limit` on the toll any that keeps it will do."""
+        found = self.program(0.0 if firm else INFINITE).whole(seconds, seed, nodes=nodes, limit=limit)
+        return None if found.values is None else self.assignment(found.values), found.proven
+
+    def program(self, most: float) -> Program:
+        """The least toll and price; at most so many points beyond the windows are bought on each node."""
         program, problem = Program(), self.problem
         away = self.node != problem.homes[self.bundles[self.row]]
         program.add_columns(self.size, 1.0, np.where(away, self.target.toll[self.bundles[self.row]], 0.0))
         self._add_places(program)
         for k, window in self.target.windows.items():
-            self._add_windows(program, k, *window, 0.0 if firm else INFINITE)
-        self._add_capacity(program)
-        self._add_apart(program)
+            self._add_windows(program, k, *window, most)
+        self._add_rules(program)
         self._add_limits(program, away)
-        found = program.whole(seconds, seed, nodes=nodes)
-        return None if found.values is None else self._assignment(found.values), found.proven
+        return program
 
-    def _assignment(self, values: Floats) -> Ints:
+    def assignment(self, values: Floats) -> Ints:
+        """What values of the program's columns say."""
         result = self.now.copy()
         for column in np.flatnonzero(values[: self.size] > 0.5).tolist():
             result[self.problem.bundles[int(self.bundles[self.row[column]])]] = self.node[column]
@@ -163,11 +173,16 @@ class Neighbourhood:
             if needed <= len(come):
                 program.add_row(np.append(come, beyond[1]), np.ones(len(come) + 1), needed)
 
+    def _add_rules(self, program: Program) -> None:
+        """What the rules and the room on nodes leave."""
+        self._add_capacity(program)
+        self._add_apart(program)
+
     def _add_capacity(self, program: Program) -> None:
-        """A node holds what is on it; one that is overfull takes nothing, see `allowed`."""
+        """A node holds what is on it; one that is overfull takes nothing, see `_places`."""
         problem, needs = self.problem, self.table.needs[self.bundles]
-        settled = problem.usage(self.now)
-        np.subtract.at(settled, self._at, needs)
+        settled, free = problem.usage(self.now), np.flatnonzero(~self._settled)
+        np.subtract.at(settled, self.now[problem.leads[free]], self.table.needs[free])
         for node, columns in self._on:
             room = problem.capacity[node] - settled[node]
             for r in np.flatnonzero(np.greater(needs[self.row[columns]].sum(axis=0), room)).tolist():

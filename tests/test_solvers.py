@@ -7,11 +7,14 @@ from ortools.sat.python import cp_model
 
 from solvers import SOLVERS, Budget, Problem, Result, Status, approach, bounds, check, cpsat, judge, mend, solve
 from solvers.cpsat import solve as solve_exactly
-from solvers.frontier import cheapest, narrowest
+from solvers.exact import Exact
+from solvers.frontier import Window, cheapest, narrowest
 from solvers.model import Model
 from solvers.relax import Relaxation
 from solvers.result import Answer
+from solvers.search import Search
 from solvers.state import State
+from solvers.windows import Table
 from tests.brute import Plain, truth
 from tests.problems import cluster, problems, random_problem
 
@@ -157,7 +160,8 @@ def _narrowest(problem: Problem, seed: int) -> None:
             assert cheapest(relaxation, int(np.ptp(loads))).bound <= int(relaxation.toll[migrated].sum()) + 1e-6, seed
             fine = relaxation.refined(np.flatnonzero(np.isfinite(fit.excess))[::2])
             assert fine.fewest(int(loads.min()), int(loads.max())).toll <= relaxation.limit + 1e-6, seed
-            assert fine.decide(int(loads.min()), int(loads.max()), 5.0)[0], seed
+            exact = Exact(relaxation, Table(problem), Search(problem, Budget(seconds=5), problem.origin, 0))
+            assert not exact.rules_out(Window(int(loads.min()), int(loads.max())), 5.0)[0], seed
 
 
 def test_the_relaxation_rules_out_nothing_that_exists() -> None:
