@@ -10,7 +10,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from solvers.economy import Economy
-from solvers.meet import meet
+from solvers.meet import meet, meet_with_fewer
 from solvers.mend import mend
 from solvers.model import Model
 from solvers.narrowing import Narrowing, polish
@@ -28,7 +28,7 @@ does not depend on how much time there is, so that more time never gives less.""
 IDLE = 0.05
 """Part of a round that counts as work even if there was none to do."""
 LARGE = 32
-"""Nodes beyond which rounds are longer, in proportion."""
+"""Nodes beyond which rounds are longer, with their square root."""
 MEND = 0.5
 """Part of a round for repair."""
 LAST = 0.06
@@ -55,6 +55,7 @@ def _whole(search: Search) -> Status:
     repaired, outcome = _repair(search, model), cp_model.OPTIMAL
     if meet(search):
         return _status(search, repaired)
+    meet_with_fewer(search)
     if not search.closed():
         outcome = _take(search, model, model.spread, SHARES["first"])
     if outcome != cp_model.OPTIMAL and not search.closed():
@@ -113,7 +114,7 @@ def _guided(search: Search, booleans: int) -> Status:
         repaired = _repair(search, Model(problem, range(len(problem.bundles)), search.best))
     levels = [Narrowing(search, index) for index in range(len(problem.aims))] if problem.balanced.any() else []
     economy = Economy(levels[-1]) if levels else None
-    length = ROUND * max(1.0, problem.nodes / LARGE)
+    length = ROUND * max(1.0, problem.nodes / LARGE) ** 0.5
     turn, end = 0, search.total * (1 - LAST)
     while search.left(end) > 0:
         if search.score.violations and not repaired:

@@ -176,14 +176,15 @@ class Exact:
         if not pairs.any():  # then loads are what they are today
             loads = relaxation.load[relaxation.balanced]
             return bool(loads.min() < window.low or loads.max() > window.high), None
-        if pairs.sum() > COLUMNS or seconds <= 0:
+        if seconds <= 0:
             return False, None
-        limit = relaxation.limit
+        most, seed, tree, limit = search.seconds(seconds), search.budget.seed, search.tree(TREE), relaxation.limit
+        if pairs.sum() > COLUMNS:  # still the sizes may forbid it
+            return relaxation.rules_out(window.low, window.high, most, seed, tree), None
         windows = {relaxation.k: (window.low - TOLERANCE, window.high + TOLERANCE)}
         toll = self._table.mib if relaxation.copies else self._table.count
         hood = Possible(self._table, Target(windows, toll, PRICE * max(1, limit)), pairs, self._loose)
-        program, most = hood.program(INFINITE), search.seconds(seconds)
-        found = program.whole(most, search.budget.seed, nodes=search.tree(TREE), limit=limit)
+        found = hood.program(INFINITE).whole(most, seed, nodes=tree, limit=limit)
         if relaxation.exceeds(found.bound):
             return True, None
         return False, None if found.values is None else hood.assignment(found.values)

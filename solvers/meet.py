@@ -6,6 +6,8 @@ S. Sahni: Computing partitions with applications to the knapsack problem, 1974).
 reached is offered to the search. When all have been, what is reached is proven.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from solvers.cells import MOST, Cells
@@ -55,6 +57,21 @@ def meet(search: Search) -> bool:
         return False
     search.cost_bound = max(search.cost_bound, search.score.cost[0])
     return True
+
+
+def meet_with_fewer(search: Search) -> None:
+    """Offer the best of as many migrations as can be listed, where the limit allows a few more."""
+    problem, most = search.problem, search.problem.max_migrations
+    for limit in range(most - 1, most // 2, -1) if most is not None and most <= LIMIT else ():
+        if search.left() <= 0:
+            return
+        budget = replace(search.budget, seconds=search.seconds(SHARE * search.left()), progress=None)
+        fewer = Search(problem.replace(max_migrations=limit), budget, problem.origin, 0)
+        listed = meet(fewer)
+        search.charge(fewer.spent)
+        search.offer(fewer.best)
+        if listed:
+            return
 
 
 def _halves(search: Search, mark: float, migrations: Migrations) -> tuple[Migrations, Halves, Halves] | None:

@@ -14,6 +14,7 @@ from solvers.approach import Approach, Guide
 from solvers.exact import Exact, Open, Outcome
 from solvers.frontier import PRECISION, Window, narrowest
 from solvers.kernel import likely
+from solvers.lattice import lifted
 from solvers.problem import Level
 from solvers.relax import CLASSES, Fit, Relaxation
 from solvers.search import Search
@@ -223,7 +224,7 @@ class Narrowing:
         return max(int(self.problem.spreads(self.search.best)[k]), self.problem.goal)
 
     def _prove(self, k: int, bound: int) -> None:
-        self._bounds[k] = max(self._bounds[k], bound)
+        self._bounds[k] = max(self._bounds[k], lifted(self.problem, k, bound, self._known(k)))
         if self.index == 0:
             self.search.prove(self.level.value(self._bounds))
 

@@ -157,6 +157,11 @@ class Relaxation:
         leaving = self.bundles[values[leave] > 1e-6]
         return Fit(solution.bound, leaving, excess, dearer[arrive].reshape(-1, self.problem.nodes))
 
+    def rules_out(self, low: int, high: int, seconds: float, seed: int = 0, nodes: int = 0) -> bool:
+        """Whether whole migrations within the limit are proven not to reach the window, whoever arrives where."""
+        program, _, _ = self._program(low - TOLERANCE, high + TOLERANCE)
+        return self.exceeds(program.whole(seconds, seed, nodes=nodes, limit=self.limit).bound)
+
     def _program(self, low: int, high: int, price: float = 0.0) -> tuple[Program, Ints, Ints]:
         """Columns: who leaves, then how many of each class arrive on each node; with a price, what nodes are short."""
         program, bundles = Program(), len(self.bundles)

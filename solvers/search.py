@@ -45,6 +45,11 @@ class Search:
         return spent >= self.budget.seconds or (stop is not None and stop())
 
     @property
+    def spent(self) -> float:
+        """Work that has been counted."""
+        return self._work
+
+    @property
     def workers(self) -> int:
         """Solvers that run side by side."""
         return max(1, self.budget.workers)

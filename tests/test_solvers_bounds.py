@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from solvers import Cost, Level, bounds
+from solvers.lattice import lifted
 from solvers.problem import Score
 from tests.brute import truth
 from tests.problems import by_node, random_problem
@@ -129,3 +130,21 @@ def test_bounds_hold_for_every_acceptable_assignment() -> None:
             assert bound <= known.least_cost(tuple(score)), seed
             met += bound > 0
     assert met > 100
+
+
+def test_where_all_guests_are_multiples_of_one_size_no_spread_lies_between() -> None:
+    problem = by_node([[16, 16, 8], [8], [8]], max_migrations=1)  # of nodes of 100: 40, 8, 8
+    assert truth(problem).least_spread() == 160_000
+    assert 159_000 < lifted(problem, 0, 90_000, 160_000) <= 160_000  # 80_000 is too little
+    assert 79_000 < lifted(problem, 0, 100, 160_000) <= 80_000
+    assert lifted(problem, 0, 0, 160_000) == 0
+
+
+def test_what_is_lifted_is_still_a_bound() -> None:
+    for seed in range(60):
+        rng = Random(seed)
+        sizes = [[rng.choice([1, 2, 5]) * 3 for _ in range(rng.randint(0, 3))] for _ in range(3)]
+        problem = by_node(sizes, max_migrations=rng.choice([1, 2, None]), ability=np.full((1, 3), rng.randint(40, 90)))
+        least = truth(problem).least_spread()
+        for bound in {0, least // 3, max(0, least - 1), least}:
+            assert bound <= lifted(problem, 0, bound, problem.spread(problem.origin)) <= least, seed
