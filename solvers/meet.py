@@ -65,7 +65,7 @@ def meet_with_fewer(search: Search) -> None:
     for limit in range(most - 1, most // 2, -1) if most is not None and most <= LIMIT else ():
         if search.left() <= 0:
             return
-        budget = replace(search.budget, seconds=search.seconds(SHARE * search.left()), progress=None)
+        budget = replace(search.budget, seconds=search.seconds(search.left()), progress=None)
         fewer = Search(problem.replace(max_migrations=limit), budget, problem.origin, 0)
         listed = meet(fewer)
         search.charge(fewer.spent)

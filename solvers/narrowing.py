@@ -13,7 +13,7 @@ from solvers import tabu
 from solvers.approach import Approach, Guide
 from solvers.exact import Exact, Open, Outcome
 from solvers.frontier import PRECISION, Window, narrowest
-from solvers.kernel import likely
+from solvers.kernel import likely, mends
 from solvers.lattice import lifted
 from solvers.problem import Level
 from solvers.relax import CLASSES, Fit, Relaxation
@@ -37,7 +37,7 @@ STEP, CAUTIOUS = 0.5, 0.7
 """How far above what is ruled out, on the way to what is reached, the next window is: on large clusters farther."""
 FINE = 0.3
 """Below this part of the spread that is reached the bound says little: then it can nearly vanish, which is found..."""
-POLISHED = 0.7
+POLISHED = 0.85
 """... by local search, for this part of a round."""
 PROVEN = 0.7
 """Part of a round for the proof."""
@@ -105,7 +105,9 @@ class Narrowing:
         left = max(0.0, self.search.left(mark))
         if self.bound < FINE * self.reached:
             self._seed += 1
-            polish(self.search, mark - left * (1 - POLISHED), self._seed)
+            afresh = self._seed % 2 == 0 and not mends(self.search)
+            # Where the search has got stuck, another one often gets further: so every other one begins afresh.
+            polish(self.search, mark - left * (1 - POLISHED), self._seed, afresh=afresh)
         proven = PROVEN if self.is_small() else PROVEN / 2
         self.narrow(mark - left * proven)
         self.prove(mark)
@@ -229,14 +231,14 @@ class Narrowing:
             self.search.prove(self.level.value(self._bounds))
 
 
-def polish(search: Search, mark: float, seed: int = 0) -> None:
-    """Local search, which finds what is nearly even where the limit leaves many ways."""
+def polish(search: Search, mark: float, seed: int = 0, *, afresh: bool = False) -> None:
+    """Local search, which finds what is nearly even where the limit leaves many ways; `afresh`: from today."""
     left = max(0.0, search.left(mark))
     steps = None if search.budget.work is None else int(STEPS * left)
     search.charge(left)
     tabu.improve(
         search.problem,
-        search.best,
+        search.problem.origin if afresh else search.best,
         search.seconds(left),
         search.budget.seed + seed,
         offer=search.offer,
