@@ -19,6 +19,8 @@ ROWS = 40
 WIDTH = 140
 """Columns when the output is not a terminal."""
 
+NEARLY = 0.01
+"""Points of spread that are not worth a longer search: cpsat ends there."""
 STATUS = {
     PlanStatus.OPTIMAL: "proven: no plan with these rules and limits has a smaller spread",
     PlanStatus.FEASIBLE: "good, not proven to be the best",
@@ -82,6 +84,8 @@ def _known(item: Plan) -> str:
     """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
     if item.cheapest and item.balanced and item.status in WITHIN:
         return WITHIN[item.status]
+    if item.status is PlanStatus.FEASIBLE and item.gap is not None and item.gap <= NEARLY:
+        return f"proven: at most {NEARLY:g} points from the smallest possible spread"
     return STATUS[item.status]
 
 

@@ -7,11 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import planner
+from planner import report
+from planner.plan import PlanStatus
 from planner.policy import Policy
 from tests.commandline import INTERRUPTIBLE, Cli, alone, calling, guest_row, node_row, write_config, write_snapshot
 from tests.fakecluster import TOKEN_SECRET, FakeCluster, Served, serving, small_cluster
@@ -78,6 +82,15 @@ def test_a_table_shows_loads_migrations_and_verdict(cli: Cli, lopsided: Path) ->
     assert "pve1  53.1 %" in outcome.out
     assert "balance: from pve1 to pve2" in outcome.out
     assert "greedy: feasible" in outcome.out and "bound" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("gap", "words"), [(0.02, "not proven to be the best"), (0.01, "at most 0.01 points from the smallest")]
+)
+def test_a_gap_too_small_to_search_on_is_called_so(gap: float, words: str) -> None:
+    plan = planner.demo().plan(solver="greedy", max_migrations=3)
+    near = replace(plan, status=PlanStatus.FEASIBLE, spread=replace(plan.spread, bound=plan.spread.after - 0.99 * gap))
+    assert words in report.verdict(near).splitlines()[0]
 
 
 def test_json_is_all_that_is_on_stdout(cli: Cli, served: Served, tmp_path: Path) -> None:
