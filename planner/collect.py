@@ -229,10 +229,6 @@ def _notes(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
     for row in _answer(snapshot, "/cluster/status"):
         if row.get("type") == "cluster" and str(row.get("quorate")) == "0":
             yield "the cluster has no quorum: Proxmox VE will refuse every migration"
-    path = "/cluster/ha/rules"
-    active = [r for r in _answer(snapshot, path) if not _number(r, "disable", path) and not r.get("errors")]
-    if active:
-        yield f"{len(active)} HA rules are not part of the plan yet: Proxmox VE may refuse a migration that breaks one"
     options = snapshot.get("/cluster/options")
     crs = options.get("crs") if isinstance(options, dict) else None
     if isinstance(crs, dict) and _number(crs, "ha-auto-rebalance", "/cluster/options"):

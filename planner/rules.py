@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from planner import frames
+from planner import frames, ha
 from planner.cluster import Cluster
 from planner.errors import ConfigError
 from planner.policy import Cluster as ClusterPolicy
@@ -23,10 +23,11 @@ class Kind(StrEnum):
     IGNORE = "ignore"
 
 
+PIN_TAG = "plb_pin_"
 TAGS: tuple[tuple[str, Kind], ...] = (
     ("plb_affinity_", Kind.TOGETHER),
     ("plb_anti_affinity_", Kind.APART),
-    ("plb_pin_", Kind.PIN),
+    (PIN_TAG, Kind.PIN),
     ("plb_ignore", Kind.IGNORE),
 )
 """Prefixes of the tags that ProxLB understands."""
@@ -57,12 +58,19 @@ class Rules:
         return {str(rule): [int(v) for v in rows["vmid"]] for rule, rows in chosen.groupby("rule", sort=True)}
 
     def pins(self) -> dict[int, set[str]]:
-        """vmid to the nodes it is pinned to; several pins mean any of them."""
-        result: dict[int, set[str]] = {}
+        """vmid to the nodes it is pinned to; several tags mean any of them, and every HA rule is to be kept."""
+        tagged: dict[int, set[str]] = {}
+        others: list[tuple[int, set[str]]] = []
         pinned = self.frame[self.frame["kind"] == Kind.PIN.value]
-        for vmid, nodes in zip(pinned["vmid"], pinned["nodes"], strict=True):
-            result.setdefault(int(vmid), set()).update(str(nodes).split(","))
-        return result
+        for rule, vmid, nodes in zip(pinned["rule"], pinned["vmid"], pinned["nodes"], strict=True):
+            on = {name for name in str(nodes).split(",") if name}
+            if str(rule).startswith(PIN_TAG):
+                tagged.setdefault(int(vmid), set()).update(on)
+            else:
+                others.append((int(vmid), on))
+        for vmid, on in others:
+            tagged[vmid] = tagged[vmid] & on if vmid in tagged else on
+        return tagged
 
     def digest(self) -> str:
         """A fingerprint that changes when any rule does."""
@@ -79,8 +87,10 @@ def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     guests = cluster.guests[~cluster.guests["template"]]
     for vmid, tags in zip(guests["vmid"], guests["tags"], strict=True):
         found += _from_tags(int(vmid), str(tags).split(";"), names, notes.append)
+    states = _states(cluster, settings)
+    found += _from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append)
     frame = frames.conform(sorted(found, key=lambda r: (r["rule"], r["vmid"])), frames.RULES, "rule")
-    return Rules(frame, _states(cluster, settings), tuple(dict.fromkeys(notes)))
+    return Rules(frame, states, tuple(dict.fromkeys(notes)))
 
 
 def _from_tags(
@@ -90,11 +100,28 @@ def _from_tags(
         kind = next((kind for prefix, kind in TAGS if tag.startswith(prefix)), None)
         if kind is None:
             continue
-        node = names.get(tag.removeprefix("plb_pin_"), "") if kind is Kind.PIN else ""
+        node = names.get(tag.removeprefix(PIN_TAG), "") if kind is Kind.PIN else ""
         if kind is Kind.PIN and not node:
             note(f"tag {tag} of guest {vmid} names no node of this cluster: it has no effect")
             continue
         yield {"rule": tag, "kind": kind.value, "vmid": vmid, "nodes": node}
+
+
+def _from_ha(
+    cluster: Cluster, states: dict[str, NodeState], vmids: set[int], note: Callable[[str], None]
+) -> Iterable[dict[str, Any]]:
+    """What the HA manager's rules say; an ignored node is as available to it as any other."""
+    available = {name for name, state in states.items() if state in (NodeState.BALANCED, NodeState.IGNORED)}
+    for rule in ha.read(cluster.snapshot, note):
+        nodes, kind = None, Kind.APART if rule.negative else Kind.TOGETHER
+        if rule.kind == "node-affinity":
+            nodes, kind = rule.allowed(available, set(states)), Kind.PIN
+            if nodes is None:
+                note(f"none of the nodes of {rule.name} is available: its guests may be anywhere")
+                continue
+        for vmid in rule.vmids:
+            if vmid in vmids:
+                yield {"rule": rule.name, "kind": kind.value, "vmid": vmid, "nodes": ",".join(sorted(nodes or ()))}
 
 
 def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:

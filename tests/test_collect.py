@@ -9,7 +9,7 @@ import pytest
 from planner import frames
 from planner.collect import UNKNOWN, collect
 from planner.errors import InputError
-from planner.rules import read
+from planner.rules import Kind, read
 from planner.snapshot import RESOURCES, Snapshot, content_path
 from tests.rows import (
     ALL_PRIVILEGES,
@@ -277,7 +277,7 @@ def test_a_volume_that_makes_no_sense_is_refused_by_its_path() -> None:
             cluster(node("a"), vm(1, "a"), storage("s", "a"), **{path: bad})
 
 
-@pytest.mark.parametrize("path", ["/cluster/status", "/cluster/ha/rules", "/cluster/ha/status/current"])
+@pytest.mark.parametrize("path", ["/cluster/status", "/cluster/ha/status/current"])
 def test_an_optional_answer_of_the_wrong_shape_is_refused_by_its_path(path: str) -> None:
     with pytest.raises(InputError, match=f"the answer for {path} is not a list of objects"):
         cluster(node("a"), **{path: {"errors": "x"}})
@@ -353,15 +353,6 @@ def test_lost_quorum_is_said_once() -> None:
     ]
 
 
-def test_only_ha_rules_that_proxmox_heeds_are_counted() -> None:
-    rules: list[dict[str, Any]] = [
-        {"rule": "a"}, {"rule": "b", "disable": 0}, {"rule": "c", "disable": "0"}, {"rule": "d", "disable": 1},
-        {"rule": "e", "errors": {"rule": ["x"]}},
-    ]  # fmt: skip
-    (note,) = cluster(node("a"), **{"/cluster/ha/rules": rules}).notes
-    assert note.startswith("3 HA rules are not part of the plan yet")
-
-
 @pytest.mark.parametrize(("value", "said"), [(1, True), ("1", True), (0, False), (None, False)])
 def test_a_second_balancer_is_said(value: Any, said: bool) -> None:
     options = {"crs": {"ha": "dynamic", "ha-auto-rebalance": value}}
@@ -420,8 +411,11 @@ def test_the_other_recorded_answers_are_read_too() -> None:
     answers = {f"/cluster/{path}": recorded(f"cluster_{path}") for path in ("status", "options")}
     answers |= {"/cluster/ha/rules": recorded("ha_rules"), "/cluster/ha/status/current": recorded("ha_status_current")}
     found = cluster(*recorded("cluster_resources"), **answers, **{"/pools": recorded("pools")})
-    assert [note[:10] for note in found.notes] == ["2 HA rules", "volumes on"]
-    assert read(found).notes == ()
+    assert [note[:10] for note in found.notes] == ["volumes on"]
+    rules = read(found)
+    assert rules.notes == ()
+    assert rules.of(Kind.APART) == {"HA rule keep-apart": [102, 103]}
+    assert rules.pins()[102] == {"pve1", "pve2"}
 
 
 def test_a_snapshot_is_not_changed_by_reading_it() -> None:
