@@ -54,8 +54,9 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None) -
         reach = Reach(result.assignment, migrated, ())
     else:
         reach = schedule.one_at_a_time(problem, result.assignment)
-    if reach.stranded:
-        result = replace(result, cost_bound=None)
+    if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
+        least = None if result.bound is None else bounds.spread_bound(problem)
+        result = replace(result, bound=least, cost_bound=None)
     return _write(case, result, _status(case, result, reach), reach)
 
 
@@ -68,11 +69,14 @@ def _is_quiet(formulation: Formulation) -> bool:
 
 
 def _status(case: Case, result: Result, reach: Reach) -> PlanStatus:
-    """What is known of a plan; what is stranded is not optimal, nor, if that was asked, what may not be cheapest."""
-    status = PlanStatus(result.status.value)
-    cheaper = result.cost_bound is None or result.cost_bound < result.score.cost[0]
-    reached = max(result.score.spread, *result.score.later, 0) <= case.formulation.problem.tolerance
-    if status is PlanStatus.OPTIMAL and (reach.stranded or (case.policy.until_balanced and reached and cheaper)):
+    """What is known of a plan. Optimal: nothing is stranded, and no plan is cheaper, or, unless that was asked and
+    balanciness is reached, no spread smaller: a solver stops at its goal."""
+    status, problem = PlanStatus(result.status.value), case.formulation.problem
+    cheapest = result.cost_bound is not None and result.score.cost[0] <= result.cost_bound
+    smallest = result.bound is not None and result.spread <= result.bound
+    reached = max(result.score.spread, *result.score.later, 0) <= problem.tolerance
+    asked = cheapest if case.policy.until_balanced and reached else smallest
+    if status is PlanStatus.OPTIMAL and (reach.stranded or not asked):
         return PlanStatus.FEASIBLE
     return status
 

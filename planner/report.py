@@ -84,9 +84,16 @@ def _known(item: Plan) -> str:
     """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
     if item.cheapest and item.balanced and item.status in WITHIN:
         return WITHIN[item.status]
-    if item.status is PlanStatus.FEASIBLE and item.gap is not None and item.gap <= NEARLY:
+    if item.status is PlanStatus.FEASIBLE and _was_balanced(item):
+        return "within balanciness: rules are repaired, a smaller spread was not looked for"
+    if item.status is PlanStatus.FEASIBLE and item.gap is not None and round(item.gap, 4) <= NEARLY:
         return f"proven: at most {NEARLY:g} points from the smallest possible spread"
     return STATUS[item.status]
+
+
+def _was_balanced(item: Plan) -> bool:
+    changes = item.spreads.values() if item.combine is Combine.ORDER else (item.spread,)
+    return all(change.before <= item.balanciness for change in changes)
 
 
 def _bound(item: Plan) -> str:

@@ -71,7 +71,7 @@ class Approach:
         self.size = float(min(search.problem.nodes, 2 * SMALL))
         self._last = search.best
         self._way: _Way | None = None
-        self.toll = self.table.mib if self._copies else self.table.count
+        self.toll = self.problem.bundle_mib if self._copies else self.problem.bundle_sizes
 
     @property
     def _copies(self) -> bool:

@@ -59,7 +59,7 @@ def _whole(search: Search) -> Status:
     if not search.closed():
         outcome = _take(search, model, model.spread, SHARES["first"])
     if outcome != cp_model.OPTIMAL and not search.closed():
-        polish(search, SHARES["polish"] * search.total)
+        polish(search, SHARES["polish"] * search.total, closed=search.closed)
         _take(search, model, model.spread, SHARES["spread"])
     _later(search, model)
     _cheapen(search, model)

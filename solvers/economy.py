@@ -6,7 +6,7 @@ from solvers.exact import Exact, Open, Outcome
 from solvers.frontier import Offer, cheapest
 from solvers.narrowing import TRIED, Narrowing, Place
 from solvers.problem import Cost
-from solvers.relax import ROUNDING, Relaxation
+from solvers.relax import Relaxation, rounding
 
 PROVEN = 0.6
 """Part of a round for the proof."""
@@ -47,7 +47,7 @@ class Economy:
             self._offers.append(cheapest(relaxation, goal, lambda: self._search.left(mark) <= 0))
         if not self._narrowing.level.weights:
             least = max(offer.bound for offer in self._offers)
-            self._raise(int(np.ceil(least - ROUNDING * max(1.0, least))))
+            self._raise(int(np.ceil(least - rounding(least))))
 
     def _raise(self, bound: int) -> None:
         self._search.cost_bound = max(self._search.cost_bound, bound)

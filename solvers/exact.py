@@ -12,17 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from solvers import check
-from solvers.frontier import Window, undecided
+from solvers.frontier import PRECISION, Window, undecided
 from solvers.kernel import Kernel
 from solvers.linear import INFINITE, Program
 from solvers.problem import Bools, Ints, Problem
-from solvers.relax import TOLERANCE, Relaxation
+from solvers.relax import TOLERANCE, UNIT, Relaxation
 from solvers.run import in_threads
 from solvers.search import Search
 from solvers.windows import Neighbourhood, Table, Target, Windows, may_go
 
 TRIED, SECONDS = 4.0, 6.0
-"""Most that an attempt at a window and the decision on it are worth, at first."""
+"""Most that an attempt at a window and the decision on it are worth, at first..."""
+LONGEST = 10.0
+"""... and at last: nothing can end them before, so Ctrl-C waits for them."""
 CHARGE = 2.0
 """Work that it counts as."""
 TREE = 100_000
@@ -31,8 +33,9 @@ COLUMNS = 40_000
 """Migrations that may be left for it."""
 REFINED, CELLS = 2, 16_000
 """How often the relaxation is refined to leave out more, and size classes x nodes of it then, about."""
-PRICE = 30.0
-"""Limits that one point beyond the window costs: so everything is possible, at a price above any limit."""
+PRICE = UNIT / PRECISION
+"""Limits that one point beyond the window costs: so everything is possible, but what is beyond it by more than is told
+apart costs more than the limit."""
 
 
 class Outcome(Enum):
@@ -159,10 +162,10 @@ class Exact:
             within = Window(low, low + width)
         left, attempt = self._search.left(mark), None
         if kept is not None:
-            attempt = self._kernel.attempt(within, kept, min(TRIED * self._patience, left))
+            attempt = self._kernel.attempt(within, kept, min(TRIED * self._patience, LONGEST, left))
         if attempt is not None and self._is_better(attempt):
             return _Verdict(out=False, found=(attempt,))
-        out, found = self.rules_out(window, min(SECONDS * self._patience, self._search.left(mark)))
+        out, found = self.rules_out(window, min(SECONDS * self._patience, LONGEST, self._search.left(mark)))
         return _Verdict(out, tuple(item for item in (attempt, found) if item is not None))
 
     def _is_better(self, assignment: Ints) -> bool:
@@ -182,7 +185,8 @@ class Exact:
         if pairs.sum() > COLUMNS:  # still the sizes may forbid it
             return relaxation.rules_out(window.low, window.high, most, seed, tree), None
         windows = {relaxation.k: (window.low - TOLERANCE, window.high + TOLERANCE)}
-        toll = self._table.mib if relaxation.copies else self._table.count
+        problem = self._table.problem
+        toll = problem.bundle_mib if relaxation.copies else problem.bundle_sizes
         hood = Possible(self._table, Target(windows, toll, PRICE * max(1, limit)), pairs, self._loose)
         found = hood.program(INFINITE).whole(most, seed, nodes=tree, limit=limit)
         if relaxation.exceeds(found.bound):

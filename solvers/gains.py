@@ -36,17 +36,15 @@ class Traits(NamedTuple):
 
 def traits(problem: Problem) -> Traits:
     """The traits of all bundles of a problem."""
-    count = len(problem.bundles)
-    demand = np.array([np.bincount(problem.bundle_of, row, count) for row in problem.demand]) * PPM
-    size = np.bincount(problem.bundle_of, minlength=count).astype(np.int64)
+    demand = np.array([problem.by_bundle(row) for row in problem.demand], dtype=np.float64) * PPM
+    size = problem.bundle_sizes
     kind = problem.eligible[problem.leads].astype(np.int64)
     allowed = list(problem.eligibility)
     for bundle in np.flatnonzero(size > 1):
         kind[bundle] = len(allowed)
         allowed.append(problem.allowed(problem.bundles[bundle]))
-    movable = np.bincount(problem.bundle_of, ~problem.movable, count) == 0
-    mib = np.bincount(problem.bundle_of, problem.copy_mib, count).astype(np.int64)
-    return Traits(demand.reshape(problem.metrics, count), size, mib, movable, kind, np.array(allowed))
+    demand = demand.reshape(problem.metrics, len(problem.bundles))
+    return Traits(demand, size, problem.bundle_mib, problem.bundle_movable, kind, np.array(allowed))
 
 
 class Gains:
@@ -60,7 +58,7 @@ class Gains:
         self.row = np.full(len(problem.bundles), -1)
         self.rows = self.row[bundles] = np.arange(len(bundles))
         self.demand, self.inverse = of.demand[:, bundles], 1.0 / problem.ability[:, nodes]
-        self.needs, self.capacity = state.needs[bundles], problem.capacity[nodes]
+        self.needs, self.capacity = problem.bundle_needs[bundles], problem.capacity[nodes]
         self.size, self.mib = of.size[bundles], of.mib[bundles]
         self.home = self.column[problem.homes[bundles]]
         self.counted = problem.balanced[nodes].astype(np.float64)

@@ -141,8 +141,7 @@ def _repair(order: _Order) -> set[int]:
 
 def _largest_first(problem: Problem, bundles: Ints) -> Iterator[int]:
     """Bundles by demand of the first metric, largest first; ties to the lowest guest index."""
-    size = np.zeros(len(problem.bundles), dtype=np.int64)
-    np.add.at(size, problem.bundle_of, problem.demand[0])
+    size = problem.by_bundle(problem.demand[0])
     yield from bundles[np.lexsort((problem.leads[bundles], -size[bundles]))].tolist()
 
 

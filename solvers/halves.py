@@ -1,8 +1,8 @@
 """Owns the halves of sets of few migrations: which there are, and what they add to the loads.
 
 A migration here is a bundle and another node where it is allowed. All are ranked by how much they even out the loads
-of today. The first half of a set are the first of its migrations in this order, as many as half of the limit allows;
-so every set is split in one way only. And as those that follow even out less, few first halves can still become good.
+of today. The first half of a set are the first of its migrations in this order, as many as half of the limit allows: so
+there are few ways to split a set, and as those that follow even out less, few first halves can still become good.
 """
 
 from typing import NamedTuple

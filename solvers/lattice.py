@@ -21,8 +21,8 @@ def lifted(problem: Problem, k: int, bound: int, reached: int) -> int:
         return bound
     step = unit * PPM / int(ability[0])
     # Each guest with a demand is rounded by half a ppm at most; so many can be on a node that is not too full.
-    guests = (problem.mean(k) + reached) / step + 1
     base = problem.base[k, on]
+    guests = (problem.mean(k) + reached - min(0, int(base.min()))) / step + 1
     error = guests + int(np.ptp(base)) + 1
     if error > SHARE * step:
         return bound

@@ -63,9 +63,10 @@ def meet_with_fewer(search: Search) -> None:
     """Offer the best of as many migrations as can be listed, where the limit allows a few more."""
     problem, most = search.problem, search.problem.max_migrations
     for limit in range(most - 1, most // 2, -1) if most is not None and most <= LIMIT else ():
-        if search.left() <= 0:
+        if search.left() <= 0 or search.closed():
             return
-        budget = replace(search.budget, seconds=search.seconds(search.left()), progress=None)
+        work = None if search.budget.work is None else search.left()
+        budget = replace(search.budget, seconds=search.seconds(search.left()), work=work, progress=None)
         fewer = Search(problem.replace(max_migrations=limit), budget, problem.origin, 0)
         listed = meet(fewer)
         search.charge(fewer.spent)

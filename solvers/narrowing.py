@@ -4,6 +4,7 @@ What is reached and what is ruled out approach each other: a window between the 
 migrates least, and searched for; what the linear relaxation cannot rule out is decided in whole numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,9 +24,9 @@ from solvers.windows import Windows
 COARSE = 15
 """Parts of the reached spread to which windows are told apart to guide."""
 PARTS = 60
-"""Parts to which they are told apart on clusters too large for decisions in whole numbers..."""
-DECIDED = 6_000
-"""... which have so many columns and more in the relaxation."""
+"""Parts to which they are told apart on clusters too large for decisions on windows..."""
+WHOLE, DECIDED = 6_000, 20_000
+"""Columns of the relaxation up to which attempts are made with all nodes at once, and windows decided."""
 FIRST = 0.4
 """How far above what is ruled out, on the way to what is reached, the first width is that is to be decided; on large
 clusters half as far."""
@@ -107,7 +108,7 @@ class Narrowing:
             self._seed += 1
             afresh = self._seed % 2 == 0 and not mends(self.search)
             # Where the search has got stuck, another one often gets further: so every other one begins afresh.
-            polish(self.search, mark - left * (1 - POLISHED), self._seed, afresh=afresh)
+            polish(self.search, mark - left * (1 - POLISHED), self._seed, closed=self.closed, afresh=afresh)
         proven = PROVEN if self.is_small() else PROVEN / 2
         self.narrow(mark - left * proven)
         self.prove(mark)
@@ -125,7 +126,7 @@ class Narrowing:
         """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
         for relaxation in self.relaxations:
             k = relaxation.k
-            if self.problem.nodes * CLASSES + self.problem.guests > 20000:
+            if not self._columns() <= DECIDED:
                 self._prove_relaxed(relaxation, mark)
                 continue
             if k not in self._exact:
@@ -148,7 +149,11 @@ class Narrowing:
 
     def is_small(self) -> bool:
         """Whether attempts at windows are made with all nodes at once."""
-        return self.problem.nodes * CLASSES + self.problem.guests <= DECIDED
+        return self._columns() <= WHOLE
+
+    def _columns(self) -> int:
+        """Columns of the relaxation, about."""
+        return self.problem.nodes * CLASSES + self.problem.guests
 
     def _prove_relaxed(self, relaxation: Relaxation, mark: float) -> None:
         """The narrowest windows of the linear relaxation, told apart more finely."""
@@ -231,17 +236,25 @@ class Narrowing:
             self.search.prove(self.level.value(self._bounds))
 
 
-def polish(search: Search, mark: float, seed: int = 0, *, afresh: bool = False) -> None:
-    """Local search, which finds what is nearly even where the limit leaves many ways; `afresh`: from today."""
-    left = max(0.0, search.left(mark))
+def polish(search: Search, mark: float, seed: int = 0, *, closed: Callable[[], bool], afresh: bool = False) -> None:
+    """Local search, which finds what is nearly even where the limit leaves many ways; `afresh`: from today.
+
+    It ends when `closed` says that nothing is left to be gained."""
+    left, taken = max(0.0, search.left(mark)), 0
     steps = None if search.budget.work is None else int(STEPS * left)
-    search.charge(left)
+
+    def stop() -> bool:
+        nonlocal taken
+        taken += 1
+        return closed() or search.ended() or (steps is None and search.left(mark) <= 0)
+
     tabu.improve(
         search.problem,
         search.problem.origin if afresh else search.best,
         search.seconds(left),
         search.budget.seed + seed,
         offer=search.offer,
-        stop=lambda: search.closed() or search.ended() or (steps is None and search.left(mark) <= 0),
+        stop=stop,
         steps=steps,
     )
+    search.charge(taken / STEPS)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from solvers import wellformed
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Groups = tuple[tuple[int, ...], ...]
@@ -109,8 +111,7 @@ class Problem:
                 value = np.array(value, dtype=bool if value.dtype == bool else np.int64)
                 value.setflags(write=False)
                 object.__setattr__(self, item.name, value)
-        _check_shapes(self)
-        _check_levels(self)
+        wellformed.check(self)
         # Limits beyond what there is are as good as none, and small enough for any solver.
         for name, most in (("max_migrations", self.guests), ("max_moved_mib", int(self.copy_mib.sum()))):
             limit = getattr(self, name)
@@ -259,6 +260,32 @@ class Problem:
         """(bundles,) one guest of each bundle, to look up where the bundle is."""
         return _frozen([guests[0] for guests in self.bundles])
 
+    def by_bundle(self, amounts: Ints | Bools) -> Ints:
+        """(bundles,) sums of amounts (g,) over the guests of each bundle."""
+        return np.bincount(self.bundle_of, amounts, len(self.bundles)).astype(np.int64)
+
+    @cached_property
+    def bundle_sizes(self) -> Ints:
+        """(bundles,) number of guests."""
+        return self.by_bundle(np.ones(self.guests, dtype=np.int64))
+
+    @cached_property
+    def bundle_mib(self) -> Ints:
+        """(bundles,) MiB that migrating each copies."""
+        return self.by_bundle(self.copy_mib)
+
+    @cached_property
+    def bundle_needs(self) -> Ints:
+        """(bundles, r) what each takes of each capacity resource."""
+        result = np.zeros((len(self.bundles), self.needs.shape[1]), dtype=np.int64)
+        np.add.at(result, self.bundle_of, self.needs)
+        return result
+
+    @cached_property
+    def bundle_movable(self) -> Bools:
+        """(bundles,) bundles that may be migrated at all."""
+        return np.asarray(self.by_bundle(~self.movable) == 0, dtype=np.bool_)
+
     def allowed(self, guests: Ints) -> Bools:
         """(n,) nodes that every one of `guests` may be on."""
         return np.asarray(self.eligibility[np.unique(self.eligible[guests])].all(axis=0), dtype=np.bool_)
@@ -276,41 +303,3 @@ def _frozen(values: Iterable[int] | Sequence[int]) -> Ints:
     result = np.array(list(values), dtype=np.int64)
     result.setflags(write=False)
     return result
-
-
-def _check_shapes(p: Problem) -> None:
-    """Raise ValueError for arrays that do not fit together: a mistake of the caller, not of a person."""
-    g, n = len(p.origin), len(p.capacity)
-    r, k, e = p.capacity.shape[1], len(p.demand), len(p.eligibility)
-    shapes = {
-        "needs": (g, r), "demand": (k, g), "ability": (k, n), "base": (k, n), "balanced": (n,),
-        "eligibility": (e, n), "eligible": (g,), "copy_mib": (g,), "movable": (g,),
-    }  # fmt: skip
-    for name, shape in shapes.items():
-        if getattr(p, name).shape != shape:
-            raise ValueError(f"{name} has shape {getattr(p, name).shape}, not {shape}")
-    if g and (p.origin.min() < 0 or p.origin.max() >= n):
-        raise ValueError("origin names a node that does not exist")
-    if not k:
-        raise ValueError("nothing to balance: demand has no metric")
-    for group in (*p.together, *p.apart):
-        if len(set(group)) < len(group) or not all(0 <= guest < g for guest in group):
-            raise ValueError(f"group {group} names a guest twice or one that does not exist")
-    if min(p.max_migrations or 0, p.max_moved_mib or 0, p.tolerance, p.goal) < 0:
-        raise ValueError("max_migrations, max_moved_mib, tolerance and goal must not be negative")
-    if (p.ability < 1).any() or (p.demand < 0).any() or (p.needs < 0).any():
-        raise ValueError("ability must be positive, demand and needs not negative")
-
-
-def _check_levels(p: Problem) -> None:
-    """Raise ValueError for levels that do not say what every metric is there for."""
-    for level in p.levels:
-        if not level.metrics or not set(level.metrics) <= set(range(p.metrics)):
-            raise ValueError(f"{level} names no metric or one that does not exist")
-        if len(set(level.metrics)) < len(level.metrics):
-            raise ValueError(f"{level} names a metric twice")
-        if level.weights and (len(level.weights) != len(level.metrics) or min(level.weights) < 1):
-            raise ValueError(f"{level} needs a positive weight for each of its metrics")
-    named = {k for level in p.aims for k in level.metrics}
-    if len(named) < p.metrics:
-        raise ValueError(f"no level names metric {min(set(range(p.metrics)) - named)}")

@@ -5,7 +5,6 @@ A guest covers at most what a node has to lose or to gain, and a node needs whol
 of the window, the linear relaxation is nearly whole. Solved whole it leaves out only who exactly arrives where.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -26,8 +25,8 @@ UNIT = 10_000
 TOLERANCE = 2
 """ppm by which a window is wider when it is decided in floating point: far more than the solver's tolerances."""
 
-ROUNDING = 1e-6
-"""Part of a toll that may be a matter of floating point."""
+ROUNDING, ROUNDED = 1e-6, 0.4
+"""Part of a toll that may be a matter of floating point, and how much of it at most: tolls are whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +52,14 @@ class Relaxation:
         self.load = problem.loads(problem.origin)[k]
         self.balanced = np.flatnonzero(problem.balanced)
         can_leave = np.array([len(problem.targets(b)) > 0 for b in range(len(problem.bundles))], dtype=bool)
-        demand = _per_bundle(problem, problem.demand[k])
+        demand = problem.by_bundle(problem.demand[k])
         self.bundles = np.flatnonzero(can_leave & (demand > 0))
         self.size = demand[self.bundles]
-        self.count = np.bincount(problem.bundle_of, minlength=len(problem.bundles))[self.bundles]
-        self._mib = _per_bundle(problem, problem.copy_mib)[self.bundles]
+        self.count = problem.bundle_sizes[self.bundles]
+        self._mib = problem.bundle_mib[self.bundles]
         home = problem.homes[self.bundles]
         weight = problem.weights(np.arange(problem.guests), problem.origin)[k]
-        self.weight = _per_bundle(problem, weight)[self.bundles]
+        self.weight = problem.by_bundle(weight)[self.bundles]
         order = np.argsort(home, kind="stable")
         ends = np.searchsorted(home[order], self.balanced, side="right")
         starts = np.searchsorted(home[order], self.balanced, side="left")
@@ -80,7 +79,7 @@ class Relaxation:
 
     def refined(self, bundles: Ints) -> Self:
         """The same with a size class of its own for each of some bundles."""
-        sizes = _per_bundle(self.problem, self.problem.demand[self.k])[bundles]
+        sizes = self.problem.by_bundle(self.problem.demand[self.k])[bundles]
         return type(self)(self.problem, self.k, np.union1d(self._grid, sizes[sizes > 0]))
 
     @cached_property
@@ -137,14 +136,14 @@ class Relaxation:
     def possible(self, fit: Fit) -> Bools:
         """(bundles, n) migrations that may be part of an assignment within the limit, as far as what the relaxation
         says of its window shows: others make it dearer than that (reduced costs)."""
-        left = self.limit + ROUNDING * max(1, self.limit) - fit.toll
+        left = self.limit + rounding(self.limit) - fit.toll
         result = np.zeros((len(self.problem.bundles), self.problem.nodes), dtype=bool)
         result[self.bundles] = fit.excess[self.bundles, None] + fit.arriving[self.classes] <= left
         return result
 
     def exceeds(self, toll: float) -> bool:
         """Whether a toll is beyond the limit by more than rounding."""
-        return toll > self.limit + ROUNDING * max(1, self.limit)
+        return toll > self.limit + rounding(self.limit)
 
     def fewest(self, low: int, high: int) -> Fit:
         """Least toll into the window [low, high], in ppm, by the linear relaxation."""
@@ -212,6 +211,6 @@ def _whole(weights: Ints, amount: int) -> float:
     return float(np.searchsorted(reached, amount) + 1)
 
 
-def _per_bundle(problem: Problem, amounts: Ints | Sequence[int]) -> Ints:
-    """(bundles,) sums over the guests of each bundle."""
-    return np.bincount(problem.bundle_of, amounts, len(problem.bundles)).astype(np.int64)
+def rounding(toll: float) -> float:
+    """How much of a toll may be a matter of floating point."""
+    return min(ROUNDED, ROUNDING * max(1.0, toll))

@@ -11,6 +11,8 @@ from solvers.problem import Ints, Problem, Score
 from solvers.result import Budget, Progress
 from solvers.run import run
 
+PATIENCE = 60.0
+"""Seconds after which a solver ends that is limited by its work: far more than that takes."""
 SMALL_TREE = 100
 """Nodes of a search tree that is limited by its work."""
 
@@ -59,8 +61,8 @@ class Search:
         self._work += work
 
     def seconds(self, amount: float) -> float:
-        """Seconds that a solver may run which has so much left: all there are, if work is what is limited."""
-        rest = self.budget.seconds - (time.monotonic() - self.began)
+        """Seconds that a solver may run which has so much left: many, if work is what is limited."""
+        rest = min(PATIENCE, self.budget.seconds - (time.monotonic() - self.began))
         return max(0.01, amount if self.budget.work is None else rest)
 
     def tree(self, nodes: int) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solvers.problem import PPM, Bools, Ints, Problem
+from solvers.problem import Bools, Ints, Problem
 
 
 class State:
@@ -15,12 +15,6 @@ class State:
         self.usage = problem.usage(assignment)
         self.migrations = len(problem.migrated(assignment))
         self.moved_mib = problem.moved_mib(assignment)
-        self.needs = np.zeros((len(problem.bundles), problem.capacity.shape[1]), dtype=np.int64)
-        np.add.at(self.needs, problem.bundle_of, problem.needs)
-        self._copies = np.zeros(len(problem.bundles), dtype=np.int64)
-        np.add.at(self._copies, problem.bundle_of, problem.copy_mib)
-        self._fixed = np.zeros(len(problem.bundles), dtype=bool)
-        self._fixed[problem.bundle_of[~problem.movable]] = True
         self._apart = _members(problem, problem.apart)
         self._together = _members(problem, problem.together)
         self._apart_on = self._counts(problem.apart)
@@ -38,10 +32,6 @@ class State:
         """Spread now, in ppm."""
         return self.problem.spread_of(self.loads)
 
-    def free_ppm(self) -> Ints:
-        """(k, n) what is free on each node, in ppm; negative when overfull."""
-        return PPM - self.loads
-
     def legal(self, bundle: int) -> Bools:
         """(n,) nodes a bundle may go to now: eligible, with room, apart, within the limits, splitting nothing."""
         result = self._admits(bundle, slice(None))
@@ -58,11 +48,11 @@ class State:
 
     def held(self, bundle: int) -> bool:
         """Whether a bundle may go home at most: it is fixed, or a limit is reached."""
-        return bool(self._fixed[bundle]) or self._beyond_limits(bundle)
+        return not self.problem.bundle_movable[bundle] or self._beyond_limits(bundle)
 
     def _admits(self, bundle: int, nodes: int | slice) -> Bools:
         """Whether eligibility, room and groups let a bundle go to nodes, as one for `int` and (n,) for `slice`."""
-        problem, now, needs = self.problem, self.node(bundle), self.needs[bundle]
+        problem, now, needs = self.problem, self.node(bundle), self.problem.bundle_needs[bundle]
         result = problem.eligibility[problem.eligible[problem.bundles[bundle]], nodes].all(axis=0)
         result = result & ((self.usage[nodes] + needs <= problem.capacity[nodes]) | (needs == 0)).all(axis=-1)
         for group in self._apart.get(bundle, {}):
@@ -76,7 +66,7 @@ class State:
         problem = self.problem
         most, most_mib = problem.max_migrations, problem.max_moved_mib
         away = self.node(bundle) != problem.homes[bundle]
-        number, mib = (0, 0) if away else (len(problem.bundles[bundle]), int(self._copies[bundle]))
+        number, mib = (0, 0) if away else (len(problem.bundles[bundle]), int(self.problem.bundle_mib[bundle]))
         return (most is not None and self.migrations + number > most) or (
             most_mib is not None and self.moved_mib + mib > most_mib
         )
@@ -91,7 +81,7 @@ class State:
         for group in self._together.get(bundle, {}):
             result += int(self._together_on[group][node] > 0)
         over = self.usage[now] > problem.capacity[now]
-        return result + int((over & (self.usage[now] - self.needs[bundle] <= problem.capacity[now])).sum())
+        return result + int((over & (self.usage[now] - problem.bundle_needs[bundle] <= problem.capacity[now])).sum())
 
     def offends(self, bundle: int) -> bool:
         """Whether a bundle takes part in a violation that its leaving could mend."""
@@ -101,7 +91,7 @@ class State:
             (~problem.eligibility[problem.eligible[guests], now]).any()
             or any(self._apart_on[g][now] > members for g, members in self._apart.get(bundle, {}).items())
             or any(len(problem.together[g]) > self._together_on[g][now] for g in self._together.get(bundle, {}))
-            or ((self.usage[now] > problem.capacity[now]) & (self.needs[bundle] > 0)).any()
+            or ((self.usage[now] > problem.capacity[now]) & (problem.bundle_needs[bundle] > 0)).any()
         )
 
     def suspects(self) -> Ints:
@@ -123,12 +113,12 @@ class State:
         home = int(problem.origin[guests[0]])
         change = int(node != home) - int(now != home)
         self.migrations += len(guests) * change
-        self.moved_mib += int(self._copies[bundle]) * change
+        self.moved_mib += int(self.problem.bundle_mib[bundle]) * change
         self.assignment[guests] = node
         weights = problem.weights(np.array((guests, guests)), np.array(((now,), (node,)))).sum(axis=-1)
         for at, sign, weight in ((now, -1, weights[:, 0]), (node, 1, weights[:, 1])):
             self.loads[:, at] += sign * weight
-            self.usage[at] += sign * self.needs[bundle]
+            self.usage[at] += sign * problem.bundle_needs[bundle]
             for member_of, counts in ((self._apart, self._apart_on), (self._together, self._together_on)):
                 for group, members in member_of.get(bundle, {}).items():
                     counts[group][at] += sign * members

@@ -78,10 +78,8 @@ def _can_change(problem: Problem, k: int) -> tuple[Bools, Bools]:
 
 def _movers(problem: Problem, k: int) -> list[tuple[Bools, Ints]]:
     """Kinds of bundles that may be migrated and have demand: where each is allowed, and the nodes it is on."""
-    count = len(problem.bundles)
-    active = np.bincount(problem.bundle_of, problem.demand[k], count) > 0
-    active[problem.bundle_of[~problem.movable]] = False
-    alone = np.bincount(problem.bundle_of, minlength=count) == 1
+    active = (problem.by_bundle(problem.demand[k]) > 0) & problem.bundle_movable
+    alone = problem.bundle_sizes == 1
     bundles = np.flatnonzero(active & alone)
     kinds = problem.eligible[problem.leads[bundles]]
     order = np.argsort(kinds, kind="stable")

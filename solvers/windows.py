@@ -47,15 +47,10 @@ class Target:
 
 
 class Table:
-    """What windows need to know of each bundle of a problem; linear memory."""
+    """What windows need to know of groups: who may move, and who may not meet."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.count = np.bincount(problem.bundle_of, minlength=len(problem.bundles))
-        self.mib = np.bincount(problem.bundle_of, problem.copy_mib, len(problem.bundles)).astype(np.int64)
-        self.needs = np.stack(
-            [np.bincount(problem.bundle_of, column, len(problem.bundles)) for column in problem.needs.T], axis=1
-        ).astype(np.int64)
         self.apart: dict[int, list[int]] = {}
         self.members: list[list[int]] = [
             sorted(set(problem.bundle_of[list(group)].tolist())) for group in problem.apart
@@ -63,8 +58,7 @@ class Table:
         for group, members in enumerate(self.members):
             for bundle in members:
                 self.apart.setdefault(bundle, []).append(group)
-        self.free = np.ones(len(problem.bundles), dtype=bool)
-        self.free[problem.bundle_of[~problem.movable]] = False
+        self.free = problem.bundle_movable.copy()
         for mates in problem.together:  # bundles of a group that is split stay: uniting them is repair
             bundles = np.unique(problem.bundle_of[list(mates)])
             if len(bundles) > 1:
@@ -180,9 +174,9 @@ class Neighbourhood:
 
     def _add_capacity(self, program: Program) -> None:
         """A node holds what is on it; one that is overfull takes nothing, see `_places`."""
-        problem, needs = self.problem, self.table.needs[self.bundles]
+        problem, needs = self.problem, self.problem.bundle_needs[self.bundles]
         settled, free = problem.usage(self.now), np.flatnonzero(~self._settled)
-        np.subtract.at(settled, self.now[problem.leads[free]], self.table.needs[free])
+        np.subtract.at(settled, self.now[problem.leads[free]], problem.bundle_needs[free])
         for node, columns in self._on:
             room = problem.capacity[node] - settled[node]
             for r in np.flatnonzero(np.greater(needs[self.row[columns]].sum(axis=0), room)).tolist():
@@ -208,10 +202,13 @@ class Neighbourhood:
 
     def _add_limits(self, program: Program, away: Bools) -> None:
         """MiB copied; the number of migrations is what is minimised, unless the toll counts something else."""
-        problem, table = self.problem, self.table
+        problem = self.problem
         fixed = self._settled & (self.now[problem.leads] != problem.homes)
         columns = np.flatnonzero(away)
-        for limit, each in ((problem.max_moved_mib, table.mib), (problem.max_migrations, table.count)):
+        for limit, each in (
+            (problem.max_moved_mib, problem.bundle_mib),
+            (problem.max_migrations, problem.bundle_sizes),
+        ):
             if limit is None or each is self.target.toll:
                 continue
             room = limit - int(each[fixed].sum())

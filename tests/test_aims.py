@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from planner import report
 from planner.errors import ConfigError
+from planner.plan import PlanStatus
 from planner.planning import make_plan, prepare
 from planner.policy import Cheapest, Combine, Policy, Resource
 from solvers import Cost, Level
@@ -112,6 +114,25 @@ def test_a_heuristic_says_how_far_it_may_be_from_the_cheapest(cli: Cli, tmp_path
     assert "greedy: feasible (within balanciness, not proven to be the cheapest)" in outcome.out
     assert "at least 4.0 GiB are needed, gap 26.0" in outcome.out
     assert "cheapest: proven" in cli(*words, "--time-limit", 5).out
+
+
+def test_what_ends_at_balanciness_is_not_called_proven() -> None:
+    rows = [node("a", 100), node("b", 100), node("c", 100), vm(1, "a", 8, tags="plb_anti_affinity_x")]
+    rows += [vm(2, "a", 2, tags="plb_anti_affinity_x"), vm(3, "a", 2), vm(4, "b", 4), vm(5, "b", 4), vm(6, "c", 6)]
+    for solver in ("descent", "cpsat"):
+        plan = make_plan(prepare(cluster(*rows), Policy(balanciness=10)), solver)
+        assert plan.violations_after == ()
+        assert plan.status is PlanStatus.FEASIBLE or plan.gap == 0
+        if plan.status is PlanStatus.FEASIBLE:
+            assert "a smaller spread was not looked for" in report.verdict(plan)
+
+
+def test_a_first_level_at_balanciness_proves_nothing_where_the_second_is_not() -> None:
+    rows = [node("a", 100, threads=16), node("b", 100, threads=16), vm(20, "a", 4, maxcpu=16, cpu=0.9)]
+    rows += [vm(vmid, "a", 4, maxcpu=1, cpu=0.0) for vmid in range(1, 9)]
+    policy = Policy((Resource.MEMORY, Resource.CPU), combine=Combine.ORDER, balanciness=20, until_balanced=True)
+    plan = make_plan(prepare(cluster(*rows), policy), "cpsat")
+    assert not plan.balanced and plan.status is PlanStatus.FEASIBLE
 
 
 def test_out_of_reach_is_said_and_the_best_effort_is_shown(cli: Cli, lopsided: Path) -> None:

@@ -10,7 +10,10 @@ import pytest
 
 from solvers import SOLVERS, Budget, Cost, Problem, Progress, check, cpsat, solve
 from solvers.linear import Program
+from solvers.meet import meet_with_fewer
+from solvers.narrowing import polish
 from solvers.relax import Relaxation
+from solvers.search import Search
 from solvers.windows import Neighbourhood, Table, Target, may_go
 from tests.brute import Plain
 from tests.problems import cluster
@@ -46,6 +49,22 @@ def test_work_and_seed_decide_the_answer_and_more_work_never_makes_it_worse(guid
     assert answers[0].assignment.tolist() == answers[1].assignment.tolist()
     assert answers[2].score <= answers[0].score
     assert (answers[2].bound or 0) >= (answers[0].bound or 0)
+
+
+def test_local_search_is_charged_for_the_steps_it_takes(guided: Problem) -> None:
+    search = Search(guided, Budget(seconds=60, work=100), guided.origin, 0)
+    polish(search, search.mark(50), closed=lambda: True)
+    assert search.spent < 0.01
+    polish(search, search.mark(0.5), closed=lambda: False)
+    assert 0.4 < search.spent < 0.6
+
+
+def test_a_try_with_fewer_migrations_takes_no_more_work_than_there_is() -> None:
+    problem = cluster(seed=5, nodes=5, guests=60, limit=7)
+    search = Search(problem, Budget(seconds=60, work=1), problem.origin, 0)
+    meet_with_fewer(search)
+    assert search.spent <= 1.2
+    assert search.score <= check.score(problem, problem.origin)
 
 
 def test_a_stop_from_outside_ends_the_search_with_what_it_has(guided: Problem) -> None:
@@ -101,7 +120,11 @@ def test_firm_windows_are_kept_with_the_fewest_migrations_and_all_rules() -> Non
     window = (mean - 100_000, mean + 100_000)
     bundles = np.flatnonzero(table.free)
     hood = Neighbourhood(
-        table, Target({0: window}, table.count, 2.0), problem.origin, bundles, may_go(problem, bundles.tolist())
+        table,
+        Target({0: window}, problem.bundle_sizes, 2.0),
+        problem.origin,
+        bundles,
+        may_go(problem, bundles.tolist()),
     )
     found, _ = hood.solve(20.0, 0, firm=True)
     assert found is not None
@@ -116,6 +139,8 @@ def test_ctrl_c_is_heard_while_a_mixed_integer_program_is_solved() -> None:
 import os, signal, threading, time
 import numpy as np
 from solvers.linear import Program
+from solvers.meet import meet_with_fewer
+from solvers.narrowing import polish
 from solvers.run import in_threads
 rng, program = np.random.default_rng(1), Program()
 columns = program.add_columns(120, 1.0, rng.integers(50, 100, 120))

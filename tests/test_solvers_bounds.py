@@ -148,3 +148,11 @@ def test_what_is_lifted_is_still_a_bound() -> None:
         least = truth(problem).least_spread()
         for bound in {0, least // 3, max(0, least - 1), least}:
             assert bound <= lifted(problem, 0, bound, problem.spread(problem.origin)) <= least, seed
+
+
+def test_many_guests_behind_a_negative_base_are_counted_too() -> None:
+    facts = {"ability": np.full((1, 2), 2_997), "base": np.full((1, 2), -13_346), "movable": np.zeros(60, dtype=bool)}
+    problem = by_node([[2] * 20, [1] * 40], **facts)  # each guest is rounded, none can be migrated
+    spread = problem.spread(problem.origin)
+    assert 0 < spread < 100
+    assert lifted(problem, 0, spread // 2, spread) <= spread
