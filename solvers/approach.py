@@ -162,6 +162,8 @@ class Approach:
         ranked = np.argsort(problem.loads(problem.origin)[k] + self.rng.normal(0.0, 1e4, problem.nodes))
         parts = [ranked[i::number] for i in range(number)]
         for first in range(0, number, workers):
+            if self.search.left(mark) <= 0:
+                break
             now = self._joined(target, guide, now, parts[first : first + workers], seconds, mark)
         return now
 

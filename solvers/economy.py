@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from solvers import descent
 from solvers.exact import Exact, Open, Outcome
 from solvers.frontier import Offer, cheapest
 from solvers.narrowing import TRIED, Narrowing, Place
-from solvers.problem import Cost
+from solvers.problem import Cost, Problem
 from solvers.relax import Relaxation, rounding
+from solvers.result import Budget
 
 PROVEN = 0.6
 """Part of a round for the proof."""
@@ -17,6 +19,8 @@ TRIES = 5
 STEPS = 8
 """Parts of the goal by which the windows are wider of which the proof speaks, at first: the more, the longer it takes
 and the more it proves."""
+DESCENT = 1.0
+"""Work that one local search counts as."""
 NEAR = 0.003
 """Part of the cost that is not worth another decision."""
 
@@ -35,6 +39,7 @@ class Economy:
         """One round."""
         if not self._offers:
             self._look(mark)
+            self._descend(mark - PROVEN * max(0.0, self._search.left(mark)))
         self._migrate_less(mark - PROVEN * max(0.0, self._search.left(mark)))
         if not self._narrowing.level.weights:
             for relaxation in self._narrowing.relaxations:
@@ -51,6 +56,22 @@ class Economy:
 
     def _raise(self, bound: int) -> None:
         self._search.cost_bound = max(self._search.cost_bound, bound)
+
+    def _descend(self, mark: float) -> None:
+        """Local search with fewer and fewer migrations or MiB: halfway to what is too little, again and again."""
+        search = self._search
+        little, enough = search.cost_bound - 1, search.score.cost[0]
+        while enough - little > max(1, int(NEAR * enough)) and search.left(mark) > 0:
+            amount, left = (little + enough) // 2, search.left(mark)
+            budget = Budget(search.seconds(left), search.budget.seed, stop=search.ended)
+            found = descent.solve(self._within(amount), budget, self._problem.origin).assignment
+            search.charge(DESCENT)
+            little, enough = (little, search.score.cost[0]) if search.offer(found) else (amount, enough)
+
+    def _within(self, amount: int) -> Problem:
+        """The problem with a limit on what is to be cheap."""
+        migrations = self._problem.prefer is Cost.MIGRATIONS
+        return self._problem.replace(**{"max_migrations" if migrations else "max_moved_mib": amount})
 
     def _migrate_less(self, mark: float) -> None:
         """Windows near the cheapest ones, again and again."""
@@ -71,7 +92,6 @@ class Economy:
     def _prove(self, k: int, mark: float) -> None:
         """So much is too little, or something that costs no more: decided in whole numbers, between the two."""
         search, problem, narrowing = self._search, self._problem, self._narrowing
-        limit = "max_migrations" if problem.prefer is Cost.MIGRATIONS else "max_moved_mib"
         kept = narrowing.kept() if narrowing.is_small() and len(narrowing.level.metrics) == 1 else None
         while search.left(mark) > 0 and search.score.cost[0] > search.cost_bound:
             cost = search.score.cost[0]
@@ -80,7 +100,7 @@ class Economy:
                 self._steps *= 2
                 return
             if (k, amount) not in self._exact:
-                few = Relaxation(problem.replace(**{limit: amount}), k)
+                few = Relaxation(self._within(amount), k)
                 self._exact[k, amount] = Exact(few, narrowing.approach.table, search)
             outcome = self._exact[k, amount].decide(problem.goal, max(1, problem.goal // self._steps), mark, kept)
             if outcome is Outcome.OUT:
