@@ -23,7 +23,7 @@ def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
     began = time.monotonic()
     candidates = [start]
     for heuristic in (greedy.solve, descent.solve):
-        seconds = budget.seconds / 4 if budget.work is None else budget.seconds
+        seconds = budget.seconds / 2 if budget.work is None else budget.seconds
         share = replace(budget, seconds=seconds, progress=None)
         candidates.append(heuristic(problem, share, problem.origin).assignment)
     sound = [candidate for candidate in candidates if not check.broken(problem, candidate)]

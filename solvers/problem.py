@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from solvers import wellformed
+from solvers.wellformed import check as check_fields
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -111,7 +111,7 @@ class Problem:
                 value = np.array(value, dtype=bool if value.dtype == bool else np.int64)
                 value.setflags(write=False)
                 object.__setattr__(self, item.name, value)
-        wellformed.check(self)
+        check_fields(self)
         # Limits beyond what there is are as good as none, and small enough for any solver.
         for name, most in (("max_migrations", self.guests), ("max_moved_mib", int(self.copy_mib.sum()))):
             limit = getattr(self, name)
