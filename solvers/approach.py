@@ -11,8 +11,8 @@ import numpy as np
 
 from solvers.kernel import COLUMNS as WHOLE
 from solvers.kernel import mends
-from solvers.problem import Bools, Cost, Ints
-from solvers.relax import Fit
+from solvers.problem import Bools, Ints
+from solvers.relax import Fit, counts_mib
 from solvers.run import in_threads
 from solvers.search import Search
 from solvers.windows import Neighbourhood, Table, Target, Windows, may_go
@@ -71,11 +71,7 @@ class Approach:
         self.size = float(min(search.problem.nodes, 2 * SMALL))
         self._last = search.best
         self._way: _Way | None = None
-        self.toll = self.problem.bundle_mib if self._copies else self.problem.bundle_sizes
-
-    @property
-    def _copies(self) -> bool:
-        return self.problem.goal > 0 and self.problem.prefer is Cost.MIB
+        self.toll = self.table.toll
 
     def towards(self, guides: list[Guide], mark: float, limit: int) -> bool:
         """Whether an assignment within the windows of a guide and the limit on the toll was found. All guides are
@@ -129,7 +125,7 @@ class Approach:
     @property
     def _unit(self) -> float:
         """Toll of a typical migration."""
-        return max(1.0, float(self.toll.mean())) if self._copies else 1.0
+        return max(1.0, float(self.toll.mean())) if counts_mib(self.problem) else 1.0
 
     def _divided(self, aims: list[tuple[Target, Guide]], mark: float, limit: int) -> list[Ints]:
         """For each aim: every node in one part, each part with its share of full and empty nodes, solved one by one."""

@@ -3,11 +3,12 @@
 import numpy as np
 
 from solvers import descent
-from solvers.exact import Exact, Open, Outcome
+from solvers.between import Between
+from solvers.exact import Exact, Outcome
 from solvers.frontier import Offer, cheapest
-from solvers.narrowing import TRIED, Narrowing, Place
-from solvers.problem import Cost, Problem
-from solvers.relax import Relaxation, rounding
+from solvers.narrowing import TRIED, Narrowing, Spot
+from solvers.problem import Problem
+from solvers.relax import Relaxation, counts_mib, rounding
 from solvers.result import Budget
 
 PROVEN = 0.6
@@ -33,7 +34,7 @@ class Economy:
         self._offers: list[Offer] = []
         self._steps = STEPS
         self._exact: dict[tuple[int, int], Exact] = {}
-        self._open = {relaxation.k: Open(0.0) for relaxation in narrowing.relaxations}
+        self._open = {relaxation.k: Between(0.0) for relaxation in narrowing.relaxations}
 
     def run(self, mark: float) -> None:
         """One round."""
@@ -70,8 +71,8 @@ class Economy:
 
     def _within(self, amount: int) -> Problem:
         """The problem with a limit on what is to be cheap."""
-        migrations = self._problem.prefer is Cost.MIGRATIONS
-        return self._problem.replace(**{"max_migrations" if migrations else "max_moved_mib": amount})
+        limit = "max_moved_mib" if counts_mib(self._problem) else "max_migrations"
+        return self._problem.replace(**{limit: amount})
 
     def _migrate_less(self, mark: float) -> None:
         """Windows near the cheapest ones, again and again."""
@@ -81,11 +82,11 @@ class Economy:
             guides = [narrowing.guide(list(places)) for places in zip(*choices, strict=False)]
             narrowing.approach.towards(guides, mark, search.score.cost[0] - 1)
 
-    def _near(self, relaxation: Relaxation, offer: Offer) -> list[Place]:
+    def _near(self, relaxation: Relaxation, offer: Offer) -> list[Spot]:
         """Windows of the goal's width that cost little."""
         goal, rng = self._problem.goal, self._narrowing.approach.rng
         lows = [offer.window.low, *(offer.window.low + rng.uniform(-NEARBY, NEARBY, TRIES) * goal)]
-        places = [Place.at(relaxation, int(low), int(low) + goal) for low in lows]
+        places = [Spot.at(relaxation, int(low), int(low) + goal) for low in lows]
         tries = TRIED if self._narrowing.approach.is_whole_for(len(offer.fit.leaving)) else 1
         return sorted(places, key=lambda place: (place.fit.toll + rng.uniform(0, 1), place.window.low))[:tries]
 
@@ -98,6 +99,8 @@ class Economy:
             amount = self._open[k].next(search.cost_bound - 1, cost, max(1, int(NEAR * cost)), above=kept is not None)
             if amount is None:
                 self._steps *= 2
+                for exact in self._exact.values():
+                    exact.persist()
                 return
             if (k, amount) not in self._exact:
                 few = Relaxation(self._within(amount), k)

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from solvers.problem import Problem
-from solvers.relax import CLASSES, Fit, Relaxation
+from solvers.relax import Fit, Relaxation, columns
 
 PRECISION = 100
 """ppm to which bottoms and tops are told apart at the finest."""
@@ -155,7 +155,7 @@ def relaxed_bound(problem: Problem, seconds: float) -> int:
     """ppm below which no acceptable assignment brings the value of the first level, as far as that is found in time;
     0 for problems of which a single window takes too long."""
     level, began = problem.aims[0], time.monotonic()
-    if not problem.balanced.any() or problem.nodes * CLASSES + problem.guests > COLUMNS:
+    if not problem.balanced.any() or columns(problem) > COLUMNS:
         return 0
     reached, bounds = problem.spreads(problem.origin), np.zeros(problem.metrics, dtype=np.int64)
     for index, k in enumerate(level.metrics):

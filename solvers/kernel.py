@@ -39,8 +39,7 @@ class Kernel:
         bundles = np.flatnonzero(table.free & (rank > 0))
         if not 0 < len(bundles) * problem.nodes <= COLUMNS:
             return None
-        toll = problem.bundle_mib if relaxation.copies else problem.bundle_sizes
-        target = Target({**kept, relaxation.k: (window.low, window.high)}, toll, 0.0)
+        target = Target({**kept, relaxation.k: (window.low, window.high)}, table.toll, 0.0)
         hood = Neighbourhood(table, target, now, bundles, may_go(problem, bundles.tolist()))
         most = search.seconds(max(seconds, 0.0))
         return hood.solve(most, search.budget.seed, search.tree(TREE), firm=True, limit=relaxation.limit)[0]

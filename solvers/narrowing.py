@@ -12,12 +12,13 @@ import numpy as np
 
 from solvers import tabu
 from solvers.approach import Approach, Guide
-from solvers.exact import Exact, Open, Outcome
+from solvers.between import Between
+from solvers.exact import Exact, Outcome
 from solvers.frontier import PRECISION, Window, narrowest
 from solvers.kernel import likely, mends
 from solvers.lattice import lifted
 from solvers.problem import Level
-from solvers.relax import CLASSES, Fit, Relaxation
+from solvers.relax import Fit, Relaxation, columns
 from solvers.search import Search
 from solvers.windows import Windows
 
@@ -49,14 +50,14 @@ NEAR = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Spot:
     """A window and what the relaxation says of it."""
 
     window: Window
     fit: Fit
 
     @classmethod
-    def at(cls, relaxation: Relaxation, low: int, high: int) -> "Place":
+    def at(cls, relaxation: Relaxation, low: int, high: int) -> "Spot":
         """The place of a window [low, high] in ppm."""
         return cls(Window(low, high), relaxation.fewest(low, high))
 
@@ -75,7 +76,7 @@ class Narrowing:
         self._seed = self._parts = 0
         self._exact: dict[int, Exact] = {}
         first = FIRST if self.is_small() else FIRST / 2
-        self._open = {k: Open(first) for k in self.level.metrics}
+        self._open = {k: Between(first) for k in self.level.metrics}
         for relaxation in self.relaxations:
             classes = np.full(len(self.problem.bundles), -1, dtype=np.int64)
             classes[relaxation.bundles] = relaxation.classes
@@ -123,10 +124,10 @@ class Narrowing:
             self._prove(relaxation.k, found.bound)
 
     def prove(self, mark: float) -> None:
-        """Widths between what is ruled out and what is reached, ruled out in whole numbers: far first, then nearer."""
+        """Widths between what is ruled out and what is reached, decided one after the other."""
         for relaxation in self.relaxations:
             k = relaxation.k
-            if not self._columns() <= DECIDED:
+            if columns(self.problem) > DECIDED:
                 self._prove_relaxed(relaxation, mark)
                 continue
             if k not in self._exact:
@@ -149,11 +150,7 @@ class Narrowing:
 
     def is_small(self) -> bool:
         """Whether attempts at windows are made with all nodes at once."""
-        return self._columns() <= WHOLE
-
-    def _columns(self) -> int:
-        """Columns of the relaxation, about."""
-        return self.problem.nodes * CLASSES + self.problem.guests
+        return columns(self.problem) <= WHOLE
 
     def _prove_relaxed(self, relaxation: Relaxation, mark: float) -> None:
         """The narrowest windows of the linear relaxation, told apart more finely."""
@@ -191,7 +188,7 @@ class Narrowing:
             return [first]
         return [first, *(self.guide(list(place)) for place in list(zip(*places, strict=False))[1:TRIED])]
 
-    def _places(self, relaxation: Relaxation, width: int) -> list["Place"]:
+    def _places(self, relaxation: Relaxation, width: int) -> list["Spot"]:
         """Windows that the relaxation finds possible, in any order: its toll does not tell which suits guests best.
         Of weighted metrics each is as wide as its share."""
         k, narrow = relaxation.k, self.narrowest[relaxation.k]
@@ -204,11 +201,11 @@ class Narrowing:
             *(narrow.low - rng.uniform(-0.3, 1.5, PLACES) * wider),  # about the narrowest one
             *(int(loads.min()) + rng.uniform(-0.3, 1.3, PLACES) * inner),  # within what is reached
         ]
-        places = [Place.at(relaxation, int(low), int(low) + width) for low in sorted(lows)]
+        places = [Spot.at(relaxation, int(low), int(low) + width) for low in sorted(lows)]
         likely = [place for place in places if place.fit.toll <= relaxation.limit] or places
         return [likely[i] for i in rng.permutation(len(likely))]
 
-    def guide(self, places: list["Place"]) -> Guide:
+    def guide(self, places: list["Spot"]) -> Guide:
         """Windows, one of each metric of the level, and who leaves in relaxations of windows like them."""
         windows, fits = self.kept(), {}
         popular = np.zeros(len(self.problem.bundles), dtype=np.int64)

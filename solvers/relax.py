@@ -69,9 +69,10 @@ class Relaxation:
     def _settle_tolls(self) -> None:
         """What is minimised, and its limit; the other limit is a row."""
         problem = self.problem
-        self.copies = problem.goal > 0 and problem.prefer is Cost.MIB
         first, second = (self.count, problem.max_migrations), (self._mib, problem.max_moved_mib)
-        (self.toll, limit), (self._other, self._other_limit) = (second, first) if self.copies else (first, second)
+        (self.toll, limit), (self._other, self._other_limit) = (
+            (second, first) if counts_mib(problem) else (first, second)
+        )
         whole = int(self.toll.sum())
         self.limit = whole if limit is None else min(limit, whole)
         number = int(self.count.sum())
@@ -214,3 +215,13 @@ def _whole(weights: Ints, amount: int) -> float:
 def rounding(toll: float) -> float:
     """How much of a toll may be a matter of floating point."""
     return min(ROUNDED, ROUNDING * max(1.0, toll))
+
+
+def columns(problem: Problem) -> int:
+    """Columns of a relaxation, about: who leaves, and what arrives where."""
+    return problem.nodes * CLASSES + problem.guests
+
+
+def counts_mib(problem: Problem) -> bool:
+    """Whether the toll is MiB copied, as a plan of least GiB asks for, and not migrations."""
+    return problem.goal > 0 and problem.prefer is Cost.MIB

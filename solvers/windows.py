@@ -13,7 +13,7 @@ import numpy as np
 
 from solvers.linear import INFINITE, Floats, Program
 from solvers.problem import Bools, Ints, Problem
-from solvers.relax import UNIT
+from solvers.relax import UNIT, counts_mib
 
 Windows = dict[int, tuple[int, int]]
 """Metric -> lowest and highest load in ppm that balanced nodes should have."""
@@ -51,6 +51,8 @@ class Table:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+        self.toll = problem.bundle_mib if counts_mib(problem) else problem.bundle_sizes
+        """What is to be as little as possible, of each bundle."""
         self.apart: dict[int, list[int]] = {}
         self.members: list[list[int]] = [
             sorted(set(problem.bundle_of[list(group)].tolist())) for group in problem.apart
