@@ -45,6 +45,19 @@ class Level(NamedTuple):
         return sum(w * s for w, s in zip(self.weights, chosen, strict=True)) // sum(self.weights)
 
 
+class Apart(NamedTuple):
+    """Guests to keep apart: on the nodes of one domain at most `most` of the sides have a guest.
+
+    Guests of one side may share a node. Sides of one guest each are plain anti-affinity; two sides keep one group of
+    guests from another.
+    """
+
+    sides: Groups
+    most: int = 1
+    domains: tuple[int, ...] = ()
+    """(n,) failure domain of each node; none: each node is one of its own."""
+
+
 class Score(NamedTuple):
     """What solvers minimise, compared from left to right."""
 
