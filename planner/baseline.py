@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from planner.capacity import reserve
 from planner.cluster import Cluster
-from planner.formulate import Formulation, reserve
+from planner.formulate import Formulation
 from planner.policy import GuestType, Policy, Resource
 from planner.rules import NodeState
 from planner.snapshot import RESOURCES

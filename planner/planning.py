@@ -6,9 +6,10 @@ from functools import partial
 
 from planner import explain, plan, schedule
 from planner.baseline import Proxlb
+from planner.capacity import GIB
 from planner.cluster import Cluster
 from planner.errors import MissingDependency, UsageError
-from planner.formulate import GIB, Formulation, formulate
+from planner.formulate import Formulation, formulate
 from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
 from planner.policy import Cheapest, Policy, Resource
 from planner.policy import Cluster as ClusterPolicy
