@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner.disguise import Disguise
 from planner.rules import TAGS, Kind
 from planner.snapshot import RESOURCES, Snapshot, content_path, rows
 
@@ -59,6 +60,7 @@ def anonymised(snapshot: Snapshot) -> Snapshot:
     be harmless (descriptions, comments, addresses, users, whatever a later release adds) is left out.
     """
     names = _names(snapshot)
+    disguise = Disguise(names.node, names.storage, LOCKS)
     answers: dict[str, Any] = {}
     for path, answer in snapshot.answers.items():
         if answer is None:
@@ -71,6 +73,8 @@ def anonymised(snapshot: Snapshot) -> Snapshot:
             answers[path] = OBJECTS[path](names, answer if isinstance(answer, dict) else {})
         elif new := _new_content_path(names, path):
             answers[new] = [_row(names, row, VOLUME) for row in rows(answer, path)]
+        elif told := disguise.of(path, answer):
+            answers[told[0]] = told[1]
     taken_at = snapshot.taken_at if TIME.fullmatch(snapshot.taken_at) else ""
     return Snapshot(answers, taken_at, "the anonymised snapshot")
 

@@ -197,18 +197,28 @@ def _exit_code(run: "Run") -> int:
 
 SnapshotOut = Annotated[Path, option("-o --out", "File to write; .gz compresses.", "required")]
 AnonymiseOption = Annotated[bool, option("--anonymise", "Replace names of nodes, guests, pools and tags.", "no")]
+PreconditionsOption = Annotated[bool, option("--preconditions", "Also what each guest's migration needs.", "no")]
 
 
 @app.command()
 @with_session
-def snapshot(session: Any, out: SnapshotOut, anonymise: AnonymiseOption = False) -> None:
+def snapshot(
+    session: Any, out: SnapshotOut, anonymise: AnonymiseOption = False, preconditions: PreconditionsOption = False
+) -> None:
     """Record the API's answers, to plan from them later or elsewhere."""
     from planner.anonymise import anonymised
     from planner.collect import collect
+    from planner.preconditions import completed
     from planner.snapshot import save
 
+    if preconditions and session.source is None:
+        raise UsageError("a snapshot answers no questions: --preconditions needs the cluster itself, or --demo")
     taken = session.snapshot()
     cluster = collect(taken)
+    if preconditions:
+        taken, notes = completed(cluster, session.source)
+        for note in notes:
+            _say(f"note: {note}")
     save(anonymised(taken) if anonymise else taken, out)
     _say(f"wrote {out}: {len(cluster.nodes)} nodes, {len(cluster.guests)} guests")
 

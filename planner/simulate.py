@@ -73,6 +73,9 @@ class SimulatedCluster:
             return answers[path]()
         if path in ("/cluster/ha/rules", "/cluster/ha/resources", "/cluster/ha/status/current", "/pools"):
             return []
+        match path.split("/"):
+            case ["", "nodes", node, kind, vmid, "migrate" | "config" as what] if f"{kind}/{vmid}" in self._rows:
+                return self._of_guest(self._rows[f"{kind}/{vmid}"], node, what)
         raise ApiRefused(f"the demo cluster does not answer {path}", status=501, reason="not implemented")
 
     def post(self, path: str, /, **data: Any) -> Any:
@@ -95,6 +98,27 @@ class SimulatedCluster:
         self._tasks[upid] = _Task(upid, sort, row["id"], source, data["target"], self._clock.now() + seconds)
         row["lock"] = "migrate"
         return upid
+
+    def _of_guest(self, row: dict[str, Any], node: str, what: str) -> dict[str, Any]:
+        """Where a guest may go (everywhere: its disks are on shared storage), or its configuration."""
+        vmid, kind = row["vmid"], row["type"]
+        if row["node"] != node:
+            raise _refused(f"Configuration file 'nodes/{node}/{kind}/{vmid}.conf' does not exist")
+        if what == "config":
+            disk = {"rootfs" if kind == "lxc" else "scsi0": f"shared:vm-{vmid}-disk-0,size=32G"}
+            lock = {"lock": row["lock"]} if row.get("lock") else {}
+            return {"digest": "0" * 40, "memory": row["maxmem"] // MIB, "cores": row["maxcpu"], **disk, **lock}
+        if row.get("lock"):
+            raise _refused(f"{'VM' if kind == 'qemu' else 'CT'} is locked ({row['lock']})")
+        others = [name for name in self._own if name != node]
+        running = int(row["status"] == "running")
+        if kind == "lxc":
+            return {"running": running, "allowed-nodes": others, "not-allowed-nodes": {}}
+        return {
+            "running": running, "allowed_nodes": others, "not_allowed_nodes": {name: {} for name in others},
+            "local_disks": [], "local_resources": [], "mapped-resources": [], "mapped-resource-info": {},
+            "has-dbus-vmstate": 1,
+        }  # fmt: skip
 
     def _of(self, *kinds: str) -> list[dict[str, Any]]:
         return [row for row in self._rows.values() if row["type"] in kinds]

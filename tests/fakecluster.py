@@ -56,6 +56,8 @@ class FakeCluster(FakePve):
         """A guest that uses `gib` and `cpu` of its `maxcpu`; facts: name, tags, pool, lock, ha_state, stats, ..."""
         name = facts.pop("name", f"guest{vmid}")
         config = {"tags": facts.pop("tags")} if facts.get("tags") else {}
+        if kind == "lxc":
+            config["rootfs"] = f"{'local-lvm' if facts.get('local_disk') else 'shared'}:vm-{vmid}-disk-0,size=8G"
         places = {"name": name, "node": node, "status": status, "config": config, "pool": facts.pop("pool", None)}
         places |= {"lock": facts.pop("lock", None), "template": facts.pop("template", False)}
         used = int(gib * GIB)
@@ -77,7 +79,8 @@ class FakeCluster(FakePve):
             facts = {key: row[key] for key in ("maxcpu", "maxmem", "hastate") if key in row}
             self.add_node(row["node"], row.get("status") == "online", **facts)
         for row in (row for row in rows if row["type"] in ("qemu", "lxc")):
-            self._load_guest(row, answers.get(f"/nodes/{row['node']}/{row['type']}/{row['vmid']}/migrate") or {})
+            at = f"/nodes/{row['node']}/{row['type']}/{row['vmid']}"
+            self._load_guest(row, answers.get(f"{at}/migrate") or {}, answers.get(f"{at}/config") or {})
         for row in (row for row in rows if row["type"] == "node" and "mem" in row):
             cpu, mem = self._guest_load(row["node"])
             self.nodes[row["node"]].update(base_cpu=row["cpu"] * row["maxcpu"] - cpu, base_mem=row["mem"] - mem)
@@ -87,15 +90,16 @@ class FakeCluster(FakePve):
         self.recorded = dict(answers)
         return self
 
-    def _load_guest(self, row: dict[str, Any], precondition: dict[str, Any]) -> None:
+    def _load_guest(self, row: dict[str, Any], precondition: dict[str, Any], config: dict[str, Any]) -> None:
         refused = precondition.get("not_allowed_nodes") or {}
         missing = {node: why["unavailable_storages"] for node, why in refused.items() if "unavailable_storages" in why}
         facts = {key: row[key] for key in ("name", "tags", "pool", "lock", "status") if key in row}
-        self.add_guest(
+        guest = self.add_guest(
             row["vmid"], row["node"], row["type"], ha_state=row.get("hastate"), template=bool(row.get("template")),
             stats={key: row[key] for key in USAGE if key in row}, missing_storages=missing,
             local_disk=bool(precondition.get("local_disks")), pci=bool(precondition.get("local_resources")), **facts,
         )  # fmt: skip
+        guest.config.update({key: value for key, value in config.items() if key not in ("digest", "lock", "error")})
 
     @property
     def guests(self) -> list[Any]:
@@ -266,6 +270,9 @@ class FakeCluster(FakePve):
             return "can't migrate VM which uses local devices: hostpci0"
         if guest.local_disk and not values.get("with-local-disks"):
             return "Problem found while scanning volumes - can't migrate VM - check log"
+        for mount in (guest.config[name] for name in guest.config if name.startswith("mp") and kind == "vzmigrate"):
+            if mount.startswith("/") and ",shared=1" not in mount:
+                return f"cannot migrate local bind mount point '{mount.split(',')[0]}'"
         if kind == "vzmigrate" and guest.status == "running" and not values.get("restart"):
             return "lxc live migration is currently not implemented"
         return ""

@@ -1,0 +1,130 @@
+"""Owns answers about migrating a guest without names: the same nodes are admitted, the same guests fixed."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from planner.admission import DEVICE, HA_CAUSES, MIB, MOUNT, SIZE, flag, items, mib, record, text
+from planner.errors import InputError
+from planner.preconditions import DENIED, ERROR, FOREIGN, SILENT
+
+LOCK = re.compile(r"(VM|CT) is locked \(([a-z-]+)\)")
+RESOURCE = re.compile(r"(hostpci|hostusb|usb|serial|parallel|virtiofs|ivshmem)\d*")
+DRIVE = re.compile(r"(ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+")
+SID = re.compile(r"(vm|ct):\d+")
+FLAGS = ("cdrom", "is_unused", "is_cloudinit", "is_tpmstate", "is_vmstate", "is_attached", "shared")
+OTHER = "other"
+"""Stands for a name that is not known from elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disguise:
+    """New names, and the words that may be shown as what a guest is locked for."""
+
+    node: Mapping[str, str]
+    storage: Mapping[str, str]
+    locks: frozenset[str]
+
+    def of(self, path: str, answer: Any) -> tuple[str, Any] | None:
+        """An answer under its new path; None when the path is another, or the answer makes no sense."""
+        match path.split("/"):
+            case ["", "nodes", node, "qemu", vmid, "migrate"] if node in self.node and vmid.isdecimal():
+                return self._of(f"/nodes/{self.node[node]}/qemu/{vmid}/migrate", answer, self._vm)
+            case ["", "nodes", node, "lxc", vmid, "config"] if node in self.node and vmid.isdecimal():
+                return self._of(f"/nodes/{self.node[node]}/lxc/{vmid}/config", answer, self._ct)
+        return None
+
+    def _of(self, path: str, answer: Any, guest: Callable[[Mapping[str, Any]], Any]) -> tuple[str, Any] | None:
+        try:
+            known = record(answer)
+            return path, {ERROR: self._refusal(text(known[ERROR]))} if set(known) == {ERROR} else guest(known)
+        except InputError:
+            return None
+
+    def _refusal(self, words: str) -> str:
+        if words in (DENIED, SILENT, FOREIGN):
+            return words
+        locked = LOCK.search(words)
+        return f"{locked[1]} is locked ({self._lock(locked[2])})" if locked else "refused"
+
+    def _lock(self, word: str) -> str:
+        return word if word in self.locks else OTHER
+
+    def _vm(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        info = record(answer.get("mapped-resource-info"))
+        result: dict[str, Any] = {
+            "running": int(flag(answer.get("running"))),
+            "local_disks": [self._disk(record(disk)) for disk in items(answer.get("local_disks"))],
+            "local_resources": [_resource(name) for name in items(answer.get("local_resources"))],
+            "mapped-resources": [_resource(name) for name in items(answer.get("mapped-resources"))],
+            "mapped-resource-info": {
+                _resource(name): {"live-migration": int(flag(record(device).get("live-migration")))}
+                for name, device in info.items()
+            },
+            "not_allowed_nodes": {
+                self.node[node]: self._reasons(record(why))
+                for node, why in record(answer.get("not_allowed_nodes")).items()
+                if node in self.node
+            },
+        }
+        if answer.get("allowed_nodes") is not None:
+            result["allowed_nodes"] = [
+                self.node[n] for n in map(text, items(answer["allowed_nodes"])) if n in self.node
+            ]
+        return result
+
+    def _reasons(self, why: Mapping[str, Any]) -> dict[str, Any]:
+        """What bars a node; of what a later release adds, that it does."""
+        result: dict[str, Any] = {}
+        for name, what in why.items():
+            if name == "unavailable_storages":
+                result[name] = [self._storage(text(storage)) for storage in items(what)]
+            elif name == "unavailable-resources":
+                result[name] = [_resource(resource) for resource in items(what)]
+            elif name == "blocking-ha-resources":
+                result[name] = [_block(record(block)) for block in items(what)]
+            else:
+                result[OTHER] = int(bool(what))
+        return result
+
+    def _disk(self, disk: Mapping[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {name: int(flag(disk[name])) for name in FLAGS if name in disk}
+        storage, _, volume = text(disk.get("volid")).rpartition(":")
+        result["volid"] = f"{self._storage(storage)}:{'cloudinit' if 'cloudinit' in volume else 'volume'}"
+        if DRIVE.fullmatch(text(disk.get("drivename"))):
+            result["drivename"] = disk["drivename"]
+        if disk.get("size"):
+            result["size"] = mib(disk["size"]) * MIB
+        return result
+
+    def _ct(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for name in config:
+            if name == "lock":
+                result[name] = self._lock(text(config[name]))
+            elif DEVICE.fullmatch(name):
+                result[name] = "/dev/device"
+            elif MOUNT.fullmatch(name):
+                result[name] = self._mount(text(config[name]))
+        return result
+
+    def _mount(self, value: str) -> str:
+        first, *options = value.split(",")
+        volume = first.removeprefix("volume=")
+        new = "/path" if volume.startswith("/") else f"{self._storage(volume.partition(':')[0])}:volume"
+        pairs = (option.partition("=") for option in options)
+        shown = [f"{name}={size}" for name, _, size in pairs if name in ("size", "shared") and SIZE.fullmatch(size)]
+        return ",".join([new, *shown])
+
+    def _storage(self, name: str) -> str:
+        return self.storage.get(name, OTHER)
+
+
+def _resource(name: Any) -> str:
+    return name if RESOURCE.fullmatch(text(name)) else OTHER
+
+
+def _block(block: Mapping[str, Any]) -> dict[str, Any]:
+    sid, cause = text(block.get("sid")), text(block.get("cause"))
+    return {"sid": sid if SID.fullmatch(sid) else OTHER, "cause": cause if cause in HA_CAUSES else OTHER}
