@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from planner import recent
 from planner.disguise import Disguise
-from planner.rules import TAGS, Kind
-from planner.snapshot import RESOURCES, Snapshot, content_path, rows
+from planner.rule import Kind
+from planner.snapshot import GROUPS, RESOURCES, Snapshot, content_path, hour_path, rows
+from planner.tags import TAGS
 
 Row = Mapping[str, Any]
 Convert = Callable[["Names", Any], Any]
@@ -71,8 +73,8 @@ def anonymised(snapshot: Snapshot) -> Snapshot:
             answers[path] = [row for row in converted if row]
         elif path in OBJECTS:
             answers[path] = OBJECTS[path](names, answer if isinstance(answer, dict) else {})
-        elif new := _new_content_path(names, path):
-            answers[new] = [_row(names, row, VOLUME) for row in rows(answer, path)]
+        elif listed := _of_node(names, path):
+            answers[listed[0]] = [_row(names, row, listed[1]) for row in rows(answer, path)]
         elif told := disguise.of(path, answer):
             answers[told[0]] = told[1]
     taken_at = snapshot.taken_at if TIME.fullmatch(snapshot.taken_at) else ""
@@ -83,6 +85,7 @@ def _names(snapshot: Snapshot) -> Names:
     resources = list(rows(snapshot.get(RESOURCES), RESOURCES))
     ha_rules = list(rows(snapshot.get("/cluster/ha/rules") or [], "/cluster/ha/rules"))
     ha_resources = list(rows(snapshot.get("/cluster/ha/resources") or [], "/cluster/ha/resources"))
+    ha_groups = list(rows(snapshot.get(GROUPS) or [], GROUPS))
     pools = list(rows(snapshot.get("/pools") or [], "/pools"))
     guests = [row for row in resources if row.get("type") in ("qemu", "lxc")]
     tags = {_split_tag(tag)[1] for row in guests for tag in _tags(row.get("tags"))}
@@ -93,7 +96,7 @@ def _names(snapshot: Snapshot) -> Names:
         pool=_numbered("pool", sorted({*_texts(resources, "pool"), *_texts(pools, "poolid")})),
         tag=_numbered("tag", sorted(tags)),
         rule=_numbered("rule", sorted(_texts(ha_rules, "rule"))),
-        group=_numbered("group", sorted(_texts(ha_resources, "group"))),
+        group=_numbered("group", sorted({*_texts(ha_resources, "group"), *_texts(ha_groups, "group")})),
     )
 
 
@@ -207,6 +210,15 @@ HA_RESOURCE: dict[str, Fields] = dict.fromkeys(
     _fields(sid=_matching(SID), state=_one_of(STATES), group=_named("group"), failback=_number,
             max_restart=_number, max_relocate=_number),
 )  # fmt: skip
+HA_GROUP = _fields(
+    group=_named("group"), type=_one_of(("group",)), restricted=_number, nofailback=_number,
+    nodes=_joined(_node_priority),
+)  # fmt: skip
+TASK = _fields(
+    node=_named("node"), type=_one_of(recent.TYPES), id=_number, starttime=_number, endtime=_number,
+    status=_one_of(("OK",), "other"),
+)  # fmt: skip
+HOUR = _fields(time=_number, arcsize=_number)
 VOLUME = _fields(vmid=_number, size=_number, used=_number, content=_one_of(CONTENTS))
 
 
@@ -230,6 +242,8 @@ LISTS: dict[str, Callable[[Row], Fields]] = {
     "/cluster/ha/rules": _by_type(HA_RULE),
     "/cluster/ha/resources": _by_type(HA_RESOURCE),
     "/cluster/ha/status/current": _by_type({"lrm": _fields(node=_named("node"), status=_maintenance)}),
+    GROUPS: lambda row: HA_GROUP,
+    recent.PATH: lambda row: TASK if row.get("type") in recent.TYPES else {},
     "/pools": lambda row: _fields(poolid=_named("pool")),
 }
 
@@ -289,8 +303,11 @@ OBJECTS: dict[str, Callable[[Names, Row], dict[str, Any]]] = {
 }
 
 
-def _new_content_path(names: Names, path: str) -> str | None:
+def _of_node(names: Names, path: str) -> tuple[str, Fields] | None:
+    """The new path of a list that a node gives, and the fields of its rows that may be shown."""
     match path.split("/"):
         case ["", "nodes", node, "storage", storage, "content"] if node in names.node and storage in names.storage:
-            return content_path(names.node[node], names.storage[storage])
+            return content_path(names.node[node], names.storage[storage]), VOLUME
+        case ["", "nodes", node, _] if node in names.node and path == hour_path(node):
+            return hour_path(names.node[node]), HOUR
     return None

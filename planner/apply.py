@@ -1,7 +1,7 @@
 """Owns the carrying out of a plan: exactly that plan, one migration at a time, believing only where guests are."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from planner.clock import Clock
@@ -65,8 +65,10 @@ def check_assumptions(plan: Plan, cluster: Cluster, settings: ClusterPolicy | No
     assumed = (*plan.assumes.maintenance_nodes, *plan.assumes.ignore_nodes)
     if missing := [name for name in assumed if name not in known]:
         raise StalePlan(f"the plan is stale: node {missing[0]} is gone; make a new plan")
-    both = ClusterPolicy(
-        (*plan.assumes.maintenance_nodes, *today.maintenance_nodes), (*plan.assumes.ignore_nodes, *today.ignore_nodes)
+    both = replace(
+        today,
+        maintenance_nodes=(*plan.assumes.maintenance_nodes, *today.maintenance_nodes),
+        ignore_nodes=(*plan.assumes.ignore_nodes, *today.ignore_nodes),
     )
     found = list(_differences(plan, cluster, read(cluster, both)))
     if found:

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planner import frames
+from planner import access, frames
 from planner.cluster import Cluster
 from planner.errors import InputError
-from planner.snapshot import RESOURCES, Snapshot, content_path, local_storages, rows
+from planner.snapshot import GROUPS, RESOURCES, RULES, Snapshot, content_path, hour_path, local_storages, rows
 
 MIB = 2**20
 GUEST_TYPES = {"qemu": "vm", "lxc": "ct"}
@@ -45,12 +45,21 @@ def collect(snapshot: Snapshot) -> Cluster:
     for guest in guests:
         if guest["node"] not in known:
             raise InputError(f"guest {guest['vmid']} is on node {guest['node']}, which the answer does not list")
-    _add_local_disks(nodes, guests, resources, snapshot)
+    storages = _storages(resources)
+    volumes = _volumes(guests, storages, snapshot)
+    _add_local_disks(nodes, guests, storages, volumes)
     _take_maintenance(nodes, snapshot)
     partial = tuple(_partial(nodes, snapshot))
     notes = (*partial, *_notes(nodes, snapshot), *_unknown(resources, snapshot))
-    node_frame = frames.conform(nodes, frames.NODES, "node")
-    return Cluster(node_frame, frames.conform(guests, frames.GUESTS, "vmid"), snapshot, notes, partial)
+    return Cluster(
+        frames.conform((node | {"arc_mib": _arc_mib(snapshot, node["node"])} for node in nodes), frames.NODES, "node"),
+        frames.conform(guests, frames.GUESTS, "vmid"),
+        snapshot,
+        notes,
+        partial,
+        frames.conform(storages, frames.STORAGES, "node"),
+        frames.conform(volumes, frames.VOLUMES, "vmid"),
+    )
 
 
 def _of_type(resources: Iterable[Row], types: tuple[str, ...]) -> list[Row]:
@@ -70,8 +79,15 @@ def _node(row: Row) -> dict[str, Any]:
         "cpu_used_mcpu": round(_number(row, "cpu", what) * cores * 1000),
         "disk_mib": _mib(row, "maxdisk", what),
         "disk_used_mib": _mib(row, "disk", what),
-        "complete": all(row.get(name) not in (None, "") for name in FIGURES) and cores > 0 and memory > 0,
+        "complete": has_figures(row),
     }
+
+
+def has_figures(row: Row) -> bool:
+    """Whether the row of a node tells what it has and uses."""
+    what = f"node {row.get('node')}"
+    known = all(row.get(name) not in (None, "") for name in FIGURES)
+    return known and _number(row, "maxcpu", what) > 0 and _mib(row, "maxmem", what) > 0
 
 
 def _guest(row: Row) -> dict[str, Any]:
@@ -93,6 +109,7 @@ def _guest(row: Row) -> dict[str, Any]:
         "memory_mib": _mib(row, "maxmem", what),
         # PVE 8 has no memhost, and a container's may be 0: then its own figure is what there is.
         "memory_used_mib": memhost or mem,
+        "memory_guest_mib": mem or memhost,
         "cpu_mcpu": round(cores * 1000),
         "cpu_used_mcpu": round(_number(row, "cpu", what) * cores * 1000),
         "disk_mib": 0,
@@ -147,30 +164,58 @@ def _no_doubles(records: list[dict[str, Any]], name: str) -> None:
             raise InputError(f"{what} {record[name]} is listed twice{where}: take a new snapshot")
 
 
-def _add_local_disks(
-    nodes: list[dict[str, Any]], guests: list[dict[str, Any]], resources: list[dict[str, Any]], snapshot: Snapshot
-) -> None:
-    """Local storage of each node and what each guest has on it, where the snapshot knows."""
+def _storages(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Local storages, in order."""
     local = set(local_storages(resources))
-    totals: dict[str, list[int]] = {}
+    found = []
     for row in _of_type(resources, ("storage",)):
         if (row.get("node"), row.get("storage")) in local:
             what = f"storage {row['storage']} of {row['node']}"
-            total = totals.setdefault(str(row["node"]), [0, 0])
-            total[0] += _mib(row, "maxdisk", what)
-            total[1] += _mib(row, "disk", what)
+            total, used = _mib(row, "maxdisk", what), _mib(row, "disk", what)
+            found.append({"node": row["node"], "storage": row["storage"], "total_mib": total, "used_mib": used})
+    return sorted(found, key=lambda row: (row["node"], row["storage"]))
+
+
+def _volumes(guests: list[dict[str, Any]], storages: list[dict[str, Any]], snapshot: Snapshot) -> list[dict[str, Any]]:
+    """What guests have on local storage of their node, where the snapshot knows."""
+    places = {(guest["vmid"], guest["node"]) for guest in guests}
+    found = []
+    for storage in storages:
+        path = content_path(storage["node"], storage["storage"])
+        for row in _answer(snapshot, path):
+            vmid = int(_number(row, "vmid", path))
+            if (vmid, storage["node"]) in places and row.get("content") in ("images", "rootdir"):
+                size = _volume_mib(row, "size", path)
+                used = _volume_mib(row, "used", path) if "used" in row else size
+                found.append({"vmid": vmid, "storage": storage["storage"], "size_mib": size, "used_mib": used})
+    return found
+
+
+def _add_local_disks(
+    nodes: list[dict[str, Any]],
+    guests: list[dict[str, Any]],
+    storages: list[dict[str, Any]],
+    volumes: list[dict[str, Any]],
+) -> None:
+    """The sums of local storage per node, and of volumes there per guest."""
+    totals: dict[str, tuple[int, int]] = {}
+    for storage in storages:
+        total, used = totals.get(storage["node"], (0, 0))
+        totals[storage["node"]] = total + storage["total_mib"], used + storage["used_mib"]
     for node in nodes:
         if node["node"] in totals:
             node["disk_mib"], node["disk_used_mib"] = totals[node["node"]]
-    by_place = {(guest["vmid"], guest["node"]): guest for guest in guests}
-    for node_name, storage in local:
-        path = content_path(node_name, storage)
-        for volume in _answer(snapshot, path):
-            guest = by_place.get((int(_number(volume, "vmid", path)), node_name))
-            if guest is not None and volume.get("content") in ("images", "rootdir"):
-                size = _volume_mib(volume, "size", path)
-                guest["disk_mib"] += size
-                guest["disk_used_mib"] += _volume_mib(volume, "used", path) if "used" in volume else size
+    by_vmid = {guest["vmid"]: guest for guest in guests}
+    for volume in volumes:
+        by_vmid[volume["vmid"]]["disk_mib"] += volume["size_mib"]
+        by_vmid[volume["vmid"]]["disk_used_mib"] += volume["used_mib"]
+
+
+def _arc_mib(snapshot: Snapshot, node: str) -> int:
+    """The latest figure of the last hour; -1 when it is not known. The newest points are often empty."""
+    path = hour_path(node)
+    known = [row for row in _answer(snapshot, path) if row.get("arcsize") is not None]
+    return _mib(max(known, key=lambda row: _number(row, "time", path)), "arcsize", path) if known else -1
 
 
 def _volume_mib(volume: Row, name: str, what: str) -> int:
@@ -198,27 +243,14 @@ def _partial(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
     for node in nodes:
         if node["status"] == "online" and not node["complete"]:
             yield f"node {node['node']} has no figures (the token lacks Sys.Audit on /nodes/{node['node']})"
-    permissions = snapshot.get("/access/permissions")
-    if permissions is None:
+    answer = snapshot.get(access.PATH)
+    if answer is None:
         return
-    if not isinstance(permissions, dict) or not all(isinstance(granted, dict) for granted in permissions.values()):
-        raise InputError("the answer for /access/permissions is not an object of objects: is this the Proxmox VE API?")
+    permissions = access.read(answer)
     for privilege, root in PRIVILEGES:
-        path = _lacking(permissions, privilege, root)
+        path = access.lacking(permissions, privilege, root)
         if path:
             yield f"the token lacks {privilege} on {path}"
-
-
-def _lacking(permissions: Mapping[str, Mapping[str, Any]], privilege: str, root: str) -> str:
-    """The first path at or below `root` without a privilege; empty when it is held everywhere.
-
-    An ACL on a path replaces what it inherits, and what `root` inherits must be propagated (a value of 1).
-    """
-    above = permissions.get(root, permissions.get("/", {}))
-    if not int(_number(above, privilege, "/access/permissions")):
-        return root
-    below = sorted(path for path in permissions if path.startswith(f"{root}/"))
-    return next((path for path in below if privilege not in permissions[path]), "")
 
 
 def _notes(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
@@ -229,15 +261,25 @@ def _notes(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
     for row in _answer(snapshot, "/cluster/status"):
         if row.get("type") == "cluster" and str(row.get("quorate")) == "0":
             yield "the cluster has no quorum: Proxmox VE will refuse every migration"
+    if _number(scheduling(snapshot), "ha-auto-rebalance", "/cluster/options"):
+        yield "Proxmox VE balances HA guests itself (crs ha-auto-rebalance): each may undo the other's work"
+
+
+def scheduling(snapshot: Snapshot) -> dict[str, Any]:
+    """How the HA manager places guests (crs of the options): an object, or text such as ha=static."""
     options = snapshot.get("/cluster/options")
     crs = options.get("crs") if isinstance(options, dict) else None
-    if isinstance(crs, dict) and _number(crs, "ha-auto-rebalance", "/cluster/options"):
-        yield "Proxmox VE balances HA guests itself (crs ha-auto-rebalance): each may undo the other's work"
+    if isinstance(crs, str):
+        words = (word.partition("=") for word in crs.split(",") if word.strip())
+        return {name.strip(): value.strip() for name, mark, value in words if mark}
+    return crs if isinstance(crs, dict) else {}
 
 
 def _unknown(resources: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
     """What could not be read, each thing once."""
-    yield from (note for path, note in UNKNOWN.items() if snapshot.get(path) is None)
+    for path, note in UNKNOWN.items():
+        if snapshot.get(path) is None and not (path == RULES and snapshot.get(GROUPS) is not None):
+            yield note
     missing = [f"{name} of {node}" for node, name in local_storages(resources)
                if snapshot.get(content_path(node, name)) is None]  # fmt: skip
     if missing:

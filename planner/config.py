@@ -1,26 +1,24 @@
 """Owns the settings of a run: where they are looked for, who wins, and what is said when one of them is wrong."""
 
-import contextlib
 import difflib
 import json
-import math
 import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import yaml
 from annotated_types import Gt
 from pydantic import SecretStr, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
+from planner.complaint import complaint, nearest, refuse_infinite
 from planner.connection import Connection
 from planner.errors import ConfigError
-from planner.policy import Cluster, Policy, Reserve
+from planner.policy import Cluster, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +64,9 @@ SECRETS = ("token_secret", "password")
 _OTHER = {key: f"{key}_file" for key in SECRETS} | {f"{key}_file": key for key in SECRETS}
 _TYPES = {"api": get_type_hints(Api), "cluster": get_type_hints(Cluster), "policy": get_type_hints(Policy)}
 _PATHS = {f"{section}.{key}": (section, key) for section, types in _TYPES.items() for key in types}
+FOR_NODES = ("reserve", "overcommit")
+"""Settings of several parts for each node; the parts alone are for all of them."""
 _VARIABLES = {PREFIX + path.upper().replace(".", "__"): found for path, found in _PATHS.items()}
-_RESERVE = [f.name for f in fields(Reserve)]
-
-_SAYS = {
-    "enum": "is not one of {expected}",
-    "too_short": "is empty: name at least {min_length}",
-    "greater_than": "is not more than {gt:g}",
-    "greater_than_equal": "is less than {ge:g}, the lowest value allowed",
-    "less_than_equal": "is more than {le:g}, the highest value allowed",
-    "int": "is not a whole number",
-    "float": "is not a number",
-    "bool": "is not true or false",
-    "string": "is not text",
-    "tuple": "is not a list",
-    "dict": "is not a mapping",
-    "dataclass": "is not a mapping of " + ", ".join(_RESERVE),
-}
-"""What is wrong with a value, by pydantic's error type or the part of it before the first `_`."""
 
 
 def load(
@@ -188,14 +171,8 @@ def _from_environment(environ: Mapping[str, str], cwd: Path) -> Iterator[_Settin
             raise ConfigError(f"unknown variable ${name}: did you mean ${nearest}?")
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    """What was meant: a key of this place, or else one that stands elsewhere."""
-    if match := difflib.get_close_matches(word, known, 1):
-        return f"did you mean {match[0]}?"
-    elsewhere = {key: path for path, (_, key) in _PATHS.items()}
-    if match := difflib.get_close_matches(word, elsewhere, 1):
-        return f"did you mean {elsewhere[match[0]]}?"
-    return f"known here are {', '.join(known)}"
+def _nearest(word: str, known: Sequence[str]) -> str:
+    return nearest(word, known, {key: path for path, (_, key) in _PATHS.items()})
 
 
 def _choose(layers: Iterable[Iterable[_Setting]]) -> dict[tuple[str, str], _Setting]:
@@ -217,7 +194,17 @@ def _validated(chosen: Mapping[tuple[str, str], _Setting], source: str | None) -
         return TypeAdapter(Config).validate_python(values | {"source": source})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    raise ConfigError(_message(first, chosen))  # outside of the except clause: pydantic's error holds the values
+    section, key = str(first["loc"][0]), str(first["loc"][1])
+    keys = [item.name for inner in _inner(_TYPES[section][key]) for item in fields(inner)]
+    raise ConfigError(complaint(first, chosen[section, key].where, keys))  # not in the except clause: that has values
+
+
+def _inner(kind: Any) -> Iterator[Any]:
+    """The dataclasses that a setting consists of."""
+    if is_dataclass(kind):
+        yield kind
+    for part in get_args(kind):
+        yield from _inner(part)
 
 
 def _prepared(setting: _Setting) -> Any:
@@ -226,8 +213,10 @@ def _prepared(setting: _Setting) -> Any:
     kind = _TYPES[section][key]
     if isinstance(value, str) and key.endswith("_file"):
         return str(_path(base, value)) if value else None
+    if key == "max_guests" and not isinstance(value, Mapping) and not str(value).lstrip().startswith("{"):
+        value = {"default": value}
     listed, mapped = get_origin(kind) is tuple, get_origin(kind) is dict
-    if isinstance(value, str) and (mapped or (listed and re.match(r'\[\s*["\]]', value))):
+    if isinstance(value, str) and (mapped or (listed and re.match(r'\[\s*["{\]]', value))):
         try:  # the pattern: "[fd00::1]:8006" is an address, not a list
             value = json.loads(value)
         except ValueError:
@@ -235,34 +224,26 @@ def _prepared(setting: _Setting) -> Any:
     if isinstance(value, str) and listed:
         return [word for word in re.split(r"[,\s]+", value) if word]
     flat = isinstance(value, Mapping) and not any(isinstance(part, Mapping) for part in value.values())
-    if key == "reserve" and value and flat:
+    if key in FOR_NODES and value and flat:
         value = {"default": value}
-    if mapped or kind in (float, float | None):
-        _refuse_infinite(value, f"{section}.{key}", where)
+    for inner in _inner(kind):
+        value = _with_lists(value, inner)
+    if (mapped and section == "policy") or kind in (float, float | None):
+        refuse_infinite(value, f"{section}.{key}", where)
     return value
 
 
-def _refuse_infinite(value: Any, path: str, where: str) -> None:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            _refuse_infinite(part, f"{path}.{key}", where)
-    with contextlib.suppress(ValueError, TypeError, OverflowError):
-        if not math.isfinite(float(value)):
-            raise ConfigError(f"{path} {where} is not a finite number")
-
-
-def _message(error: ErrorDetails, chosen: Mapping[tuple[str, str], _Setting]) -> str:
-    place, value, kind = error["loc"], error["input"], error["type"]
-    where = chosen[str(place[0]), str(place[1])].where
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
-    if kind == "unexpected_keyword_argument":
-        return f"unknown key {path} {where}: {_nearest(str(place[-1]), _RESERVE)}"
-    if value is None:
-        return f"{path} {where} is empty: quote it if it is a name"
-    says = _SAYS.get(kind, _SAYS.get(kind.split("_")[0], "is not possible")).format(**error.get("ctx", {}))
-    says = says.replace("'", "")
-    shown = json.dumps(value) if place[0] != "api" and isinstance(value, str | int | float) else "the value"
-    return f"{path} {where}: {shown} {says}"
+def _with_lists(value: Any, kind: Any) -> Any:
+    """A single word is a list of one wherever a mapping of this kind has a list."""
+    if isinstance(value, list):
+        return [_with_lists(part, kind) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    lists = {item.name for item in fields(kind) if get_origin(item.type) is tuple}
+    return {
+        key: [part] if key in lists and isinstance(part, str) else _with_lists(part, kind)
+        for key, part in value.items()
+    }
 
 
 def connection(config: Config, environ: Mapping[str, str] | None = None) -> Connection:

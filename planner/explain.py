@@ -1,12 +1,18 @@
 """Owns the sentences that say why a guest is migrated, which rule is broken, and why a guest stays."""
 
+from planner import capacity
 from planner.formulate import Formulation
 from planner.rules import NodeState
 from solvers import check
 from solvers.check import Rule, Violation
 from solvers.problem import Ints
 
-RESOURCES = ("memory", "local disk")
+CAPACITY = {
+    capacity.MEMORY: "{node} has less memory than its guests need",
+    capacity.VCPUS: "the guests on {node} have more vCPUs than the {room:g} that overcommit allows",
+    capacity.GUESTS: "{node} holds more guests than its maximum of {room}",
+}
+STORAGE = "storage {storage} of {node} has less room than its guests need"
 
 
 def violation(formulation: Formulation, item: Violation) -> str:
@@ -24,9 +30,15 @@ def violation(formulation: Formulation, item: Violation) -> str:
             members = " and ".join(guest(formulation, g) for g in item.guests)
             return f"{formulation.apart[item.index]}: {members} are both on {node}"
         case Rule.CAPACITY:
-            return f"{node} has less {RESOURCES[item.index]} than its guests need"
+            return _overfull(formulation, item, node)
         case Rule.LIMIT:
             return "more migrations or GiB than allowed"
+
+
+def _overfull(formulation: Formulation, item: Violation, node: str) -> str:
+    name, room = formulation.capacities[item.index], int(formulation.problem.capacity[item.node, item.index])
+    shown = room / capacity.MCPU if name == capacity.VCPUS else room
+    return CAPACITY.get(name, STORAGE).format(node=node, room=shown, storage=name.removeprefix(capacity.STORAGE))
 
 
 def guest(formulation: Formulation, index: int) -> str:
@@ -48,7 +60,7 @@ def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
     repaired: dict[int, str] = {}
     mended = set(check.violations(problem, problem.origin)) - set(check.violations(problem, assignment))
     for item in sorted(mended, key=lambda v: list(Rule).index(v.rule), reverse=True):
-        for index in _leavers(formulation, item):
+        for index in check.leavers(problem, item):
             repaired[index] = violation(formulation, item)
     result = {}
     for index in map(int, problem.migrated(assignment)):
@@ -61,18 +73,3 @@ def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
         else:
             result[index] = f"balance: from {source} to {target}"
     return result
-
-
-def _leavers(formulation: Formulation, item: Violation) -> list[int]:
-    """Guests whose migration can mend a violation."""
-    problem = formulation.problem
-    match item.rule:
-        case Rule.APART:
-            group = problem.apart[item.index]
-            return [g for g in group if problem.origin[g] == item.node]
-        case Rule.TOGETHER:
-            return list(problem.together[item.index])
-        case Rule.CAPACITY:
-            return [int(g) for g in (problem.origin == item.node).nonzero()[0]]
-        case _:
-            return list(item.guests)

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from planner import capacity
+from planner import capacity, eligibility, recent
 from planner.cluster import Cluster
+from planner.eligibility import LOCAL_DISKS
 from planner.errors import ConfigError, Forbidden, InputError
-from planner.policy import Cheapest, Combine, GuestType, Mode, Policy, Resource
-from planner.rules import Kind, NodeState, Rules
-from solvers.problem import PPM, Bools, Cost, Ints, Level, Problem
+from planner.policy import Cheapest, Combine, Mode, Policy, Resource
+from planner.rules import NodeState, Rules
+from solvers import check
+from solvers.problem import PPM, Cost, Ints, Level, Problem
 from solvers.stuck import beside_stuck, find_stuck
 
-LOCAL_DISKS = "it has local disks (--with-local-disks copies them)"
-"""Why a guest stays that could be migrated with its disks."""
 WEIGHT = 1000
 """What the largest weight becomes: a Problem has whole numbers only."""
 
@@ -34,7 +34,7 @@ class Formulation:
     together: tuple[str, ...]
     """Names of the problem's together-groups."""
     apart: tuple[str, ...]
-    """Names of the problem's apart-groups."""
+    """Names of the problem's apart-rules."""
     resources: tuple[Resource, ...]
     """What the first metrics are; after them come copies for what is stuck."""
     stuck: dict[int, tuple[int, ...]]
@@ -75,13 +75,15 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     names = tuple(str(name) for name in nodes["node"])
     capacity.check_names(policy, tuple(rules.states))
     guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
-    fixed = _fixed(guests, rules, policy)
+    fixed = eligibility.fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
+    fixed = capacity.bound(cluster, guests, names) | fixed
     index = {name: i for i, name in enumerate(names)}
     origin = np.array([index[str(node)] for node in guests["node"]], dtype=np.int64)
     demand, ability, base = capacity.metrics(nodes, guests, origin, policy)
-    eligibility, eligible = _eligibility(guests, rules, fixed, names)
-    together, apart = (_groups(guests, rules, kind) for kind in (Kind.TOGETHER, Kind.APART))
-    held = capacity.capacities(nodes, guests, origin, policy)
+    classes, eligible = eligibility.classes(guests, rules, fixed, {}, names)
+    together_names, together = eligibility.together(guests, rules)
+    apart_names, apart = eligibility.apart(guests, rules, names)
+    held = capacity.capacities(cluster, nodes, guests, origin, policy)
     problem = Problem(
         origin=origin,
         needs=held.needs,
@@ -90,22 +92,33 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         ability=ability,
         base=base,
         balanced=np.array([rules.states[name] is NodeState.BALANCED for name in names], dtype=bool),
-        eligibility=eligibility,
+        eligibility=classes,
         eligible=eligible,
         copy_mib=(capacity.demand(guests, Resource.MEMORY, Mode.USED) + guests["disk_mib"].to_numpy()).astype(np.int64),
         movable=np.array([int(vmid) not in fixed for vmid in guests["vmid"]], dtype=bool),
-        together=tuple(together.values()),
-        apart=tuple(apart.values()),
+        together=together,
+        apart=apart,
         max_migrations=policy.max_migrations,
         max_moved_mib=None if policy.max_gib is None else int(policy.max_gib * capacity.GIB),
         levels=_levels(policy),
         **_aim(policy),
     )
+    problem, only = _without_rest(problem, guests, eligibility.only_repaired(rules))
     stuck = {k: tuple(map(int, np.flatnonzero(on))) for k, on in find_stuck(problem).items()}
-    problem, groups = beside_stuck(problem), (tuple(together), tuple(apart))
     return Formulation(
-        problem, names, guests, rules, fixed, *groups, policy.resource, stuck, held.names, _remarks(policy)
-    )
+        beside_stuck(problem), names, guests, rules, fixed | only, together_names, apart_names,
+        policy.resource, stuck, held.names, (*_remarks(policy), *capacity.remarks(nodes, policy)),
+    )  # fmt: skip
+
+
+def _without_rest(problem: Problem, guests: pd.DataFrame, only: dict[int, str]) -> tuple[Problem, dict[int, str]]:
+    """The problem in which guests that are migrated for repairs only stay unless they can repair one."""
+    if not only:
+        return problem, {}
+    broken = {g for item in check.violations(problem, problem.origin) for g in check.leavers(problem, item)}
+    stay = {int(vmid): only[vmid] for g, vmid in enumerate(guests["vmid"]) if vmid in only and g not in broken}
+    vmids = guests["vmid"].to_numpy()
+    return problem.replace(movable=problem.movable & ~np.isin(vmids, list(stay))), stay
 
 
 def _planned(nodes: pd.DataFrame, rules: Rules) -> pd.DataFrame:
@@ -147,51 +160,3 @@ def _remarks(policy: Policy) -> tuple[str, ...]:
     if policy.weights and policy.combine is not Combine.WEIGHTED:
         return (f"weights have no effect: resources are combined by {policy.combine}, not weighted",)
     return ()
-
-
-def _fixed(guests: pd.DataFrame, rules: Rules, policy: Policy) -> dict[int, str]:
-    """vmid to why a guest is not migrated, whatever the plan would gain."""
-    ignored = {vmid: rule for rule, vmids in rules.of(Kind.IGNORE).items() for vmid in vmids}
-    vmids = [int(vmid) for vmid in guests["vmid"]]
-    reasons = (_why_fixed(guest, ignored, rules, policy) for guest in guests.itertuples())
-    return {vmid: reason for vmid, reason in zip(vmids, reasons, strict=True) if reason}
-
-
-def _why_fixed(guest: Any, ignored: dict[int, str], rules: Rules, policy: Policy) -> str:
-    checks = (
-        (guest.vmid in ignored, f"tag {ignored.get(guest.vmid)}"),
-        (rules.states[guest.node] is NodeState.IGNORED, f"node {guest.node} is ignored"),
-        (policy.guests not in (GuestType.ALL, guest.type), f"only {policy.guests} guests are planned"),
-        (guest.status == "unknown", "its status is unknown"),
-        (bool(guest.lock), f"it is locked ({guest.lock})"),
-        (guest.disk_mib > 0 and not policy.with_local_disks, LOCAL_DISKS),
-    )
-    return next((reason for holds, reason in checks if holds), "")
-
-
-def _eligibility(
-    guests: pd.DataFrame, rules: Rules, fixed: dict[int, str], names: tuple[str, ...]
-) -> tuple[Bools, Ints]:
-    """Classes of guests that are allowed on the same nodes."""
-    open_nodes = frozenset(name for name in names if rules.states[name] is NodeState.BALANCED)
-    pins = rules.pins()
-    classes: dict[frozenset[str], int] = {}
-    eligible = []
-    for vmid, node in zip(guests["vmid"], guests["node"], strict=True):
-        allowed = open_nodes & pins[int(vmid)] if int(vmid) in pins else open_nodes
-        if _left_alone(fixed.get(int(vmid), ""), rules.states[str(node)]):
-            allowed = frozenset(names)
-        eligible.append(classes.setdefault(allowed, len(classes)))
-    rows = [[name in allowed for name in names] for allowed in classes]
-    return np.array(rows, dtype=bool).reshape(len(classes), len(names)), np.array(eligible, dtype=np.int64)
-
-
-def _left_alone(reason: str, state: NodeState) -> bool:
-    """Whether the operator chose that a guest stays: then it is in no violation where it is."""
-    return state is NodeState.IGNORED or reason.startswith(("tag ", "only "))
-
-
-def _groups(guests: pd.DataFrame, rules: Rules, kind: Kind) -> dict[str, tuple[int, ...]]:
-    index = {int(vmid): i for i, vmid in enumerate(guests["vmid"])}
-    groups = {rule: tuple(index[v] for v in vmids if v in index) for rule, vmids in rules.of(kind).items()}
-    return {rule: group for rule, group in groups.items() if len(group) > 1}

@@ -23,6 +23,7 @@ NODES = (
     Column("maintenance", "bool", "", "in maintenance according to Proxmox VE's HA manager"),
     Column("memory_mib", "int64", "MiB", "memory of the node; 0 when not known"),
     Column("memory_used_mib", "int64", "MiB", "memory in use, guests included"),
+    Column("arc_mib", "int64", "MiB", "of it the ZFS cache (ARC), which gives way to guests; -1 when not known"),
     Column("cpu_mcpu", "int64", "milli-CPU", "threads of the node"),
     Column("cpu_used_mcpu", "int64", "milli-CPU", "CPU in use, guests included"),
     Column("disk_mib", "int64", "MiB", "local storage for guests; the root file system where there is none"),
@@ -43,6 +44,7 @@ GUESTS = (
     Column("ha_state", "str", "", "state in the HA manager; empty when HA does not manage it"),
     Column("memory_mib", "int64", "MiB", "configured memory"),
     Column("memory_used_mib", "int64", "MiB", "what it costs the node (memhost where there is one, else mem)"),
+    Column("memory_guest_mib", "int64", "MiB", "what it uses by its own account (mem)"),
     Column("cpu_mcpu", "int64", "milli-CPU", "vCPUs"),
     Column("cpu_used_mcpu", "int64", "milli-CPU", "CPU in use"),
     Column("disk_mib", "int64", "MiB", "size of its volumes on local storage"),
@@ -50,11 +52,32 @@ GUESTS = (
 )
 """One row per guest, in vmid order."""
 
+STORAGES = (
+    Column("node", "str", "", "node it belongs to"),
+    Column("storage", "str", "", "name, which several nodes may use for storages of their own"),
+    Column("total_mib", "int64", "MiB", "size"),
+    Column("used_mib", "int64", "MiB", "of it in use, whatever by"),
+)
+"""One row per available local storage for guests, in node and storage order."""
+
+VOLUMES = (
+    Column("vmid", "int64", "", "guest it belongs to"),
+    Column("storage", "str", "", "local storage of the guest's node"),
+    Column("size_mib", "int64", "MiB", "size, rounded up"),
+    Column("used_mib", "int64", "MiB", "of it in use; the size where the storage does not tell"),
+)
+"""One row per volume of a guest on local storage, in vmid order."""
+
 RULES = (
     Column("rule", "str", "", "name as the operator wrote it"),
     Column("kind", "str", "", "together, apart, pin or ignore"),
     Column("vmid", "int64", "", "guest it is about"),
     Column("nodes", "str", "", "nodes it is about, joined by a comma; pins only"),
+    Column("side", "int64", "", "which of the sides that are kept apart the guest is on; 0 where nothing is"),
+    Column("most", "int64", "", "how many sides may share a node or failure domain"),
+    Column("per", "str", "", "kind of failure domain that counts; empty: nodes"),
+    Column("price", "float64", "", "what it costs that the rule gives way; 0: it must hold"),
+    Column("unless", "str", "", "when guests that stay may be migrated: never, repair or daily; ignore only"),
 )
 """One row per rule and guest."""
 

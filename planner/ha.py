@@ -2,7 +2,9 @@
 
 As Proxmox VE 9 understands them (pve-ha-manager, PVE::HA::Rules): a rule that is disabled or has errors has no effect;
 of the nodes of a rule those of the highest priority count that are available; a rule that is not strict gives way when
-none is, and only then, since the HA manager takes guests back to the nodes they prefer.
+none is, and only then, since the HA manager takes guests back to the nodes they prefer. It does not do so with guests
+whose failback is switched off: they may be on all nodes of the rule, or anywhere if it is not strict. The groups of
+Proxmox VE 8 are node affinity under other names: restricted for strict, nofailback for the group as a whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import InputError
-from planner.snapshot import Snapshot, rows
+from planner.snapshot import GROUPS, RULES, Snapshot, rows
 
-PATH = "/cluster/ha/rules"
-NAME = "HA rule {}"
+MANAGED = "/cluster/ha/resources"
+NAME, GROUP_NAME = "HA rule {}", "HA group {}"
 """What a rule is called beside those from elsewhere."""
 OFF, ON = ("0", "None", ""), ("1",)
 
@@ -30,13 +32,17 @@ class HaRule:
     strict: bool = False
     nodes: tuple[tuple[str, int], ...] = ()
     """Name and priority."""
+    staying: frozenset[int] = frozenset()
+    """vmids that the HA manager does not take back to nodes of a higher priority."""
 
-    def allowed(self, available: set[str], known: set[str]) -> set[str] | None:
-        """Nodes where its guests may be, as long as no more nodes become available; None: anywhere."""
+    def allowed(self, vmid: int, available: set[str], known: set[str]) -> set[str] | None:
+        """Nodes where one of its guests may be, as long as no more nodes become available; None: anywhere."""
         named = {name for name, _ in self.nodes}
         if self.negative:
             others = known - named
             return others if self.strict or others & available else None
+        if vmid in self.staying:
+            return named if self.strict else None
         for priority in sorted({priority for _, priority in self.nodes}, reverse=True):
             level = {name for name, its in self.nodes if its == priority}
             if level & available:
@@ -46,8 +52,12 @@ class HaRule:
 
 def read(snapshot: Snapshot, note: Callable[[str], None]) -> Iterator[HaRule]:
     """The rules in force; InputError names one that makes no sense."""
-    answer = snapshot.get(PATH)
-    for row in rows([] if answer is None else answer, PATH):
+    if snapshot.get(RULES) is None:
+        yield from _groups(snapshot)
+        return
+    managed = rows(snapshot.get(MANAGED) or [], MANAGED)
+    staying = frozenset(_vmid(row) for row in managed if str(row.get("failback", 1)) == "0")
+    for row in rows(snapshot.get(RULES), RULES):
         name = str(row.get("rule") or "")
         if str(row.get("disable")) not in OFF:
             continue
@@ -63,13 +73,36 @@ def read(snapshot: Snapshot, note: Callable[[str], None]) -> Iterator[HaRule]:
             tuple(dict.fromkeys(_vmids(row, name))),
             row.get("affinity") == "negative",
             str(row.get("strict")) in ON,
-            tuple(_nodes(row, name)) if row["type"] == "node-affinity" else (),
+            tuple(_nodes(row, NAME.format(name))) if row["type"] == "node-affinity" else (),
+            staying,
         )
+
+
+def _groups(snapshot: Snapshot) -> Iterator[HaRule]:
+    members: dict[str, list[int]] = {}
+    for row in rows(snapshot.get(MANAGED) or [], MANAGED):
+        if row.get("group"):
+            members.setdefault(str(row["group"]), []).append(_vmid(row))
+    for row in rows(snapshot.get(GROUPS) or [], GROUPS):
+        vmids = tuple(members.get(str(row.get("group")), ()))
+        if vmids:
+            name = GROUP_NAME.format(row["group"])
+            staying = frozenset(vmids if str(row.get("nofailback")) in ON else ())
+            strict, nodes = str(row.get("restricted")) in ON, tuple(_nodes(row, name))
+            yield HaRule(name, "node-affinity", vmids, strict=strict, nodes=nodes, staying=staying)
+
+
+def _vmid(row: Mapping[str, Any]) -> int:
+    """The guest of an HA resource, written as vm:100."""
+    vmid = str(row.get("sid")).partition(":")[2]
+    if not vmid.isdecimal():
+        raise InputError(f"HA resource {row.get('sid')!r} is no guest such as vm:100")
+    return int(vmid)
 
 
 def _vmids(row: Mapping[str, Any], name: str) -> Iterable[int]:
     """The guests of a rule, written as vm:100,ct:200."""
-    for word in _words(row, "resources", name):
+    for word in _words(row, "resources", NAME.format(name)):
         _, _, vmid = word.partition(":")
         if not vmid.isdecimal():
             raise InputError(f"HA rule {name}: resources has {word!r}, which is no guest such as vm:100")
@@ -81,12 +114,12 @@ def _nodes(row: Mapping[str, Any], name: str) -> Iterable[tuple[str, int]]:
     for word in _words(row, "nodes", name):
         node, _, priority = word.partition(":")
         if not node or not (priority or "0").isdecimal():
-            raise InputError(f"HA rule {name}: nodes has {word!r}, which is no node such as pve1 or pve1:2")
+            raise InputError(f"{name}: nodes has {word!r}, which is no node such as pve1 or pve1:2")
         yield node, int(priority or 0)
 
 
 def _words(row: Mapping[str, Any], field: str, name: str) -> list[str]:
     value = row.get(field)
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"HA rule {name} has no {field}: {value!r}")
+        raise InputError(f"{name} has no {field}: {value!r}")
     return [word.strip() for word in value.split(",") if word.strip()]

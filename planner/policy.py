@@ -37,12 +37,34 @@ class Mode(StrEnum):
     ASSIGNED = "assigned"
 
 
+class GuestMemory(StrEnum):
+    """Whose figure of the memory that a guest uses counts: what it costs its node, or what it says itself."""
+
+    HOST = "host"
+    GUEST = "guest"
+
+
 class GuestType(StrEnum):
     """Which guests may be migrated."""
 
     VM = "vm"
     CT = "ct"
     ALL = "all"
+
+
+class Unless(StrEnum):
+    """When a guest that stays may be migrated nevertheless."""
+
+    NEVER = "never"
+    REPAIR = "repair"
+    DAILY = "daily"
+
+
+class PoolType(StrEnum):
+    """What the guests of a pool are to each other."""
+
+    AFFINITY = "affinity"
+    ANTI_AFFINITY = "anti-affinity"
 
 
 class Free(StrEnum):
@@ -67,8 +89,65 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
+class Overcommit:
+    """How many times what a node can give its guests may take."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    memory: Annotated[float, Gt(0), Le(1000)] = 1.0
+    """Of used or configured memory, as `fit` says."""
+    cpu: Annotated[float, Gt(0), Le(1000)] | None = None
+    """vCPUs of running guests per thread; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRule:
+    """What is asked of the guests of a pool and of the pools nested in it, as ProxLB's configuration says it."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    type: PoolType | None = None
+    pin: tuple[str, ...] = ()
+    """Nodes."""
+    strict: bool = True
+    """Whether the pin must hold; otherwise it gives way."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSetting:
+    """One rule of `cluster.rules`: exactly one of together, apart, pin, avoid and stay, each a list of selectors."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    name: Annotated[str, MinLen(1)]
+    together: tuple[str, ...] = ()
+    """On one node."""
+    apart: tuple[str, ...] = ()
+    """No two on one node..."""
+    against: tuple[str, ...] = ()
+    """...or, with this, none on a node with one of these."""
+    per: str = "node"
+    """What apart is about: nodes, or a kind of failure domain of `cluster.domains`."""
+    at_most: Annotated[int, Ge(1)] = 1
+    """How many that are apart may share a node or domain."""
+    pin: tuple[str, ...] = ()
+    """Only on `nodes`."""
+    avoid: tuple[str, ...] = ()
+    """Not on `nodes`."""
+    nodes: tuple[str, ...] = ()
+    stay: tuple[str, ...] = ()
+    """Not migrated..."""
+    unless: Unless = Unless.NEVER
+    """...but to repair a rule, or not more than once a day."""
+    should: bool = False
+    """Gives way where not all rules can hold..."""
+    price: Annotated[float, Gt(0), Le(1000)] = 1.0
+    """...and of those that may, the cheapest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the operator says about nodes (section `cluster`)."""
+    """What the operator says about nodes and guests (section `cluster`)."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
@@ -76,6 +155,13 @@ class Cluster:
     """Nodes that are emptied and receive nothing."""
     ignore_nodes: tuple[str, ...] = ()
     """Nodes that are left alone, with all their guests."""
+    ignore_guests: tuple[str, ...] = ()
+    """Selectors of guests that stay where they are; their load counts."""
+    domains: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Kind of failure domain, such as rack, to node to the domain it is in."""
+    pools: dict[str, PoolRule] = field(default_factory=dict)
+    """Pool to what is asked of its guests."""
+    rules: tuple[RuleSetting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +192,14 @@ class Policy:
     free: Free = Free.PERCENT
     reserve: dict[str, Reserve] = field(default_factory=dict)
     """Node name, or `default`, to what is kept back."""
+    overcommit: dict[str, Overcommit] = field(default_factory=dict)
+    """Node name, or `default`, to factors."""
+    max_guests: dict[str, Annotated[int, Ge(0)]] = field(default_factory=dict)
+    """Node name, or `default`, to how many guests it may hold, running or not."""
+    guest_memory: GuestMemory = GuestMemory.HOST
+    """What a guest holds and no longer uses counts with `host`, and does not with `guest`."""
+    reclaim_arc: bool = False
+    """Whether the ZFS ARC is free memory: it gives way to guests, but not at once, and Proxmox VE shows it as used."""
     with_local_disks: bool = False
     """Whether guests with disks on local storage may be migrated, which copies the disks."""
     allow_partial: bool = False

@@ -1,36 +1,17 @@
-"""Owns the reading of rules: what operators write as tags and settings becomes groups and eligibility, with reasons."""
+"""Owns the rules of a cluster: those from every place where operators write them, and the states of nodes."""
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 import pandas as pd
 
-from planner import frames, ha
+from planner import frames, ha, tags, written
 from planner.cluster import Cluster
 from planner.errors import ConfigError
 from planner.policy import Cluster as ClusterPolicy
-
-
-class Kind(StrEnum):
-    """What a rule asks for."""
-
-    TOGETHER = "together"
-    APART = "apart"
-    PIN = "pin"
-    IGNORE = "ignore"
-
-
-PIN_TAG = "plb_pin_"
-TAGS: tuple[tuple[str, Kind], ...] = (
-    ("plb_affinity_", Kind.TOGETHER),
-    ("plb_anti_affinity_", Kind.APART),
-    (PIN_TAG, Kind.PIN),
-    ("plb_ignore", Kind.IGNORE),
-)
-"""Prefixes of the tags that ProxLB understands."""
+from planner.rule import Kind, Rule, apart, pin, together
 
 
 class NodeState(StrEnum):
@@ -46,82 +27,78 @@ class NodeState(StrEnum):
 class Rules:
     """Everything that restricts where guests may be."""
 
-    frame: pd.DataFrame
-    """See `planner.frames.RULES`."""
+    items: tuple[Rule, ...]
+    """In the order of their names."""
     states: dict[str, NodeState]
     """Node name to its state."""
-    notes: tuple[str, ...] = field(default=())
+    domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Kind of failure domain to node to its domain; a node that is missing is one of its own."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per rule and guest, see `planner.frames.RULES`."""
+        return frames.conform((row for rule in self.items for row in rule.rows()), frames.RULES, "rule")
 
     def of(self, kind: Kind) -> dict[str, list[int]]:
         """Rule name to the vmids it is about."""
-        chosen = self.frame[self.frame["kind"] == kind.value]
-        return {str(rule): [int(v) for v in rows["vmid"]] for rule, rows in chosen.groupby("rule", sort=True)}
+        return {rule.name: list(rule.vmids) for rule in self.items if rule.kind is kind}
 
     def pins(self) -> dict[int, set[str]]:
-        """vmid to the nodes it is pinned to; several tags mean any of them, and every HA rule is to be kept."""
-        tagged: dict[int, set[str]] = {}
-        others: list[tuple[int, set[str]]] = []
-        pinned = self.frame[self.frame["kind"] == Kind.PIN.value]
-        for rule, vmid, nodes in zip(pinned["rule"], pinned["vmid"], pinned["nodes"], strict=True):
-            on = {name for name in str(nodes).split(",") if name}
-            if str(rule).startswith(PIN_TAG):
-                tagged.setdefault(int(vmid), set()).update(on)
-            else:
-                others.append((int(vmid), on))
-        for vmid, on in others:
-            tagged[vmid] = tagged[vmid] & on if vmid in tagged else on
-        return tagged
+        """vmid to the nodes where all its pins let it be."""
+        result: dict[int, set[str]] = {}
+        for rule in self.items:
+            for vmid in rule.vmids if rule.kind is Kind.PIN else ():
+                result[vmid] = result[vmid] & rule.nodes if vmid in result else set(rule.nodes)
+        return result
+
+    def without(self, names: Iterable[str]) -> "Rules":
+        """The same less some rules that give way."""
+        given_up = set(names)
+        return replace(self, items=tuple(rule for rule in self.items if rule.name not in given_up))
 
     def digest(self) -> str:
         """A fingerprint that changes when any rule does."""
-        lines = sorted("\t".join(map(str, row)) for row in self.frame.itertuples(index=False))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        lines = ["\t".join(map(str, row.values())) for rule in self.items for row in rule.rows()]
+        for kind in sorted({rule.per for rule in self.items if rule.per}):
+            lines += [f"{kind}\t{node}\t{domain}" for node, domain in sorted(self.domains[kind].items())]
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     """The rules in force. ConfigError when a setting names a node that does not exist."""
     settings = settings or ClusterPolicy()
-    names = {str(name).casefold(): str(name) for name in cluster.nodes["node"]}
+    names = [str(name) for name in cluster.nodes["node"]]
     notes: list[str] = []
-    found: list[dict[str, Any]] = []
     guests = cluster.guests[~cluster.guests["template"]]
-    for vmid, tags in zip(guests["vmid"], guests["tags"], strict=True):
-        found += _from_tags(int(vmid), str(tags).split(";"), names, notes.append)
     states = _states(cluster, settings)
-    found += _from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append)
-    frame = frames.conform(sorted(found, key=lambda r: (r["rule"], r["vmid"])), frames.RULES, "rule")
-    return Rules(frame, states, tuple(dict.fromkeys(notes)))
-
-
-def _from_tags(
-    vmid: int, tags: Iterable[str], names: dict[str, str], note: Callable[[str], None]
-) -> Iterable[dict[str, Any]]:
-    for tag in dict.fromkeys(tag.casefold() for tag in tags):
-        kind = next((kind for prefix, kind in TAGS if tag.startswith(prefix)), None)
-        if kind is None:
-            continue
-        node = names.get(tag.removeprefix(PIN_TAG), "") if kind is Kind.PIN else ""
-        if kind is Kind.PIN and not node:
-            note(f"tag {tag} of guest {vmid} names no node of this cluster: it has no effect")
-            continue
-        yield {"rule": tag, "kind": kind.value, "vmid": vmid, "nodes": node}
+    found = [
+        *tags.read(guests, {name.casefold(): name for name in names}, notes.append),
+        *_from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append),
+        *written.read(settings, guests, names, notes.append),
+    ]
+    items = tuple(sorted((rule for rule in found if rule.vmids), key=lambda rule: (rule.name, rule.kind, rule.vmids)))
+    return Rules(items, states, settings.domains, tuple(dict.fromkeys(notes)))
 
 
 def _from_ha(
     cluster: Cluster, states: dict[str, NodeState], vmids: set[int], note: Callable[[str], None]
-) -> Iterable[dict[str, Any]]:
+) -> Iterator[Rule]:
     """What the HA manager's rules say; an ignored node is as available to it as any other."""
     available = {name for name, state in states.items() if state in (NodeState.BALANCED, NodeState.IGNORED)}
     for rule in ha.read(cluster.snapshot, note):
-        nodes, kind = None, Kind.APART if rule.negative else Kind.TOGETHER
-        if rule.kind == "node-affinity":
-            nodes, kind = rule.allowed(available, set(states)), Kind.PIN
-            if nodes is None:
-                note(f"none of the nodes of {rule.name} is available: its guests may be anywhere")
-                continue
-        for vmid in rule.vmids:
-            if vmid in vmids:
-                yield {"rule": rule.name, "kind": kind.value, "vmid": vmid, "nodes": ",".join(sorted(nodes or ()))}
+        known = [vmid for vmid in rule.vmids if vmid in vmids]
+        if rule.kind != "node-affinity":
+            yield (apart if rule.negative else together)(rule.name, known)
+            continue
+        on: dict[frozenset[str] | None, list[int]] = {}
+        for vmid in known:
+            nodes = rule.allowed(vmid, available, set(states))
+            on.setdefault(None if nodes is None else frozenset(nodes), []).append(vmid)
+        if on.pop(None, None) and not rule.staying:
+            note(f"none of the nodes of {rule.name} is available: its guests may be anywhere")
+        for some, members in on.items():
+            yield pin(rule.name, members, some or ())
 
 
 def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:

@@ -44,7 +44,8 @@ class Session:
         if self.source is None:
             assert self.recorded is not None
             return self.recorded
-        return snapshot.take(self.source)
+        taken = snapshot.take(self.source)
+        return snapshot.with_last_hour(taken, self.source) if self.policy.reclaim_arc else taken
 
     def cluster(self) -> Cluster:
         """The cluster as it is now, or as it was recorded."""
@@ -61,7 +62,10 @@ class Session:
         policy = replace(
             self.policy, resource=plan.resources, combine=plan.combine, weights=plan.weights, mode=plan.mode
         )
-        settings = ClusterPolicy(plan.assumes.maintenance_nodes, plan.assumes.ignore_nodes)
+        assumed = plan.assumes
+        settings = replace(
+            self.settings, maintenance_nodes=assumed.maintenance_nodes, ignore_nodes=assumed.ignore_nodes
+        )
         return replace(self, policy=policy, settings=settings)
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -16,14 +16,17 @@ from planner.errors import ApiRefused, Forbidden, InputError, Unreachable
 
 FORMAT = "proxlb-plan-snapshot/1"
 RESOURCES = "/cluster/resources"
+RULES, GROUPS = "/cluster/ha/rules", "/cluster/ha/groups"
+"""Of Proxmox VE 9, and what Proxmox VE 8 has instead."""
 OPTIONAL = (
     "/version",
     "/cluster/status",
     "/cluster/options",
     "/access/permissions",
-    "/cluster/ha/rules",
+    RULES,
     "/cluster/ha/resources",
     "/cluster/ha/status/current",
+    "/cluster/tasks",
     "/pools",
 )
 """Asked for besides the resources; whatever is not answered is not known."""
@@ -59,19 +62,42 @@ def key(path: str, params: Mapping[str, Any]) -> str:
 def take(source: Source, *, now: datetime | None = None) -> Snapshot:
     """Ask for everything a plan needs.
 
-    The number of calls does not depend on the number of guests: nine, and one per local storage of a
+    The number of calls does not depend on the number of guests: ten, and one per local storage of a
     node, as a guest with volumes there cannot simply be migrated.
     """
     answers: dict[str, Any] = {RESOURCES: source.get(RESOURCES)}
     for path in OPTIONAL:
         with contextlib.suppress(ApiRefused, Forbidden):  # not known; collect says so once
             answers[path] = source.get(path)
+    if RULES not in answers:
+        with contextlib.suppress(ApiRefused, Forbidden):
+            answers[GROUPS] = source.get(GROUPS)
     for node, name in local_storages(answers[RESOURCES]):
         # A node that has gone since does not spoil the rest.
         with contextlib.suppress(ApiRefused, Forbidden, Unreachable):
             answers[content_path(node, name)] = source.get(content_path(node, name))
     taken_at = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     return Snapshot(answers, taken_at, "the API")
+
+
+HOUR = {"timeframe": "hour"}
+"""The shortest history that Proxmox VE keeps: a point per minute."""
+
+
+def with_last_hour(snapshot: Snapshot, source: Source) -> Snapshot:
+    """The same and what each node that is online used during the last hour: one call more per node."""
+    answers = dict(snapshot.answers)
+    for row in rows(answers[RESOURCES], RESOURCES):
+        if row.get("type") == "node" and row.get("status") == "online":
+            node = str(row.get("node"))
+            with contextlib.suppress(ApiRefused, Forbidden, Unreachable):  # not known; who needs it says so
+                answers[hour_path(node)] = source.get(f"/nodes/{node}/rrddata", **HOUR)
+    return replace(snapshot, answers=answers)
+
+
+def hour_path(node: str) -> str:
+    """Where the last hour of a node is recorded."""
+    return key(f"/nodes/{node}/rrddata", HOUR)
 
 
 def content_path(node: str, storage: str) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 import numpy as np
 
-from solvers.problem import Groups, Ints, Problem, Score
+from solvers.problem import Apart, Groups, Ints, Problem, Score
 
 
 class Rule(StrEnum):
@@ -34,17 +34,17 @@ class Violation:
 def violations(problem: Problem, assignment: Ints) -> list[Violation]:
     """Rules broken by an assignment; their number is the first part of the score.
 
-    Counted: each guest on a node it is not allowed on; each guest of an apart-group beyond the first
-    on a node; each node of a together-group beyond the first; each overfull (node, resource).
+    Counted: each guest on a node it is not allowed on; each side of an apart-rule in a domain beyond those that
+    may be there; each node of a together-group beyond the first; each overfull (node, resource).
     """
     return [*_ineligible(problem, assignment), *_split(problem.together, assignment),
-            *_crowded(problem.apart, assignment), *_overfull(problem, assignment)]  # fmt: skip
+            *_crowded(problem, assignment), *_overfull(problem, assignment)]  # fmt: skip
 
 
 def broken(problem: Problem, assignment: Ints) -> list[Violation]:
     """What makes an assignment unacceptable: rules that held at the origin and do not any more, and limits.
 
-    A rule that is in violation today may stay so; none gets worse.
+    A rule that is in violation today may stay so; none gets worse. Sides that share a domain today may share one.
     """
     return [*_newly_ineligible(problem, assignment), *_newly_split(problem, assignment),
             *_newly_crowded(problem, assignment), *_newly_overfull(problem, assignment),
@@ -55,6 +55,21 @@ def score(problem: Problem, assignment: Ints) -> Score:
     """(violations, value of the first level, of the others, cost): smaller is better."""
     first, *later = (max(value, problem.goal) for value in problem.values(assignment))
     return Score(len(violations(problem, assignment)), first, tuple(later), problem.cost(assignment))
+
+
+def leavers(problem: Problem, item: Violation) -> list[int]:
+    """Guests whose migration can mend a violation of today."""
+    match item.rule:
+        case Rule.APART:
+            rule = problem.apart[item.index]
+            domain = rule.domain_of(problem.nodes)
+            return [g for g in rule.guests if domain[problem.origin[g]] == domain[item.node]]
+        case Rule.TOGETHER:
+            return list(problem.together[item.index])
+        case Rule.CAPACITY:
+            return [int(g) for g in (problem.origin == item.node).nonzero()[0]]
+        case _:
+            return list(item.guests)
 
 
 def _ineligible(problem: Problem, assignment: Ints) -> Iterator[Violation]:
@@ -70,11 +85,17 @@ def _split(groups: Groups, assignment: Ints) -> Iterator[Violation]:
             yield Violation(Rule.TOGETHER, tuple(on[node]), node, index)
 
 
-def _crowded(groups: Groups, assignment: Ints) -> Iterator[Violation]:
-    for index, group in enumerate(groups):
-        for node, guests in _by_node(group, assignment).items():
-            for guest in guests[1:]:
-                yield Violation(Rule.APART, (guests[0], guest), node, index)
+def _crowded(problem: Problem, assignment: Ints) -> Iterator[Violation]:
+    for index, rule in enumerate(problem.apart):
+        for sides in _by_domain(problem, rule, assignment):
+            yield from _beyond(index, rule, sides, assignment)
+
+
+def _beyond(index: int, rule: Apart, sides: list[list[int]], assignment: Ints) -> Iterator[Violation]:
+    """One for each side of a domain beyond those that may be there, with one guest of each of the latter."""
+    allowed = tuple(guests[0] for guests in sides[: rule.most])
+    for guests in sides[rule.most :]:
+        yield Violation(Rule.APART, (*allowed, guests[0]), int(assignment[guests[0]]), index)
 
 
 def _overfull(problem: Problem, assignment: Ints) -> Iterator[Violation]:
@@ -100,11 +121,11 @@ def _newly_split(problem: Problem, assignment: Ints) -> Iterator[Violation]:
 
 
 def _newly_crowded(problem: Problem, assignment: Ints) -> Iterator[Violation]:
-    for index, group in enumerate(problem.apart):
-        for node, guests in _by_node(group, assignment).items():
-            for one, other in combinations(guests, 2):
-                if problem.origin[one] != problem.origin[other]:
-                    yield Violation(Rule.APART, (one, other), node, index)
+    for index, rule in enumerate(problem.apart):
+        domain = rule.domain_of(problem.nodes)
+        for sides in _by_domain(problem, rule, assignment):
+            if len({int(domain[problem.origin[guest]]) for guests in sides for guest in guests}) > 1:
+                yield from _beyond(index, rule, sides, assignment)
 
 
 def _newly_overfull(problem: Problem, assignment: Ints) -> Iterator[Violation]:
@@ -130,3 +151,13 @@ def _by_node(group: tuple[int, ...], assignment: Ints) -> dict[int, list[int]]:
     for guest in group:
         result.setdefault(int(assignment[guest]), []).append(guest)
     return result
+
+
+def _by_domain(problem: Problem, rule: Apart, assignment: Ints) -> list[list[list[int]]]:
+    """For each domain that has some, guests of the sides that are present in it, side by side."""
+    at = iter(rule.domain_of(problem.nodes)[assignment[list(rule.guests)]].tolist())
+    result: dict[int, dict[int, list[int]]] = {}
+    for side, guests in enumerate(rule.sides):
+        for guest in guests:
+            result.setdefault(next(at), {}).setdefault(side, []).append(guest)
+    return [list(present.values()) for present in result.values()]

@@ -25,6 +25,7 @@ KNOWN: dict[str, Any] = {
     "/cluster/ha/rules": [],
     "/cluster/ha/resources": [],
     "/cluster/ha/status/current": [],
+    "/cluster/tasks": [],
     "/pools": [],
 }
 """Answers of a cluster about which there is nothing to say."""

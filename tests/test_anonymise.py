@@ -16,7 +16,8 @@ from planner.errors import InputError
 from planner.formulate import formulate
 from planner.planning import make_plan, prepare
 from planner.policy import Mode, Policy, Resource
-from planner.rules import Kind, NodeState, read
+from planner.rule import Kind
+from planner.rules import NodeState, read
 from planner.simulate import Size, demo
 from planner.snapshot import RESOURCES, Snapshot, content_path
 from tests.rows import DATA, KNOWN, ct, node, offline, recorded, snapshot, stopped, storage, vm, volume

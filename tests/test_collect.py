@@ -9,7 +9,8 @@ import pytest
 from planner import frames
 from planner.collect import UNKNOWN, collect
 from planner.errors import InputError
-from planner.rules import Kind, read
+from planner.rule import Kind
+from planner.rules import read
 from planner.snapshot import RESOURCES, Snapshot, content_path
 from tests.rows import (
     ALL_PRIVILEGES,

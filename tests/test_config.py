@@ -302,7 +302,11 @@ def test_a_list_must_be_a_list_of_names(tmp_path: Path) -> None:
         ("api: {host: a}", "unknown key api.host in {}: did you mean hosts?"),
         ("balanciness: 3", "unknown key balanciness in {}: did you mean policy.balanciness?"),
         ("cluster: {resource: cpu}", "unknown key cluster.resource in {}: did you mean policy.resource?"),
-        ("cluster: {zzz: 1}", "unknown key cluster.zzz in {}: known here are maintenance_nodes, ignore_nodes"),
+        (
+            "cluster: {zzz: 1}",
+            "unknown key cluster.zzz in {}: known here are maintenance_nodes, ignore_nodes, ignore_guests, domains, "
+            "pools, rules",
+        ),
         ("source: x", "unknown key source in {}: did you mean policy.resource?"),
     ],
 )

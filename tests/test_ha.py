@@ -8,7 +8,8 @@ from planner.errors import InputError
 from planner.planning import make_plan, prepare
 from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy
-from planner.rules import Kind, Rules, read
+from planner.rule import Kind
+from planner.rules import Rules, read
 from tests.rows import cluster, ct, node, offline, vm
 
 GUESTS = (vm(1, "a"), vm(2, "b"), ct(3, "c"))
@@ -105,3 +106,51 @@ def test_a_plan_repairs_an_ha_rule_and_says_its_name() -> None:
     assert (migration.vmid, migration.target) == (1, "b")
     assert migration.reason == "repairs: guest 1 (g1) is on c, but pinned to a or b"
     assert plan.violations_after == ()
+
+
+# Proxmox VE 8: groups instead of rules; and failback, with either
+
+
+def in_groups(*groups: dict[str, Any]) -> Rules:
+    """Rules on nodes a, b, c and d, which is offline, where guests 1 and 3 are in group g."""
+    rows = (node("a"), node("b"), node("c"), offline("d"), *GUESTS)
+    members = [{"sid": sid, "state": "started", "group": "g"} for sid in ("vm:1", "ct:3")]
+    members.append({"sid": "vm:2", "state": "started"})
+    answers = {"/cluster/ha/rules": None, "/cluster/ha/groups": list(groups), "/cluster/ha/resources": members}
+    return read(cluster(*rows, **answers))
+
+
+@pytest.mark.parametrize(
+    ("facts", "allowed"),
+    [
+        ({"nodes": "a,b", "restricted": 1}, {"a", "b"}),
+        ({"nodes": "a:1,b:2", "restricted": 1}, {"b"}),
+        ({"nodes": "a,d:2", "restricted": 1}, {"a"}),
+        ({"nodes": "a:1,b:2"}, {"b"}),
+        ({"nodes": "d"}, None),
+        ({"nodes": "d", "restricted": 1}, {"d"}),
+        ({"nodes": "a:1,b:2", "restricted": 1, "nofailback": 1}, {"a", "b"}),  # nothing takes it back to b
+        ({"nodes": "a:1,b:2", "restricted": 0, "nofailback": 1}, None),
+    ],
+)
+def test_a_group_of_proxmox_ve_8_is_node_affinity(facts: dict[str, Any], allowed: set[str] | None) -> None:
+    rules = in_groups({"group": "g", "type": "group"} | facts)
+    expected = {} if allowed is None else dict.fromkeys((1, 3), allowed)
+    assert rules.pins() == expected
+    assert {rule.name for rule in rules.items} <= {"HA group g"}
+
+
+def test_a_group_that_makes_no_sense_is_refused_with_its_name() -> None:
+    with pytest.raises(InputError, match="HA group g: nodes has ':2', which is no node"):
+        in_groups({"group": "g", "nodes": ":2"})
+    with pytest.raises(InputError, match="HA group g has no nodes"):
+        in_groups({"group": "g"})
+
+
+@pytest.mark.parametrize(("strict", "pins"), [(1, {1: {"a", "b"}, 3: {"b"}}), (0, {3: {"b"}})])
+def test_a_guest_without_failback_may_be_on_all_nodes_of_a_rule(strict: int, pins: dict[int, set[str]]) -> None:
+    rows = (node("a"), node("b"), node("c"), *GUESTS)
+    rule = on_nodes("a:1,b:2", strict=strict)
+    managed = [{"sid": "vm:1", "failback": 0}, {"sid": "ct:3", "failback": 1}]
+    rules = read(cluster(*rows, **{"/cluster/ha/rules": [rule], "/cluster/ha/resources": managed}))
+    assert rules.pins() == pins and rules.notes == ()

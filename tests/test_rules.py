@@ -4,7 +4,8 @@ import pytest
 
 from planner.errors import ConfigError
 from planner.policy import Cluster as ClusterPolicy
-from planner.rules import Kind, NodeState, Rules, read
+from planner.rule import Kind
+from planner.rules import NodeState, Rules, read
 from tests.rows import cluster, ct, node, offline, vm
 
 

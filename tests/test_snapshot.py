@@ -28,14 +28,14 @@ def source_of(guests: int, nodes: int = 3) -> FixedSource:
 def test_the_number_of_calls_does_not_depend_on_the_number_of_guests(guests: int) -> None:
     source = source_of(guests)
     take(source)
-    assert len(source.asked) == 1 + len(OPTIONAL) + len(local_storages(source.get(RESOURCES))) == 12
+    assert len(source.asked) == 1 + len(OPTIONAL) + len(local_storages(source.get(RESOURCES))) == 13
 
 
 @pytest.mark.parametrize("guests", [10, 1000])
 def test_disks_cost_one_call_more_per_local_storage_of_a_node(guests: int) -> None:
     source = source_of(guests, nodes=5)
     take(source)
-    assert len(source.asked) == 9 + 5
+    assert len(source.asked) == 10 + 5
     assert content_path("pve3", "local-lvm") in source.asked
 
 

@@ -1,0 +1,118 @@
+"""Owns where each guest may be: which guests stay, where the others are allowed, who together and who apart."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from planner.policy import GuestType, Policy, Unless
+from planner.rule import Kind, Rule
+from planner.rules import NodeState, Rules
+from solvers.problem import Apart, Bools, Groups, Ints
+
+LOCAL_DISKS = "it has local disks (--with-local-disks copies them)"
+"""Why a guest stays that could be migrated with its disks."""
+
+
+def fixed(guests: pd.DataFrame, rules: Rules, policy: Policy, recent: frozenset[int] = frozenset()) -> dict[int, str]:
+    """vmid to why a guest is not migrated, whatever the plan would gain; `recent` were migrated within a day."""
+    ignored: dict[int, Rule] = {}
+    for rule in rules.items:
+        if rule.kind is Kind.IGNORE and rule.unless is not Unless.REPAIR:
+            ignored |= {vmid: rule for vmid in rule.vmids if rule.unless is Unless.NEVER or vmid in recent}
+    vmids = [int(vmid) for vmid in guests["vmid"]]
+    reasons = (_why_fixed(guest, ignored, rules, policy) for guest in guests.itertuples())
+    return {vmid: reason for vmid, reason in zip(vmids, reasons, strict=True) if reason}
+
+
+def only_repaired(rules: Rules) -> dict[int, str]:
+    """vmid to why a guest stays unless its migration repairs a rule."""
+    chosen = [rule for rule in rules.items if rule.kind is Kind.IGNORE and rule.unless is Unless.REPAIR]
+    return {vmid: f"rule {rule.name}: it is migrated for repairs only" for rule in chosen for vmid in rule.vmids}
+
+
+def _why_fixed(guest: Any, ignored: Mapping[int, Rule], rules: Rules, policy: Policy) -> str:
+    rule = ignored.get(guest.vmid)
+    checks = (
+        (rule is not None, _says(rule)),
+        (rules.states[guest.node] is NodeState.IGNORED, f"node {guest.node} is ignored"),
+        (policy.guests not in (GuestType.ALL, guest.type), f"only {policy.guests} guests are planned"),
+        (guest.status == "unknown", "its status is unknown"),
+        (bool(guest.lock), f"it is locked ({guest.lock})"),
+        (guest.disk_mib > 0 and not policy.with_local_disks, LOCAL_DISKS),
+    )
+    return next((reason for holds, reason in checks if holds), "")
+
+
+def _says(rule: Rule | None) -> str:
+    if rule is None:
+        return ""
+    if rule.unless is Unless.DAILY:
+        return f"rule {rule.name}: it was migrated within the last day"
+    return f"tag {rule.name}" if rule.name.startswith("plb_") else f"rule {rule.name}"
+
+
+def is_left_alone(reason: str, state: NodeState) -> bool:
+    """Whether the operator chose that a guest stays: then it is in no violation where it is."""
+    return state is NodeState.IGNORED or reason.startswith(("tag ", "rule ", "only "))
+
+
+def classes(
+    guests: pd.DataFrame, rules: Rules, stays: Mapping[int, str], barred: Mapping[int, frozenset[str]],
+    names: tuple[str, ...],
+) -> tuple[Bools, Ints]:  # fmt: skip
+    """Classes of guests that are allowed on the same nodes, (e, n), and the class of each guest, (g,).
+
+    `barred`: vmid to nodes where Proxmox VE would not let it run; where a guest is already it may stay.
+    """
+    open_nodes = frozenset(name for name in names if rules.states[name] is NodeState.BALANCED)
+    pins = rules.pins()
+    found: dict[frozenset[str], int] = {}
+    eligible = []
+    for vmid, node in zip(map(int, guests["vmid"]), map(str, guests["node"]), strict=True):
+        allowed = open_nodes & pins[vmid] if vmid in pins else open_nodes
+        allowed -= barred.get(vmid, frozenset()) - {node}
+        if is_left_alone(stays.get(vmid, ""), rules.states[node]):
+            allowed = frozenset(names)
+        eligible.append(found.setdefault(allowed, len(found)))
+    rows = [[name in allowed for name in names] for allowed in found]
+    return np.array(rows, dtype=bool).reshape(len(found), len(names)), np.array(eligible, dtype=np.int64)
+
+
+def together(guests: pd.DataFrame, rules: Rules) -> tuple[tuple[str, ...], Groups]:
+    """Names and guest indices of the groups that belong on one node."""
+    index = _index(guests)
+    groups = [
+        (rule.name, tuple(index[v] for v in rule.vmids if v in index))
+        for rule in rules.items
+        if rule.kind is Kind.TOGETHER
+    ]
+    kept = [(name, group) for name, group in groups if len(group) > 1]
+    return tuple(name for name, _ in kept), tuple(group for _, group in kept)
+
+
+def apart(guests: pd.DataFrame, rules: Rules, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Apart, ...]]:
+    """Names of the rules that keep guests apart, and the rules as indices; those that cannot be broken are left out."""
+    index = _index(guests)
+    kept = []
+    for rule in rules.items:
+        sides = [tuple(index[v] for v in side if v in index) for side in rule.sides]
+        sides = [side for side in sides if side]
+        if rule.kind is Kind.APART and len(sides) > rule.most:
+            kept.append((rule.name, Apart(tuple(sides), rule.most, domains(rules, rule.per, names))))
+    return tuple(name for name, _ in kept), tuple(item for _, item in kept)
+
+
+def domains(rules: Rules, per: str, names: tuple[str, ...]) -> tuple[int, ...]:
+    """(n,) failure domain of each node; none where every node is one of its own."""
+    if not per:
+        return ()
+    # A node without a label is a domain that no label can name.
+    labels = [(True, rules.domains[per][name]) if name in rules.domains[per] else (False, name) for name in names]
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return tuple(numbers[label] for label in labels)
+
+
+def _index(guests: pd.DataFrame) -> dict[int, int]:
+    return {int(vmid): i for i, vmid in enumerate(guests["vmid"])}

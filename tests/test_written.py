@@ -1,0 +1,198 @@
+"""Claims about rules in the configuration: what selectors mean, what a rule asks for, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from planner.config import load
+from planner.errors import ConfigError
+from planner.policy import Cluster as ClusterPolicy
+from planner.policy import Policy, Unless
+from planner.rule import Kind
+from planner.rules import Rules, read
+from planner.select import select
+from tests.rows import TAKEN_AT, cluster, ct, formulated, node, vm
+
+GUESTS = (
+    vm(100, "a", name="web1", tags="web;prod", pool="shop"),
+    vm(101, "a", name="web2", tags="web", pool="shop/front"),
+    vm(102, "b", name="DB1", tags="db;prod", pool="shop/back"),
+    ct(107, "b", name="db2", tags="db", pool="shopping"),
+    vm(200, "c", name="web1"),
+)
+
+
+def here(**answers: Any) -> Any:
+    return cluster(node("a"), node("b"), node("c"), *GUESTS, **answers)
+
+
+@pytest.mark.parametrize(
+    ("words", "vmids"),
+    [
+        (["@all"], (100, 101, 102, 107, 200)),
+        (["100:107"], (100, 101, 102, 107)),
+        (["100:107", "-101"], (100, 102, 107)),
+        (["100,200"], (100, 200)),
+        (["@pool-shop"], (100, 101, 102)),  # nested pools belong to it, others that begin alike do not
+        (["@pool-shop/front"], (101,)),
+        (["@tag-WEB"], (100, 101)),
+        (["@tag-prod, -@pool-shop/back"], (100,)),
+        (["@node-b"], (102, 107)),
+        (["@all-c"], (200,)),
+        (["web*"], (100, 101, 200)),
+        (["db?"], (102, 107)),
+        (["web1"], (100, 200)),  # names are not unique: all that have it are meant
+        (["-100:199"], (200,)),
+        (["-@all"], ()),
+        (["999"], ()),
+        ([], ()),
+    ],
+)
+def test_a_selector_means_these_guests(words: list[str], vmids: tuple[int, ...]) -> None:
+    assert select(words, here().guests, "here") == vmids
+
+
+@pytest.mark.parametrize("word", ["@pol-x", "@pool-", "107:100", "1:", "--1", "@", "-", "a:b"])
+def test_a_word_that_is_no_selector_is_refused_with_the_grammar(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"here: .* names no guests: use @all, @pool-NAME"):
+        select([word], here().guests, "here")
+
+
+def settings(tmp_path: Any, text: str) -> ClusterPolicy:
+    """The section `cluster` of a configuration file."""
+    file = tmp_path / "proxlb-plan.yaml"
+    file.write_text(f"cluster:\n{text}")
+    return load(str(file), environ={}).cluster
+
+
+def rules_of(tmp_path: Any, text: str) -> Rules:
+    return read(here(), settings(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "sides", "nodes"),
+    [
+        ("together: [web*, '-200']", Kind.TOGETHER, ((100, 101),), ()),
+        ("apart: '@tag-db'", Kind.APART, ((102,), (107,)), ()),
+        ("apart: ['@tag-web'], against: ['@tag-db']", Kind.APART, ((100, 101), (102, 107)), ()),
+        ("pin: [100], nodes: [a, b]", Kind.PIN, ((100,),), ("a", "b")),
+        ("avoid: [100], nodes: [b]", Kind.PIN, ((100,),), ("a", "c")),
+        ("stay: ['@pool-shop']", Kind.IGNORE, ((100, 101, 102),), ()),
+    ],
+)
+def test_a_rule_asks_for_what_it_says(tmp_path: Any, rule: str, kind: Kind, sides: Any, nodes: Any) -> None:
+    (found,) = rules_of(tmp_path, f"  rules:\n    - {{name: r, {rule}}}\n").items
+    assert (found.name, found.kind, found.sides, found.nodes) == ("r", kind, sides, frozenset(nodes))
+    assert (found.price, found.most, found.per) == (0, 1, "")
+
+
+def test_a_rule_may_be_about_failure_domains_give_way_and_allow_several(tmp_path: Any) -> None:
+    text = "  domains: {rack: {a: left, b: left}}\n  rules:\n"
+    text += "    - {name: r, apart: ['100:107'], per: rack, at_most: 2, should: true, price: 2.5}\n"
+    rules = rules_of(tmp_path, text)
+    (rule,) = rules.items
+    assert (rule.per, rule.most, rule.price) == ("rack", 2, 2.5)
+    formulation = formulated(here(), Policy(), settings(tmp_path, text))
+    (apart,) = formulation.problem.apart
+    assert apart.domains == (0, 0, 1) and apart.most == 2 and formulation.apart == ("r",)  # c is a domain of its own
+
+
+def test_pools_are_read_as_proxlb_means_them(tmp_path: Any) -> None:
+    text = "  pools:\n    shop: {type: anti-affinity, pin: [a, b], strict: false}\n    shopping: {type: affinity}\n"
+    rules = rules_of(tmp_path, text)
+    assert rules.of(Kind.APART) == {"pool shop": [100, 101, 102]}
+    assert rules.of(Kind.TOGETHER) == {"pool shopping": [107]}
+    assert rules.pins() == {vmid: {"a", "b"} for vmid in (100, 101, 102)}
+    assert {rule.name: rule.price for rule in rules.items} == {
+        "pool shop": 0,
+        "pool shopping": 0,
+        "pin of pool shop": 1,
+    }
+
+
+def test_ignored_guests_stay_and_their_load_counts(tmp_path: Any) -> None:
+    formulation = formulated(here(), Policy(), settings(tmp_path, "  ignore_guests: ['web*', '@node-c']\n"))
+    assert formulation.fixed == dict.fromkeys((100, 101, 200), "rule ignore_guests")
+    assert len(formulation.guests) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  rules: [{name: r}]", "rule r of cluster.rules says none of them: it needs exactly one of together, apart"),
+        ("  rules: [{name: r, pin: [1], stay: [1]}]", "rule r of cluster.rules says pin and stay"),
+        ("  rules: [{name: r, pin: [100]}]", "rule r of cluster.rules: pin needs nodes"),
+        ("  rules: [{name: r, pin: [100], nodes: [z]}]", "names node z, which does not exist: there are a, b, c"),
+        ("  rules: [{name: r, together: [100], at_most: 2}]", "at_most goes with apart, not with together"),
+        ("  rules: [{name: r, apart: [100], unless: repair}]", "unless goes with stay, not with apart"),
+        ("  rules: [{name: r, stay: [100], should: true}]", "should goes with together or apart or pin or avoid"),
+        ("  rules: [{name: r, apart: [100], price: 2}]", "price goes with should: true"),
+        ("  rules: [{name: r, apart: [100], per: rack}]", "per rack is no kind of failure domain: there are node"),
+        ("  rules: [{name: r, apart: [100], against: [100]}]", "keeps guest 100 apart from itself"),
+        ("  rules: [{name: r, apart: [1], against: [2], at_most: 2}]", "at_most and against exclude each other"),
+        ("  rules: [{name: r, stay: [1]}, {name: r, stay: [2]}]", "two rules named r: rename one"),
+        ("  rules: [{name: r, stay: ['@pol-x']}]", "rule r of cluster.rules: '@pol-x' names no guests"),
+        ("  rules: [{name: r, aparts: [1]}]", "unknown key cluster.rules[0].aparts in .*: did you mean apart?"),
+        ("  rules: [{apart: [1]}]", "cluster.rules[0].name in .* is missing"),
+        ("  rules: [{name: '', apart: [1]}]", 'cluster.rules[0].name in .*: "" is empty'),
+        ("  rules: [{name: r, stay: [1], unless: often}]", "is not one of never, repair or daily"),
+        ("  rules: [{name: r, apart: [1], at_most: 0}]", "is less than 1"),
+        ("  rules: [{name: r, apart: [1], should: true, price: .nan}]", "is not a number"),
+        ("  rules: [web]", "is not a mapping of name, together, apart"),
+        ("  rules: {name: r}", "cluster.rules in .*: the value is not a list"),
+        ("  pools: {shop: {}}", "cluster.pools.shop asks for nothing: give it a type"),
+        ("  pools: {shop: {type: apart}}", "is not one of affinity or anti-affinity"),
+        ("  pools: {shop: {pin: [z]}}", "cluster.pools.shop.pin names node z"),
+        ("  pools: {shop: {tpye: affinity}}", "unknown key cluster.pools.shop.tpye in .*: did you mean type?"),
+        ("  domains: {rack: {z: left}}", "cluster.domains.rack names node z"),
+        ("  domains: {node: {a: left}}", "a kind named node"),
+        ("  ignore_guests: ['@x']", "cluster.ignore_guests: '@x' names no guests"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused_with_its_name(tmp_path: Any, text: str, message: str) -> None:
+    pattern = message.replace("[", r"\[").replace("]", r"\]").replace("?", r"\?")
+    with pytest.raises(ConfigError, match=pattern):
+        rules_of(tmp_path, text + "\n")
+
+
+def test_what_is_about_no_guest_is_said(tmp_path: Any) -> None:
+    text = "  rules: [{name: r, stay: [7]}]\n  pools: {none: {type: affinity}}\n"
+    rules = rules_of(tmp_path, text)
+    assert rules.items == ()
+    assert rules.notes == (
+        "rule r of cluster.rules is about no guest of this cluster: it has no effect",
+        "pool none of cluster.pools has no guest in this cluster: it has no effect",
+    )
+
+
+def test_a_guest_may_be_migrated_for_repairs_only(tmp_path: Any) -> None:
+    text = "  rules: [{name: calm, stay: [100, 200], unless: repair}]\n"
+    assert formulated(here(), Policy(), settings(tmp_path, text)).fixed == dict.fromkeys(
+        (100, 200), "rule calm: it is migrated for repairs only"
+    )
+    text += "  maintenance_nodes: [c]\n"
+    assert list(formulated(here(), Policy(), settings(tmp_path, text)).fixed) == [100]
+
+
+def test_a_guest_that_moves_once_a_day_stays_for_a_day(tmp_path: Any) -> None:
+    from datetime import datetime
+
+    now = int(datetime.fromisoformat(TAKEN_AT).timestamp())
+    hour = 3600
+    tasks = [
+        {"type": "qmigrate", "id": "100", "starttime": now - 23 * hour, "status": "OK"},
+        {"type": "qmigrate", "id": "101", "starttime": now - 25 * hour, "status": "OK"},
+        {"type": "qmigrate", "id": "102", "starttime": now - hour, "status": "migration aborted"},
+        {"type": "vzmigrate", "id": "107", "starttime": now - hour},  # under way
+        {"type": "qmstart", "id": "200", "starttime": now - hour, "status": "OK"},
+    ]
+    daily = settings(tmp_path, "  rules: [{name: calm, stay: ['@all'], unless: daily}]\n")
+    assert daily.rules[0].unless is Unless.DAILY
+    found = formulated(here(**{"/cluster/tasks": tasks}), Policy(), daily).fixed
+    assert found == dict.fromkeys((100, 107), "rule calm: it was migrated within the last day")
+
+
+def test_the_digest_knows_the_domains(tmp_path: Any) -> None:
+    rule = "  rules: [{name: r, apart: ['@all'], per: rack}]\n"
+    one, other = ("  domains: {rack: {a: %s}}\n" % label for label in ("x", "y"))  # noqa: UP031
+    assert rules_of(tmp_path, one + rule).digest() != rules_of(tmp_path, other + rule).digest()
