@@ -1,11 +1,12 @@
 """Owns the picture of a cluster that everything is planned from: frames, and what is not known about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from planner import frames
 from planner.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ class Cluster:
     """What a person should know: what could not be read, what was left out."""
     partial: tuple[str, ...] = ()
     """Why the picture may be incomplete: privileges that the token lacks."""
+    storages: pd.DataFrame = field(default_factory=lambda: frames.conform((), frames.STORAGES, "node"))
+    """Local storages of nodes."""
+    volumes: pd.DataFrame = field(default_factory=lambda: frames.conform((), frames.VOLUMES, "vmid"))
+    """What guests have on them."""
 
     @property
     def rules(self) -> pd.DataFrame:
