@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from planner.pve import Pve
 from planner.simulate import Size, demo
 from planner.snapshot import RESOURCES, Snapshot
 from tests.commandline import alone, calling, write_config
-from tests.fakecluster import FakeCluster, serving
+from tests.fakecluster import TOKEN_SECRET, FakeCluster, serving
 from tests.rows import DATA, FixedSource, cluster, ct, node, offline, recorded, storage, vm
 from tests.rows import snapshot as snapshot_of
 
@@ -254,6 +255,22 @@ def test_a_node_that_does_not_answer_is_not_asked_again_for_each_of_its_guests()
     assert len(source.asked) <= preconditions.WORKERS + 1 and not admissions[99].unknown
 
 
+def test_ctrl_c_ends_the_asking() -> None:
+    of = cluster(node("a"), *(vm(100 + n, "a") for n in range(1500)))
+
+    class Interrupted(FixedSource):
+        def get(self, path: str, **params: Any) -> Any:
+            self.asked.append(path)
+            if path.endswith("/100/migrate"):
+                raise KeyboardInterrupt
+            time.sleep(0.02)  # two seconds for all, if nothing ended it
+
+    source = Interrupted({})
+    with pytest.raises(KeyboardInterrupt):
+        ask(source, of.guests, {})
+    assert len(source.asked) < 1500
+
+
 # Wild answers
 
 WILD: list[Any] = [
@@ -371,6 +388,20 @@ def test_over_https_a_locked_guest_a_device_and_a_bind_mount_fix_their_guests(tm
         102: Admission(fixed="it uses hostpci0 of its node"), 103: Admission(local_mib=1024),
         200: Admission(fixed="bind mount mp0 of /srv/x"), 201: Admission(),
     }  # fmt: skip
+
+
+def test_a_token_that_may_look_but_not_migrate_gets_one_note_about_its_virtual_machines(tmp_path: Path) -> None:
+    pve = FakeCluster()
+    pve.add_node("pve2")
+    for vmid in range(100, 120):
+        pve.add_guest(vmid, "pve1")
+    pve.add_guest(200, "pve1", "lxc")
+    pve.grant("reader@pve", "/", "Sys.Audit", "VM.Audit", "Datastore.Audit", "Pool.Audit")
+    pve.apitokens["reader@pve!t"] = TOKEN_SECRET
+    with serving(pve, tmp_path) as served, Pve(served.connection(token_id="reader@pve!t")) as source:
+        taken, [line] = completed(collect(snapshot.take(source)), source)
+    assert "20 guests" in line and "(permission denied: 20)" in line
+    assert taken.answers["/nodes/pve1/qemu/100/migrate"] == {"error": "permission denied"}
 
 
 def test_the_snapshot_command_records_preconditions_when_asked_and_planning_from_it_works(
