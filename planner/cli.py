@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.exceptions import Abort, TyperException
 
+from planner.cli_doctor import doctor
 from planner.errors import Exit, PlannerError, UsageError
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, option, with_session
 
@@ -221,6 +222,9 @@ def snapshot(
             _say(f"note: {note}")
     save(anonymised(taken) if anonymise else taken, out)
     _say(f"wrote {out}: {len(cluster.nodes)} nodes, {len(cluster.guests)} guests")
+
+
+app.command()(doctor)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.util.retry import Retry
 
 from planner.connection import Connection, base_url
-from planner.errors import ApiRefused, BadAnswer, ConfigError, Forbidden, Unreachable
+from planner.errors import ApiRefused, BadAnswer, ConfigError, Forbidden, PlannerError, Unreachable
 
 CONNECT_SECONDS = 5.0
 POOL_SIZE = 32
@@ -72,6 +72,19 @@ class Pve:
     def post(self, path: str, /, **data: Any) -> Any:
         """PVE's `data` for a write, which is sent at most once: Unreachable.sent tells that it may have arrived."""
         return self._request("POST", path, data)
+
+    def ask_each(self, path: str) -> dict[str, Any]:
+        """PVE's `data` for a path from every host, or the PlannerError that says why there is none."""
+        answers: dict[str, Any] = {}
+        for host, url in zip(self.connection.hosts, self._urls, strict=True):
+            try:
+                answer = self._ask(url, "GET", path, {})
+                answers[host] = _data(answer, f"GET {path}", _place(url), self.connection.credentials)
+            except _Down as down:
+                answers[host] = Unreachable(f"{_place(url)}: {down.reason}")
+            except PlannerError as error:
+                answers[host] = error
+        return answers
 
     def _request(self, method: str, path: str, values: dict[str, Any]) -> Any:
         form = {key: int(value) if isinstance(value, bool) else value for key, value in values.items()}

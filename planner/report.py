@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.apply import Run
+from planner.finding import Finding, Level
 from planner.plan import NodeLoad, Plan, PlanStatus
 from planner.policy import Cheapest, Combine, Resource
 
@@ -39,6 +40,9 @@ SPREAD = {
     Combine.ORDER: "the spread is the first",
 }
 """What the spread of several resources is."""
+
+LEVELS = {Level.OK: "green", Level.NOTE: "", Level.WARNING: "yellow", Level.ERROR: "red"}
+"""How findings look."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -212,6 +216,21 @@ def run(item: Run, out: Console) -> None:
     for m in item.left:
         _line(out, f"not started: guest {_guest(m.vmid, m.name)} from {m.source} to {m.target}", "yellow")
     _line(out, f"{len(item.done)} of {len(item.plan.migrations)} migrations done")
+
+
+def findings(items: Sequence[Finding], out: Console) -> None:
+    """By level, what matters most last; below each the way to mend it."""
+    for level in Level:
+        here = [item for item in items if item.level is level]
+        if here:
+            _line(out, level.value, LEVELS[level])
+        for item in here:
+            _line(out, f"  {' '.join(item.what.split())}")
+            for advice in item.advice:
+                _line(out, f"      {advice}", "dim")
+    counts = {level: sum(item.level is level for item in items) for level in reversed(Level)}
+    said = [f"{n} {level.value}{'s' if n != 1 and level is not Level.OK else ''}" for level, n in counts.items()]
+    _line(out, ", ".join(said))
 
 
 def _line(out: Console, text: str, style: str = "") -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from planner import access
 from planner.clock import Clock
 from planner.errors import ApiRefused
 from planner.snapshot import RESOURCES
@@ -66,7 +67,7 @@ class SimulatedCluster:
             "/version": lambda: {"version": "9.2.6", "release": "9.2", "repoid": "demo"},
             "/cluster/status": lambda: [{"type": "cluster", "name": "demo", "id": "cluster", "quorate": 1}],
             "/cluster/options": lambda: {"migration": {"type": "secure"}},
-            "/access/permissions": lambda: {"/": {"Sys.Audit": 1, "VM.Audit": 1, "VM.Migrate": 1}},
+            "/access/permissions": lambda: {"/": dict.fromkeys(access.PRIVILEGES, 1)},
             "/cluster/tasks": self._running,
         }
         if path in answers:
