@@ -6,13 +6,16 @@ from collections.abc import Callable
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
-from planner.policy import Cheapest, Combine, Free, GuestType, Mode, Policy, Resource
+from planner.policy import Cheapest, Combine, Free, GuestMemory, GuestType, Mode, Policy, Resource
+
+if TYPE_CHECKING:
+    from planner.session import Session
 
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
@@ -111,6 +114,23 @@ SHARED: dict[str, Any] = {
             metavar="[NODE:]RESOURCE=AMOUNT",
         ),
     ],
+    "overcommit": Annotated[
+        list[str] | None,
+        option(
+            "--overcommit", "Guests may take so many times what a node gives: cpu=4, pve1:memory=1.2. Repeatable.",
+            "memory=1, no limit of vCPUs", metavar="[NODE:]RESOURCE=FACTOR",
+        ),
+    ],
+    "max_guests": Annotated[
+        list[str] | None,
+        option("--max-guests", "A node holds at most so many: 60, pve1:20. Repeatable.", "none", metavar="[NODE:]N"),
+    ],
+    "guest_memory": Annotated[
+        GuestMemory | None, _setting("--guest-memory", "Memory used by whose account.", "guest_memory")
+    ],
+    "reclaim_arc": Annotated[
+        bool | None, _setting("--reclaim-arc", "The ZFS ARC of a node counts as free.", "reclaim_arc")
+    ],
     "with_local_disks": Annotated[
         bool | None, _setting("--with-local-disks", "Also migrate guests with local disks.", "with_local_disks")
     ],
@@ -127,25 +147,16 @@ SHARED: dict[str, Any] = {
 """What a cluster is planned from, for what and how; the same for every command."""
 
 
-class Choice(NamedTuple):
-    """Where the command line says that a cluster comes from, and what it sets: the arguments of `open_session`."""
-
-    config: str | None
-    flags: dict[str, dict[str, Any]]
-    file: Path | None
-    demo: str | None
-
-
-def with_choice(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options; they arrive as one Choice, of which nothing has been opened."""
+def with_session(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options; they arrive as one Session, which is closed after it."""
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
         chosen = {name: values.pop(name) for name in SHARED}
-        command(choice=_choice(chosen), **values)
+        with closing(_session(chosen)) as session:
+            command(session=session, **values)
 
-    given = ("session", "choice")
-    own = [p for p in inspect.signature(command).parameters.values() if p.name not in given]
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "session"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in SHARED.items()
@@ -156,37 +167,40 @@ def with_choice(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def with_session(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options; they arrive as one Session, which is closed after it."""
+def _session(chosen: dict[str, Any]) -> "Session":
+    from planner.session import open_session
 
-    @functools.wraps(command)
-    def opened(choice: Choice, **values: Any) -> None:
-        from planner.session import open_session
-
-        with closing(open_session(*choice)) as session:
-            command(session=session, **values)
-
-    return with_choice(opened)
-
-
-def _choice(chosen: dict[str, Any]) -> Choice:
     config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
     cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
-    chosen["reserve"] = _reserve(chosen["reserve"] or [])
+    for name, example in (("reserve", "memory=8"), ("overcommit", "cpu=4")):
+        chosen[name] = _for_nodes(name, chosen[name] or [], example)
+    chosen["max_guests"] = _max_guests(chosen["max_guests"] or [])
     chosen["weights"] = _weights(chosen["weights"] or [])
     chosen["resource"] = _resources(chosen["resource"])
-    return Choice(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
+    return open_session(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
 
 
-def _reserve(items: list[str]) -> dict[str, dict[str, str]] | None:
+def _for_nodes(name: str, items: list[str], example: str) -> dict[str, dict[str, str]] | None:
     """`pve1:memory=8` or `memory=8` as the configuration file would have it."""
     result: dict[str, dict[str, str]] = {}
     for item in items:
         where, _, amount = item.partition("=")
         node, _, resource = where.rpartition(":")
         if not amount or not resource:
-            raise UsageError(f"--reserve {item}: write RESOURCE=AMOUNT or NODE:RESOURCE=AMOUNT, such as memory=8")
+            value = "AMOUNT" if name == "reserve" else "FACTOR"
+            raise UsageError(f"--{name} {item}: write RESOURCE={value} or NODE:RESOURCE={value}, such as {example}")
         result.setdefault(node or "default", {})[resource] = amount
+    return result or None
+
+
+def _max_guests(items: list[str]) -> dict[str, str] | None:
+    """`pve1:20` or `60` as the configuration file would have it."""
+    result: dict[str, str] = {}
+    for item in items:
+        node, _, number = item.rpartition(":")
+        if not number:
+            raise UsageError(f"--max-guests {item}: write N or NODE:N, such as 60 or pve1:20")
+        result[node or "default"] = number
     return result or None
 
 
