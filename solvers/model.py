@@ -7,7 +7,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from solvers.hints import Facts, Hint, is_overfull, load_of, value_of
-from solvers.problem import Cost, Ints, Level, Problem
+from solvers.problem import Apart, Cost, Ints, Level, Problem
 
 Linear = cp_model.LinearExprT
 
@@ -140,43 +140,82 @@ class Model:
         """Number of nodes of each group beyond the first; bundles see to it that what is together stays so."""
         terms: list[Linear] = []
         for group in self.problem.together:
-            bundles = {int(self.problem.bundle_of[guest]) for guest in group}
+            bundles = self._bundles(group)
             if len(bundles) > 1:
-                terms += [self._presence(bundles, node) for node in self._places(bundles)] + [-1]
+                terms += [self._presence(bundles, [node]) for node in self._places(bundles)] + [-1]
         return sum(terms)
 
     def _add_apart(self) -> Linear:
-        """No two of a group on one node, except pairs that already are; those are counted."""
+        """Number of sides in each domain beyond those that may be there: none, unless all share a domain today."""
         terms: list[Linear] = []
-        for group in self.problem.apart:
-            cells: dict[int, list[int]] = {}
-            for guest in group:
-                cells.setdefault(int(self.problem.origin[guest]), []).append(guest)
-            bundles = {int(self.problem.bundle_of[guest]) for guest in group}
-            for node in self._places(bundles):
-                present = [self._cell_presence(cell, node, terms) for cell in cells.values()]
-                if len(present) > 1:
-                    self.proto.add(sum(present) <= 1)
+        for rule in self.problem.apart:
+            domain, sides = rule.domain_of(self.problem.nodes), [self._bundles(side) for side in rule.sides]
+            crowds = self._crowds(rule, domain)
+            domains: dict[int, list[int]] = {}
+            for node in self._places(self._bundles(rule.guests)):
+                domains.setdefault(int(domain[node]), []).append(node)
+            for nodes in domains.values():
+                terms.append(self._add_domain(rule.most, sides, crowds, nodes))
         return sum(terms)
 
-    def _cell_presence(self, cell: list[int], node: int, terms: list[Linear]) -> Linear:
-        """Whether guests that share a node today are on `node`; appends what they add to the violations."""
-        literals = [self._is_at(int(self.problem.bundle_of[guest]), node) for guest in cell]
-        if len(cell) == 1:
-            return literals[0]
-        present = self._presence({int(self.problem.bundle_of[guest]) for guest in cell}, node)
-        terms += [*literals, -1 * present]
-        return present
+    def _crowds(self, rule: Apart, domain: Ints) -> list[set[int]]:
+        """Bundles of the rule in each domain that has too many sides today."""
+        sides: dict[int, set[int]] = {}
+        bundles: dict[int, set[int]] = {}
+        for side, guests in enumerate(rule.sides):
+            for guest in guests:
+                home = int(domain[self.problem.origin[guest]])
+                sides.setdefault(home, set()).add(side)
+                bundles.setdefault(home, set()).add(int(self.problem.bundle_of[guest]))
+        return [bundles[home] for home, present in sides.items() if len(present) > rule.most]
 
-    def _presence(self, bundles: set[int], node: int) -> Linear:
-        """1 if any of some bundles is on a node."""
-        literals = [self._is_at(bundle, node) for bundle in sorted(bundles)]
+    def _add_domain(self, most: int, sides: list[set[int]], crowds: list[set[int]], nodes: list[int]) -> Linear:
+        """At most so many sides on the nodes of a domain, or a crowd of today alone; returns those beyond."""
+        present = [self._presence(side, nodes) for side in sides]
+        total = sum(present)
+        if isinstance(total, int) or len(sides) <= most:  # what is fixed is as acceptable as the start
+            return max(0, total - most) if isinstance(total, int) else 0
+        if not crowds:
+            self.proto.add(total <= most)
+            return 0
+        excess = partial(self._excess, most, sides, nodes)
+        beyond = self._new_int(0, len(sides) - most, excess)
+        self.proto.add_max_equality(beyond, [total - most, 0])
+        alone = [self._new_bool(partial(self._is_alone, crowd, nodes, excess)) for crowd in crowds]
+        more = [sum(not side.isdisjoint(crowd) for side in sides) - most for crowd in crowds]
+        self.proto.add(cp_model.LinearExpr.sum(alone) <= 1)
+        self.proto.add(beyond <= _weighted(list(zip(alone, more, strict=True))))
+        for crowd, only in zip(crowds, alone, strict=True):
+            others = [there for side, there in zip(sides, present, strict=True) if side.isdisjoint(crowd)]
+            others += [x * (most if x is only else -each) for x, each in zip(alone, more, strict=True)]
+            self.proto.add(sum(others) <= most)
+            for bundle in {b for side in sides if not side.isdisjoint(crowd) for b in side - crowd}:
+                self.proto.add(sum([self._presence({bundle}, nodes), only]) <= 1)
+        return beyond
+
+    def _excess(self, most: int, sides: list[set[int]], nodes: list[int], facts: Facts) -> int:
+        return max(0, sum(self._is_there(side, nodes, facts) for side in sides) - most)
+
+    def _is_alone(self, crowd: set[int], nodes: list[int], excess: Hint, facts: Facts) -> int:
+        return min(1, excess(facts), self._is_there(crowd, nodes, facts))
+
+    def _bundles(self, guests: Iterable[int]) -> set[int]:
+        return {int(self.problem.bundle_of[guest]) for guest in guests}
+
+    def _is_there(self, bundles: set[int], nodes: list[int], facts: Facts) -> int:
+        return int(any(self._node(bundle, facts.assignment) in nodes for bundle in bundles))
+
+    def _presence(self, bundles: set[int], nodes: list[int]) -> Linear:
+        """1 if any of some bundles is on one of some nodes."""
+        literals = [self._is_at(bundle, node) for bundle in sorted(bundles) for node in nodes]
         free = [x for x in literals if not isinstance(x, int)]
         if any(isinstance(x, int) and x for x in literals):
             return 1
         if len(free) < 2:
             return free[0] if free else 0
-        present = self._new_bool(lambda facts: int(any(self._node(b, facts.assignment) == node for b in bundles)))
+        if len(bundles) == 1:
+            return sum(free)
+        present = self._new_bool(partial(self._is_there, bundles, nodes))
         self.proto.add_max_equality(present, free)
         return present
 

@@ -57,6 +57,20 @@ class Apart(NamedTuple):
     domains: tuple[int, ...] = ()
     """(n,) failure domain of each node; none: each node is one of its own."""
 
+    @classmethod
+    def of(cls, guests: Iterable[int]) -> "Apart":
+        """Guests no two of which belong on one node."""
+        return cls(tuple((guest,) for guest in guests))
+
+    @property
+    def guests(self) -> tuple[int, ...]:
+        """Guests of all sides."""
+        return tuple(guest for side in self.sides for guest in side)
+
+    def domain_of(self, nodes: int) -> Ints:
+        """(n,) domain of each of so many nodes, numbered from 0 on."""
+        return np.unique(self.domains, return_inverse=True)[1] if self.domains else np.arange(nodes)
+
 
 class Score(NamedTuple):
     """What solvers minimise, compared from left to right."""
@@ -104,8 +118,8 @@ class Problem:
     """(g,) guests that may be migrated at all."""
     together: Groups = ()
     """Groups of guests that belong on one node."""
-    apart: Groups = ()
-    """Groups of guests no two of which belong on one node."""
+    apart: tuple[Apart, ...] = ()
+    """Guests to keep apart."""
     max_migrations: int | None = None
     tolerance: int = 0
     """ppm of spread at which a heuristic may stop."""

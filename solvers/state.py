@@ -3,6 +3,7 @@
 import numpy as np
 
 from solvers.problem import Bools, Ints, Problem
+from solvers.sides import Sides
 
 
 class State:
@@ -15,9 +16,12 @@ class State:
         self.usage = problem.usage(assignment)
         self.migrations = len(problem.migrated(assignment))
         self.moved_mib = problem.moved_mib(assignment)
-        self._apart = _members(problem, problem.apart)
+        self._apart: dict[int, list[Sides]] = {}
+        for rule in problem.apart:
+            sides = Sides(problem, rule, assignment)
+            for bundle in sides.of:
+                self._apart.setdefault(bundle, []).append(sides)
         self._together = _members(problem, problem.together)
-        self._apart_on = self._counts(problem.apart)
         self._together_on = self._counts(problem.together)
 
     def node(self, bundle: int) -> int:
@@ -55,8 +59,8 @@ class State:
         problem, now, needs = self.problem, self.node(bundle), self.problem.bundle_needs[bundle]
         result = problem.eligibility[problem.eligible[problem.bundles[bundle]], nodes].all(axis=0)
         result = result & ((self.usage[nodes] + needs <= problem.capacity[nodes]) | (needs == 0)).all(axis=-1)
-        for group in self._apart.get(bundle, {}):
-            result = result & (self._apart_on[group][nodes] == 0)
+        for sides in self._apart.get(bundle, ()):
+            result = result & sides.admits(bundle, now, nodes)
         for group, members in self._together.get(bundle, {}).items():
             result = result & (self._together_on[group][now] <= members)
         return np.asarray(result, dtype=np.bool_)
@@ -76,8 +80,8 @@ class State:
         problem, now = self.problem, self.node(bundle)
         guests = problem.bundles[bundle]
         result = int((~problem.eligibility[problem.eligible[guests], now]).sum())
-        for group, members in self._apart.get(bundle, {}).items():
-            result += int(self._apart_on[group][now] > members)
+        for sides in self._apart.get(bundle, ()):
+            result += sides.mended(bundle, now, node)
         for group in self._together.get(bundle, {}):
             result += int(self._together_on[group][node] > 0)
         over = self.usage[now] > problem.capacity[now]
@@ -89,7 +93,7 @@ class State:
         guests = problem.bundles[bundle]
         return bool(
             (~problem.eligibility[problem.eligible[guests], now]).any()
-            or any(self._apart_on[g][now] > members for g, members in self._apart.get(bundle, {}).items())
+            or any(sides.offends(bundle, now) for sides in self._apart.get(bundle, ()))
             or any(len(problem.together[g]) > self._together_on[g][now] for g in self._together.get(bundle, {}))
             or ((self.usage[now] > problem.capacity[now]) & (problem.bundle_needs[bundle] > 0)).any()
         )
@@ -119,9 +123,10 @@ class State:
         for at, sign, weight in ((now, -1, weights[:, 0]), (node, 1, weights[:, 1])):
             self.loads[:, at] += sign * weight
             self.usage[at] += sign * problem.bundle_needs[bundle]
-            for member_of, counts in ((self._apart, self._apart_on), (self._together, self._together_on)):
-                for group, members in member_of.get(bundle, {}).items():
-                    counts[group][at] += sign * members
+            for group, members in self._together.get(bundle, {}).items():
+                self._together_on[group][at] += sign * members
+        for sides in self._apart.get(bundle, ()):
+            sides.migrate(bundle, now, node)
 
     def _counts(self, groups: tuple[tuple[int, ...], ...]) -> list[Ints]:
         nodes = self.problem.nodes

@@ -26,9 +26,12 @@ def _check_shapes(p: "Problem") -> None:
         raise ValueError("origin names a node that does not exist")
     if not k:
         raise ValueError("nothing to balance: demand has no metric")
-    for group in (*p.together, *p.apart):
+    for group in (*p.together, *(rule.guests for rule in p.apart)):
         if len(set(group)) < len(group) or not all(0 <= guest < g for guest in group):
             raise ValueError(f"group {group} names a guest twice or one that does not exist")
+    for rule in p.apart:
+        if rule.most < 1 or len(rule.domains) not in (0, n) or not all(rule.sides):
+            raise ValueError(f"{rule} needs at least one side in a domain, guests on each side, a domain for each node")
     if min(p.max_migrations or 0, p.max_moved_mib or 0, p.tolerance, p.goal) < 0:
         raise ValueError("max_migrations, max_moved_mib, tolerance and goal must not be negative")
     if (p.ability < 1).any() or (p.demand < 0).any() or (p.needs < 0).any():

@@ -53,13 +53,15 @@ class Table:
         self.problem = problem
         self.toll = problem.bundle_mib if counts_mib(problem) else problem.bundle_sizes
         """What is to be as little as possible, of each bundle."""
+        self.sides: list[list[list[int]]] = []
+        """Bundles of each side of each rule that keeps guests apart; sides of the same bundles count as one."""
         self.apart: dict[int, list[int]] = {}
-        self.members: list[list[int]] = [
-            sorted(set(problem.bundle_of[list(group)].tolist())) for group in problem.apart
-        ]
-        for group, members in enumerate(self.members):
-            for bundle in members:
-                self.apart.setdefault(bundle, []).append(group)
+        """bundle -> rules that keep it apart from others."""
+        for index, rule in enumerate(problem.apart):
+            sides = {tuple(sorted(set(problem.bundle_of[list(side)].tolist()))) for side in rule.sides}
+            self.sides.append([list(side) for side in sorted(sides)])
+            for bundle in {bundle for side in sides for bundle in side}:
+                self.apart.setdefault(bundle, []).append(index)
         self.free = problem.bundle_movable.copy()
         for mates in problem.together:  # bundles of a group that is split stay: uniting them is repair
             bundles = np.unique(problem.bundle_of[list(mates)])
@@ -187,20 +189,25 @@ class Neighbourhood:
                     program.add_row(columns, -needs[self.row[columns], r] / scale, -int(room[r]) / scale)
 
     def _add_apart(self, program: Program) -> None:
-        """At most one of a group on a node, or as many as are there now."""
-        place = {(int(self.row[c]), int(self.node[c])): c for c in range(self.size)} if self.table.apart else {}
-        position = {int(b): i for i, b in enumerate(self.bundles)}
-        at = self.now[self.problem.leads]
-        for group in {g for b in self.bundles.tolist() for g in self.table.apart.get(b, [])}:
-            members = self.table.members[group]
-            settled = np.bincount(at[[b for b in members if self._settled[b]]], minlength=self.problem.nodes)
-            free = [position[b] for b in members if b in position]
-            here = np.bincount(self._at[free], minlength=self.problem.nodes)
-            for node in {int(n) for i in free for n in self.node[self.row == i]}:
-                columns = np.array([place[i, node] for i in free if (i, node) in place], dtype=np.int64)
-                most = max(1 - int(settled[node]), int(here[node]))
-                if len(columns) > most:
-                    program.add_row(columns, -1.0, -most)
+        """At most so many sides in a domain as may be there, or as many as are there now."""
+        rules = {rule for bundle in self.bundles.tolist() for rule in self.table.apart.get(bundle, ())}
+        starts = np.searchsorted(self.row, np.arange(len(self.bundles) + 1)).tolist() if rules else []
+        columns = {b: range(*starts[i : i + 2]) for i, b in enumerate(self.bundles.tolist()) if rules}
+        for index in sorted(rules):
+            domain = self.problem.apart[index].domain_of(self.problem.nodes)
+            most = np.full(self.problem.nodes, self.problem.apart[index].most)
+            here = np.zeros(self.problem.nodes, dtype=np.int64)
+            coming: dict[int, list[list[list[int]]]] = {}
+            for side in self.table.sides[index]:
+                at = {bundle: int(domain[self.now[self.problem.leads[bundle]]]) for bundle in side}
+                settled = {at[bundle] for bundle in side if self._settled[bundle]}
+                most[list(settled)] -= 1
+                here[list({at[bundle] for bundle in side if bundle in columns} - settled)] += 1
+                for to, those in _by_domain([columns[b] for b in side if b in columns], domain[self.node]).items():
+                    if to not in settled:
+                        coming.setdefault(to, []).append(those)
+            for to, sides in coming.items():
+                _add_most(program, sides, max(int(most[to]), int(here[to])))
 
     def _add_limits(self, program: Program, away: Bools) -> None:
         """MiB copied; the number of migrations is what is minimised, unless the toll counts something else."""
@@ -222,3 +229,31 @@ def may_go(problem: Problem, bundles: Iterable[int]) -> Bools:
     """(bundles, n) where eligibility and movability let some bundles go."""
     rows = [problem.allowed(problem.bundles[b]) for b in bundles]
     return np.array(rows, dtype=bool).reshape(len(rows), problem.nodes)
+
+
+def _by_domain(bundles: list[range], domain: Ints) -> dict[int, list[list[int]]]:
+    """domain -> for each bundle that may be there, its columns; `domain` is that of each column."""
+    result: dict[int, list[list[int]]] = {}
+    for columns in bundles:
+        of: dict[int, list[int]] = {}
+        for column in columns:
+            of.setdefault(int(domain[column]), []).append(column)
+        for to, those in of.items():
+            result.setdefault(to, []).append(those)
+    return result
+
+
+def _add_most(program: Program, sides: list[list[list[int]]], most: int) -> None:
+    """At most so many sides of which a bundle is there; each bundle is there with one of its columns or not at all."""
+    if len(sides) <= most:
+        return
+    columns: list[int] = []
+    for bundles in sides:
+        if len(bundles) == 1:
+            columns += bundles[0]
+            continue
+        present = program.add_columns(1, 1.0, 0.0)
+        columns += present.tolist()
+        for those in bundles:
+            program.add_row(np.append(those, present), np.append(-np.ones(len(those)), 1.0), 0.0)
+    program.add_row(np.array(columns, dtype=np.int64), -1.0, -most)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from solvers.problem import Problem
+from solvers.problem import Apart, Problem
 
 Score = tuple[int, int, tuple[int, ...], tuple[int, int]]
 
@@ -61,14 +61,21 @@ class Plain:
     def violations(self, at: list[int]) -> int:
         """Guests where they may not be, crowded guests, needless nodes of groups, overfull resources."""
         count: int = sum(not self.allowed[guest][at[guest]] for guest in self.guests)
-        for group in self.p.apart:
-            count += len(group) - len({at[guest] for guest in group})
+        for rule in self.p.apart:
+            count += sum(max(0, len(sides) - rule.most) for sides, _ in self.domains(rule, at))
         for group in self.p.together:
             count += len({at[guest] for guest in group}) - 1 if group else 0
         usage = self.usage(at)
         for node in self.nodes:
             count += sum(u > c for u, c in zip(usage[node], self.capacity[node], strict=True))
         return count
+
+    def domains(self, rule: Apart, at: list[int]) -> Iterator[tuple[set[int], set[int]]]:
+        """For each domain of a rule: which sides are present in it, and from which domains their guests come."""
+        domain = rule.domains or tuple(self.nodes)
+        for one in set(domain):
+            there = [(s, guest) for s, side in enumerate(rule.sides) for guest in side if domain[at[guest]] == one]
+            yield {side for side, _ in there}, {domain[self.origin[guest]] for _, guest in there}
 
     def acceptable(self, at: list[int]) -> bool:
         """Within the limits, and nothing that holds today is broken."""
@@ -82,14 +89,16 @@ class Plain:
         return self._keeps_groups(at) and self._keeps_capacity(at, moved)
 
     def _keeps_groups(self, at: list[int]) -> bool:
-        for groups, keeps_together in ((self.p.together, True), (self.p.apart, False)):
-            for group in groups:
-                for one in group:
-                    for other in group:
-                        today, then = self.origin[one] == self.origin[other], at[one] == at[other]
-                        if (today and not then) if keeps_together else (then and not today):
-                            return False
-        return True
+        for group in self.p.together:
+            for one in group:
+                for other in group:
+                    if self.origin[one] == self.origin[other] and at[one] != at[other]:
+                        return False
+        return not any(
+            len(sides) > rule.most and len(origins) > 1
+            for rule in self.p.apart
+            for sides, origins in self.domains(rule, at)
+        )
 
     def _keeps_capacity(self, at: list[int], moved: list[int]) -> bool:
         usage = self.usage(at)

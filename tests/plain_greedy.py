@@ -1,7 +1,7 @@
 """Owns the reference recursion in plain loops over every node, to which the solver `greedy` is held to the letter."""
 
 from solvers.greedy import Free
-from solvers.problem import Problem
+from solvers.problem import Apart, Problem
 from tests.brute import Plain
 
 PPM = 1_000_000
@@ -79,11 +79,33 @@ class PlainGreedy:
             needs = sum(self.plain.needs[guest][r] for guest in guests)
             if needs and usage[node][r] + needs > capacity:
                 return False
-        if any(set(guests) & set(group) and any(self.at[g] == node for g in group) for group in self.p.apart):
+        if not all(self._keeps_apart(bundle, rule, node) for rule in self.p.apart):
             return False
         if any(self._others(bundle, group, now) for group in self.p.together):
             return False
         return node == home or self._within_limits(bundle, node)
+
+    def _keeps_apart(self, bundle: int, rule: Apart, node: int) -> bool:
+        """Whether the node's domain has no more sides then than it may have, or none but those of the bundle, which
+        shared one before, or just those that are there now."""
+        domain, mine = rule.domains or tuple(self.plain.nodes), set(self.bundles[bundle])
+        if not mine & set(rule.guests) or domain[node] == domain[self.at[self.bundles[bundle][0]]]:
+            return True
+        then = self._then(bundle, node)
+        there = [(s, g) for s, side in enumerate(rule.sides) for g in side if domain[then[g]] == domain[node]]
+        alone = all(g in mine for _, g in there) and self._crowd(rule, then) <= self._crowd(rule, self.at)
+        return len({side for side, _ in there}) <= rule.most or alone
+
+    def _crowd(self, rule: Apart, at: list[int]) -> int:
+        """Violations of a rule."""
+        return sum(max(0, len(sides) - rule.most) for sides, _ in self.plain.domains(rule, at))
+
+    def _crowds(self, bundle: int, rule: Apart) -> bool:
+        """Whether a rule is broken less often when a bundle is on a node of its own."""
+        mine = set(self.bundles[bundle])
+        others = [tuple(guest for guest in side if guest not in mine) for side in rule.sides]
+        alone = sum(bool(mine & set(side)) for side in rule.sides) - rule.most
+        return self._crowd(rule._replace(sides=tuple(others)), self.at) + max(0, alone) < self._crowd(rule, self.at)
 
     def _within_limits(self, bundle: int, node: int) -> bool:
         then = self._then(bundle, node)
@@ -107,7 +129,7 @@ class PlainGreedy:
         elsewhere = [node for node in self.plain.nodes if node != now]
         return (
             not all(self.plain.allowed[guest][now] for guest in guests)
-            or any(self._others(bundle, group, now) for group in self.p.apart)
+            or any(self._crowds(bundle, rule) for rule in self.p.apart)
             or any(self._others(bundle, group, node) for group in self.p.together for node in elsewhere)
             or any(
                 used > capacity and any(self.plain.needs[guest][r] for guest in guests)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from solvers.problem import Cost, Level, Problem
+from solvers.problem import Apart, Cost, Level, Problem
 
 MAX_NODES = 4
 MAX_GUESTS = 7
@@ -37,7 +37,7 @@ def random_problem(seed: int, nodes: int | None = None, guests: int | None = Non
         copy_mib=np.array(copy_mib, dtype=np.int64),
         movable=np.array([rng.random() > 0.1 for _ in range(g)], dtype=bool),
         together=_groups(rng, g),
-        apart=_groups(rng, g),
+        apart=tuple(Apart.of(group) for group in _groups(rng, g)),
         max_migrations=rng.choice([None, None, None, None, 0, 1, 2, 3, 4, g]),
         tolerance=rng.choice([0, 0, rng.randint(0, 300_000)]),
         goal=rng.choice([0, 0, 0, rng.randint(1, 300_000)]),
@@ -70,7 +70,7 @@ def cluster(seed: int, nodes: int, guests: int, limit: int | None) -> Problem:
         origin=origin, needs=memory[:, None], capacity=ability[:, None], demand=memory[None], ability=ability[None],
         base=np.zeros((1, nodes), dtype=np.int64), balanced=np.arange(nodes) < nodes - 1, eligibility=eligibility,
         eligible=eligible, copy_mib=memory, movable=rng.random(guests) > 0.05, together=tuple(groups[:4]),
-        apart=tuple(groups[4:]), max_migrations=limit,
+        apart=tuple(map(Apart.of, groups[4:])), max_migrations=limit,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from planner.planning import NAMES
-from solvers.problem import Problem
+from solvers.problem import Apart, Problem
 from solvers.result import Budget
 from tests.bench import __main__ as bench
 from tests.bench import hbal, table
@@ -215,7 +215,7 @@ def three_guests() -> Problem:
         eligible=np.zeros(3, dtype=np.int64),
         copy_mib=memory,
         movable=np.array([True, True, False]),
-        apart=((0, 1), (0, 2)),
+        apart=(Apart.of((0, 1)), Apart.of((0, 2))),
     )
 
 

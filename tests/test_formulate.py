@@ -16,7 +16,7 @@ from planner.policy import Cluster as ClusterPolicy
 from planner.policy import GuestType, Mode, Policy, Reserve, Resource
 from planner.snapshot import content_path, load
 from solvers import check
-from solvers.problem import PPM
+from solvers.problem import PPM, Apart
 from tests.rows import DATA, cluster, ct, formulated, node, offline, recorded, stopped, storage, vm, volume
 
 TIGHT = Policy(balanciness=0)
@@ -219,7 +219,7 @@ RULED = [
 def test_groups_of_two_or_more_become_groups_of_the_problem() -> None:
     found = formulated(cluster(*RULED))
     assert (found.together, found.problem.together) == (("plb_affinity_x",), ((0, 1),))
-    assert (found.apart, found.problem.apart) == (("plb_anti_affinity_y",), ((1, 2),))
+    assert (found.apart, found.problem.apart) == (("plb_anti_affinity_y",), (Apart.of((1, 2)),))
 
 
 def test_members_of_a_group_on_a_node_that_is_down_do_not_count() -> None:

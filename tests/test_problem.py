@@ -7,6 +7,7 @@ import pytest
 
 from solvers import Cost, Level, Problem, check
 from solvers.check import Rule, Violation
+from solvers.problem import Apart
 from tests.brute import Plain
 from tests.problems import by_node, random_problem
 
@@ -73,8 +74,8 @@ def test_limits_are_not_negative(name: str) -> None:
         ({"origin": np.array([0, -1, 1])}, "origin names a node that does not exist"),
         ({"demand": np.zeros((0, 3)), "ability": np.ones((0, 2)), "base": np.zeros((0, 2))}, "demand has no metric"),
         ({"together": ((0, 1, 0),)}, r"group \(0, 1, 0\) names a guest twice"),
-        ({"apart": ((0, 3),)}, "or one that does not exist"),
-        ({"apart": ((0, -1),)}, "or one that does not exist"),
+        ({"apart": (Apart.of((0, 3)),)}, "or one that does not exist"),
+        ({"apart": (Apart.of((0, -1)),)}, "or one that does not exist"),
         ({"ability": np.array([[100, 0], [100, 100]])}, "ability must be positive"),
         ({"demand": np.array([[50, -1, 20], [10, 10, 5]])}, "demand and needs not negative"),
         ({"needs": np.array([[0], [-1], [0]])}, "demand and needs not negative"),
@@ -121,6 +122,9 @@ def test_more_than_allowed_is_beyond_the_limit() -> None:
     assert check.broken(problem, np.array([1, 0, 1])) == []
 
 
+_APART = (Apart.of((0, 1)), Apart.of((3, 4, 5)))
+
+
 def _ruled(**changes: Any) -> Problem:
     """Guests 0 to 3, of 10 each, on node 0; 4 and 5 on node 1; node 2 is empty and not for guest 5."""
     table = np.array([[True, True, True], [True, True, False]])
@@ -129,7 +133,7 @@ def _ruled(**changes: Any) -> Problem:
 
 def test_a_violation_names_its_rule_guests_node_and_group_or_resource() -> None:
     at = np.array([0, 1, 1, 2, 2, 2])
-    problem = _ruled(together=((4, 5), (0, 1, 2)), apart=((0, 1), (3, 4, 5)), capacity=np.array([[10], [15], [40]]))
+    problem = _ruled(together=((4, 5), (0, 1, 2)), apart=_APART, capacity=np.array([[10], [15], [40]]))
     assert check.violations(problem, at) == [
         Violation(Rule.ELIGIBLE, (5,), 2),
         Violation(Rule.TOGETHER, (0,), 0, 1),  # the lesser part of the group
@@ -137,7 +141,7 @@ def test_a_violation_names_its_rule_guests_node_and_group_or_resource() -> None:
         Violation(Rule.APART, (3, 5), 2, 1),
         Violation(Rule.CAPACITY, (), 1, 0),
     ]
-    spread_out = _ruled(together=((1, 2, 3),), apart=((0, 1),)).replace(origin=np.array([0, 1, 0, 2, 1, 1]))
+    spread_out = _ruled(together=((1, 2, 3),), apart=(Apart.of((0, 1)),)).replace(origin=np.array([0, 1, 0, 2, 1, 1]))
     assert check.violations(spread_out, spread_out.origin) == [
         Violation(Rule.TOGETHER, (1,), 1, 0),
         Violation(Rule.TOGETHER, (3,), 2, 0),
@@ -146,7 +150,7 @@ def test_a_violation_names_its_rule_guests_node_and_group_or_resource() -> None:
 
 def test_what_is_newly_broken_is_named_like_that_and_what_was_broken_before_is_not_named() -> None:
     at = np.array([0, 1, 1, 2, 2, 2])
-    rules: dict[str, Any] = {"together": ((4, 5), (0, 1, 2)), "apart": ((0, 1), (3, 4, 5))}
+    rules: dict[str, Any] = {"together": ((4, 5), (0, 1, 2)), "apart": _APART}
     problem = _ruled(
         capacity=np.array([[10], [15], [40]]), movable=np.array([True] * 3 + [False] + [True] * 2), **rules
     )

@@ -10,7 +10,7 @@ import pytest
 
 from solvers import Budget, Problem, check, descent, greedy, ranking
 from solvers.greedy import Free
-from solvers.problem import Ints
+from solvers.problem import Apart, Ints
 from solvers.state import State
 from tests.plain_greedy import PlainGreedy
 from tests.problems import cluster, random_problem
@@ -78,7 +78,7 @@ def test_guests_that_belong_together_travel_together() -> None:
     "rule",
     [
         {"eligibility": np.array([[True, False, True]])},
-        {"apart": ((0, 2),)},
+        {"apart": (Apart.of((0, 2)),)},
         {"capacity": np.array([[100], [39], [100]])},
     ],
     ids=["eligibility", "apart", "capacity"],
@@ -113,7 +113,7 @@ def test_what_is_in_violation_is_mended_before_and_within_the_tolerance() -> Non
 
 
 def test_a_bundle_in_contradiction_with_itself_is_not_migrated_for_nothing() -> None:
-    problem = _cluster([0, 0], [10, 10], [100, 100], together=((0, 1),), apart=((0, 1),), tolerance=1_000_000)
+    problem = _cluster([0, 0], [10, 10], [100, 100], together=((0, 1),), apart=(Apart.of((0, 1)),), tolerance=1_000_000)
     assert _greedy(problem) == [0, 0]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from solvers.problem import PPM, Ints, Problem
+from solvers.problem import PPM, Apart, Ints, Problem
 from solvers.result import Budget, Progress
 
 NAME = "hbal"
@@ -135,8 +135,8 @@ def _guests(problem: Problem) -> Iterator[str]:
     `ext` is storage that every node reaches, so that a guest may go to any of them.
     """
     tags: dict[int, list[str]] = {}
-    for index, group in enumerate(problem.apart):
-        for guest in group:
+    for index, rule in enumerate(problem.apart):
+        for guest in rule.guests if rule == Apart.of(rule.guests) else ():
             tags.setdefault(guest, []).append(f"{TAG}:{index}")
     for guest in _told(problem):
         memory, node = problem.demand[0, guest], problem.origin[guest]
