@@ -6,16 +6,13 @@ from collections.abc import Callable
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
 from planner.policy import Cheapest, Combine, Free, GuestMemory, GuestType, Mode, Policy, Resource
-
-if TYPE_CHECKING:
-    from planner.session import Session
 
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
@@ -147,16 +144,25 @@ SHARED: dict[str, Any] = {
 """What a cluster is planned from, for what and how; the same for every command."""
 
 
-def with_session(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options; they arrive as one Session, which is closed after it."""
+class Choice(NamedTuple):
+    """Where the command line says that a cluster comes from, and what it sets: the arguments of `open_session`."""
+
+    config: str | None
+    flags: dict[str, dict[str, Any]]
+    file: Path | None
+    demo: str | None
+
+
+def with_choice(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options; they arrive as one Choice, of which nothing has been opened."""
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
         chosen = {name: values.pop(name) for name in SHARED}
-        with closing(_session(chosen)) as session:
-            command(session=session, **values)
+        command(choice=_choice(chosen), **values)
 
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "session"]
+    given = ("session", "choice")
+    own = [p for p in inspect.signature(command).parameters.values() if p.name not in given]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in SHARED.items()
@@ -167,9 +173,20 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _session(chosen: dict[str, Any]) -> "Session":
-    from planner.session import open_session
+def with_session(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options; they arrive as one Session, which is closed after it."""
 
+    @functools.wraps(command)
+    def opened(choice: Choice, **values: Any) -> None:
+        from planner.session import open_session
+
+        with closing(open_session(*choice)) as session:
+            command(session=session, **values)
+
+    return with_choice(opened)
+
+
+def _choice(chosen: dict[str, Any]) -> Choice:
     config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
     cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
     for name, example in (("reserve", "memory=8"), ("overcommit", "cpu=4")):
@@ -177,7 +194,7 @@ def _session(chosen: dict[str, Any]) -> "Session":
     chosen["max_guests"] = _max_guests(chosen["max_guests"] or [])
     chosen["weights"] = _weights(chosen["weights"] or [])
     chosen["resource"] = _resources(chosen["resource"])
-    return open_session(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
+    return Choice(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
 
 
 def _for_nodes(name: str, items: list[str], example: str) -> dict[str, dict[str, str]] | None:
