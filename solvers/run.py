@@ -12,7 +12,7 @@ T = TypeVar("T")
 def run(
     solver: cp_model.CpSolver,
     model: cp_model.CpModel,
-    callback: cp_model.CpSolverSolutionCallback,
+    callback: cp_model.CpSolverSolutionCallback | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> cp_model.CpSolverStatus:
     """Solve in a thread: CP-SAT releases the GIL, so the waiting thread still hears signals."""
