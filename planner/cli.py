@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -52,11 +52,29 @@ def plan(
     detailed_exitcode: ExitcodeOption = False,
 ) -> None:
     """Show which migrations would balance the cluster. Changes nothing."""
+    _show(_plan(session, solver), output, out, detailed_exitcode)
+
+
+@app.command()
+@with_session
+def drain(
+    session: Any,
+    nodes: Annotated[list[str], typer.Argument(metavar="NODE...", help="Nodes to empty.")],
+    solver: SolverOption = SolverName.CPSAT,
+    output: OutputOption = Output.TABLE,
+    out: OutOption = None,
+    detailed_exitcode: ExitcodeOption = False,
+) -> None:
+    """Show how to empty nodes under all rules, with the rest balanced. Changes nothing; apply takes its --out."""
+    _show(_plan(session.draining(nodes), solver, nodes), output, out, detailed_exitcode)
+
+
+def _show(result: "Plan", output: Output, out: Path | None, detailed_exitcode: bool) -> None:
+    """Print and save a plan, and end with the exit code that it means."""
     from planner import report
     from planner.apply import command
     from planner.plan import save
 
-    result = _plan(session, solver)
     if out is not None:
         save(result, out)
     if output is Output.TABLE:
@@ -72,12 +90,15 @@ def plan(
         raise typer.Exit(Exit.CHANGES)
 
 
-def _plan(session: "Session", solver: str) -> "Plan":
-    from planner.planning import make_plan
+def _plan(session: "Session", solver: str, drained: Collection[str] = ()) -> "Plan":
+    from planner.planning import checked_plan
 
-    case = _prepare(session)
+    cluster = session.cluster()
     with _progress(session.policy, solver) as budget:
-        return make_plan(case, str(solver), budget)
+        result = checked_plan(cluster, session.policy, session.settings, str(solver), budget, session.source, drained)
+    for note in result.notes:
+        _say(f"note: {note}")
+    return result
 
 
 def _prepare(session: "Session") -> "Case":

@@ -1,11 +1,14 @@
 """Owns where each guest may be: which guests stay, where the others are allowed, who together and who apart."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from planner import preconditions, recent
+from planner.cluster import Cluster
 from planner.policy import GuestType, Policy, Unless
 from planner.rule import Kind, Rule
 from planner.rules import NodeState, Rules
@@ -15,12 +18,58 @@ LOCAL_DISKS = "it has local disks (--with-local-disks copies them)"
 """Why a guest stays that could be migrated with its disks."""
 
 
-def fixed(guests: pd.DataFrame, rules: Rules, policy: Policy, recent: frozenset[int] = frozenset()) -> dict[int, str]:
-    """vmid to why a guest is not migrated, whatever the plan would gain; `recent` were migrated within a day."""
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where the guests of a problem may be, as indices, and the names of what says so."""
+
+    fixed: dict[int, str]
+    """vmid to why the guest is not migrated."""
+    barred: dict[int, Mapping[str, str]]
+    """vmid to nodes where Proxmox VE would not let it run, and why."""
+    eligibility: Bools
+    eligible: Ints
+    together: Groups
+    together_names: tuple[str, ...]
+    apart: tuple[Apart, ...]
+    apart_names: tuple[str, ...]
+
+
+def places(
+    cluster: Cluster, guests: pd.DataFrame, rules: Rules, policy: Policy, names: tuple[str, ...],
+    bound: Mapping[int, str],
+) -> Places:  # fmt: skip
+    """All that rules and Proxmox VE's preconditions say of guests, a frame's rows, and nodes, in index order.
+
+    `bound`: vmid to why a guest stays that has nothing to do with rules.
+    """
+    said = preconditions.read(cluster.snapshot, guests, cluster.nodes["node"])
+    refused = {vmid: item.fixed for vmid, item in said.items() if item.fixed}
+    barred = {vmid: item.barred for vmid, item in said.items() if item.barred}
+    stays = refused | dict(bound) | _fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
+    eligibility, eligible = _classes(guests, rules, stays, barred, names)
+    together_names, together = _together(guests, rules)
+    apart_names, apart = _apart(guests, rules, names)
+    return Places(stays, barred, eligibility, eligible, together, together_names, apart, apart_names)
+
+
+def with_disks(cluster: Cluster, guests: pd.DataFrame) -> pd.DataFrame:
+    """The guests with those local disks that preconditions tell of and the contents of storages did not."""
+    said = preconditions.read(cluster.snapshot, guests, cluster.nodes["node"])
+    told = np.array([said[v].local_mib if v in said else 0 for v in map(int, guests["vmid"])], dtype=np.int64)
+    return guests.assign(disk_mib=guests["disk_mib"].where(guests["disk_mib"] > 0, told))
+
+
+def remarks(cluster: Cluster, guests: pd.DataFrame) -> tuple[str, ...]:
+    """What a person should know about guests of which Proxmox VE did not say whether it would migrate them."""
+    return preconditions.notes(preconditions.read(cluster.snapshot, guests, cluster.nodes["node"]))
+
+
+def _fixed(guests: pd.DataFrame, rules: Rules, policy: Policy, lately: frozenset[int]) -> dict[int, str]:
+    """vmid to why a guest is not migrated, whatever the plan would gain; `lately`: migrated within a day."""
     ignored: dict[int, Rule] = {}
     for rule in rules.items:
         if rule.kind is Kind.IGNORE and rule.unless is not Unless.REPAIR:
-            ignored |= {vmid: rule for vmid in rule.vmids if rule.unless is Unless.NEVER or vmid in recent}
+            ignored |= {vmid: rule for vmid in rule.vmids if rule.unless is Unless.NEVER or vmid in lately}
     vmids = [int(vmid) for vmid in guests["vmid"]]
     reasons = (_why_fixed(guest, ignored, rules, policy) for guest in guests.itertuples())
     return {vmid: reason for vmid, reason in zip(vmids, reasons, strict=True) if reason}
@@ -58,8 +107,9 @@ def is_left_alone(reason: str, state: NodeState) -> bool:
     return state is NodeState.IGNORED or reason.startswith(("tag ", "rule ", "only "))
 
 
-def classes(
-    guests: pd.DataFrame, rules: Rules, stays: Mapping[int, str], barred: Mapping[int, frozenset[str]],
+def _classes(
+    guests: pd.DataFrame, rules: Rules, stays: Mapping[int, str],
+    barred: Mapping[int, Mapping[str, str]],
     names: tuple[str, ...],
 ) -> tuple[Bools, Ints]:  # fmt: skip
     """Classes of guests that are allowed on the same nodes, (e, n), and the class of each guest, (g,).
@@ -72,7 +122,7 @@ def classes(
     eligible = []
     for vmid, node in zip(map(int, guests["vmid"]), map(str, guests["node"]), strict=True):
         allowed = open_nodes & pins[vmid] if vmid in pins else open_nodes
-        allowed -= barred.get(vmid, frozenset()) - {node}
+        allowed -= frozenset(barred.get(vmid, {})) - {node}
         if is_left_alone(stays.get(vmid, ""), rules.states[node]):
             allowed = frozenset(names)
         eligible.append(found.setdefault(allowed, len(found)))
@@ -80,7 +130,7 @@ def classes(
     return np.array(rows, dtype=bool).reshape(len(found), len(names)), np.array(eligible, dtype=np.int64)
 
 
-def together(guests: pd.DataFrame, rules: Rules) -> tuple[tuple[str, ...], Groups]:
+def _together(guests: pd.DataFrame, rules: Rules) -> tuple[tuple[str, ...], Groups]:
     """Names and guest indices of the groups that belong on one node."""
     index = _index(guests)
     groups = [
@@ -92,7 +142,7 @@ def together(guests: pd.DataFrame, rules: Rules) -> tuple[tuple[str, ...], Group
     return tuple(name for name, _ in kept), tuple(group for _, group in kept)
 
 
-def apart(guests: pd.DataFrame, rules: Rules, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Apart, ...]]:
+def _apart(guests: pd.DataFrame, rules: Rules, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Apart, ...]]:
     """Names of the rules that keep guests apart, and the rules as indices; those that cannot be broken are left out."""
     index = _index(guests)
     kept = []

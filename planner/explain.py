@@ -5,7 +5,7 @@ from planner.formulate import Formulation
 from planner.rules import NodeState
 from solvers import check
 from solvers.check import Rule, Violation
-from solvers.problem import Ints
+from solvers.problem import Ints, Problem
 
 CAPACITY = {
     capacity.MEMORY: "{node} has less memory than its guests need",
@@ -72,4 +72,18 @@ def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
             result[index] = f"balance: from {source} to {target}, together with {guest(formulation, mates[0])}"
         else:
             result[index] = f"balance: from {source} to {target}"
+    return result
+
+
+def without(problem: Problem, assignment: Ints) -> dict[int, int]:
+    """Guest index to the spread, in ppm, if its migration and those of the guests that go along were left out."""
+    loads = problem.loads(assignment)
+    result = {}
+    for guest in map(int, problem.migrated(assignment)):
+        bundle = problem.bundles[problem.bundle_of[guest]]
+        home, node = int(problem.origin[guest]), int(assignment[guest])
+        changed = loads.copy()
+        changed[:, node] -= problem.weights(bundle, node).sum(axis=1)
+        changed[:, home] += problem.weights(bundle, home).sum(axis=1)
+        result[guest] = problem.spread_of(changed)
     return result

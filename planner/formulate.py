@@ -1,12 +1,13 @@
 """Owns the way from frames, rules and policy to a Problem: names become indices, frames become arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from planner import capacity, eligibility, recent
+from planner import capacity, eligibility
 from planner.cluster import Cluster
 from planner.eligibility import LOCAL_DISKS
 from planner.errors import ConfigError, Forbidden, InputError
@@ -31,6 +32,8 @@ class Formulation:
     rules: Rules
     fixed: dict[int, str]
     """vmid to why the guest is not migrated."""
+    barred: dict[int, Mapping[str, str]]
+    """vmid to nodes where Proxmox VE would not let it run, and why."""
     together: tuple[str, ...]
     """Names of the problem's together-groups."""
     apart: tuple[str, ...]
@@ -75,14 +78,11 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     names = tuple(str(name) for name in nodes["node"])
     capacity.check_names(policy, tuple(rules.states))
     guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
-    fixed = eligibility.fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
-    fixed = capacity.bound(cluster, guests, names) | fixed
+    guests = eligibility.with_disks(cluster, guests)
+    places = eligibility.places(cluster, guests, rules, policy, names, capacity.bound(cluster, guests, names))
     index = {name: i for i, name in enumerate(names)}
     origin = np.array([index[str(node)] for node in guests["node"]], dtype=np.int64)
     demand, ability, base = capacity.metrics(nodes, guests, origin, policy)
-    classes, eligible = eligibility.classes(guests, rules, fixed, {}, names)
-    together_names, together = eligibility.together(guests, rules)
-    apart_names, apart = eligibility.apart(guests, rules, names)
     held = capacity.capacities(cluster, nodes, guests, origin, policy)
     problem = Problem(
         origin=origin,
@@ -92,12 +92,12 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         ability=ability,
         base=base,
         balanced=np.array([rules.states[name] is NodeState.BALANCED for name in names], dtype=bool),
-        eligibility=classes,
-        eligible=eligible,
+        eligibility=places.eligibility,
+        eligible=places.eligible,
         copy_mib=(capacity.demand(guests, Resource.MEMORY, Mode.USED) + guests["disk_mib"].to_numpy()).astype(np.int64),
-        movable=np.array([int(vmid) not in fixed for vmid in guests["vmid"]], dtype=bool),
-        together=together,
-        apart=apart,
+        movable=np.array([int(vmid) not in places.fixed for vmid in guests["vmid"]], dtype=bool),
+        together=places.together,
+        apart=places.apart,
         max_migrations=policy.max_migrations,
         max_moved_mib=None if policy.max_gib is None else int(policy.max_gib * capacity.GIB),
         levels=_levels(policy),
@@ -106,8 +106,9 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     problem, only = _without_rest(problem, guests, eligibility.only_repaired(rules))
     stuck = {k: tuple(map(int, np.flatnonzero(on))) for k, on in find_stuck(problem).items()}
     return Formulation(
-        beside_stuck(problem), names, guests, rules, fixed | only, together_names, apart_names,
-        policy.resource, stuck, held.names, (*_remarks(policy), *capacity.remarks(nodes, policy)),
+        beside_stuck(problem), names, guests, rules, places.fixed | only, places.barred,
+        places.together_names, places.apart_names, policy.resource, stuck, held.names,
+        (*_remarks(policy), *capacity.remarks(nodes, policy), *eligibility.remarks(cluster, guests)),
     )  # fmt: skip
 
 

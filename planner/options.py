@@ -98,6 +98,9 @@ SHARED: dict[str, Any] = {
         bool | None,
         _setting("--until-balanced", "The cheapest plan within balanciness, not the best.", "until_balanced"),
     ],
+    "repair_only": Annotated[
+        bool | None, _setting("--repair-only", "Repair broken rules, balance nothing.", "repair_only")
+    ],
     "cheapest": Annotated[
         Cheapest | None, _setting("--cheapest", "What is least on the way to balanciness.", "cheapest")
     ],

@@ -38,6 +38,8 @@ class Migration:
     """MiB of disks that are copied with it."""
     running: bool
     reason: str
+    spread_without: float
+    """Percentage points: the spread if this migration, with those that have to go along, were left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,10 @@ class Plan:
     max_gib: float | None
     cheapest: Cheapest | None
     """What the plan should need least of, once it is within balanciness; None: the smallest spread was asked for."""
+    repair_only: bool
+    """Whether only rules were to be repaired."""
+    drained: tuple[str, ...]
+    """Nodes whose guests alone were to be migrated; none: all guests could be."""
     cost_bound: float | None
     """Migrations, or GiB unless cheapest is migrations, that every plan needs that is as good as this one."""
     seconds: float
@@ -135,6 +141,14 @@ class Plan:
     nodes: tuple[NodeLoad, ...]
     waves: tuple[tuple[Migration, ...], ...]
     stranded: tuple[Stranded, ...]
+    gave_way: tuple[str, ...]
+    """Should-rules that cannot hold beside the others, with their prices."""
+    conflict: tuple[str, ...]
+    """What cannot hold together, where it is proven that not all rules can."""
+    conflict_minimal: bool
+    """Proven: without any one of these the others can hold together."""
+    helps: tuple[str, ...]
+    """What to give up so that the rest can hold."""
     notes: tuple[str, ...]
     assumes: Assumes
 

@@ -1,64 +1,103 @@
 """Owns the making of a plan: cluster, policy and a solver's name in, a Plan out."""
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 
-from planner import explain, plan, schedule
+import numpy as np
+
+from planner import candidates, clash, schedule
 from planner.baseline import Proxlb
-from planner.capacity import GIB
+from planner.case import Case, prepare
 from planner.cluster import Cluster
+from planner.draft import draw_up
 from planner.errors import MissingDependency, UsageError
-from planner.formulate import Formulation, formulate
-from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
-from planner.policy import Cheapest, Policy, Resource
+from planner.formulate import Formulation
+from planner.plan import Plan, PlanStatus
 from planner.policy import Cluster as ClusterPolicy
-from planner.rules import NodeState, read
+from planner.policy import Policy
 from planner.schedule import Reach
+from planner.snapshot import Snapshot, Source
 from solvers import SOLVERS, Budget, Result, Solver, Status, bounds, check, greedy, judge, with_bound
-from solvers.problem import PPM, Ints, Problem
+from solvers.problem import PPM, Cost, Problem
+
+__all__ = ["NAMES", "Case", "checked_plan", "make_plan", "prepare", "solve"]
 
 NAMES = ("greedy", "proxlb", "descent", "cpsat")
 """Solvers that a person can ask for."""
+ANY_SPREAD = 100 * PPM
+"""ppm, more than any spread: a goal for those who want rules repaired and nothing else."""
+SCOUTED = 5.0
+"""Seconds of a time limit from which a quick solver finds the guests to ask Proxmox VE about."""
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One cluster under one policy, ready for any number of solvers."""
+def checked_plan(
+    cluster: Cluster, policy: Policy, settings: ClusterPolicy, solver: str, budget: Budget, source: Source | None,
+    drained: Collection[str] = (),
+) -> Plan:  # fmt: skip
+    """Plan, asking Proxmox VE about the guests that would be migrated, until it would admit all of the migrations.
 
-    cluster: Cluster
-    policy: Policy
-    settings: ClusterPolicy
-    formulation: Formulation
+    With `drained` nodes only their guests are migrated, if that is enough to empty them.
+    """
+
+    def plan_with(solver: str, snapshot: Snapshot) -> Plan:
+        case = prepare(replace(cluster, snapshot=snapshot), policy, settings)
+        return make_plan(case, solver, budget, drained)
+
+    slow = solver == "cpsat" and policy.time_limit >= SCOUTED
+    movable = [int(vmid) for vmid in cluster.guests["vmid"][~cluster.guests["template"]]]
+    scout = partial(plan_with, "descent") if slow else None
+    return candidates.checked(cluster, movable, partial(plan_with, solver), source, scout=scout).plan
 
 
-def prepare(cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = None) -> Case:
-    """Read the rules and formulate the problem, once for all solvers."""
-    settings = settings or ClusterPolicy()
-    return Case(cluster, policy, settings, formulate(cluster, read(cluster, settings), policy))
-
-
-def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None) -> Plan:
+def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, drained: Collection[str] = ()) -> Plan:
     """Plan with one solver. Within balanciness and without a broken rule there is nothing to do."""
-    problem = case.formulation.problem
-    quiet = _is_quiet(case.formulation)
-    if quiet and not check.violations(problem, problem.origin):
+    problem = _aimed(case)
+    broken = check.violations(problem, problem.origin)
+    quiet = case.policy.repair_only or _is_quiet(case.formulation)
+    if quiet and not broken:
         score = check.score(problem, problem.origin)
         bound, spread = bounds.spread_bound(problem), problem.spread(problem.origin)
         idle = Result(solver, Status.FEASIBLE, problem.origin, score, spread, bound, 0.0, 0)
-        return _write(case, idle, PlanStatus.NO_ACTION, Reach(problem.origin, (), ()))
-    if quiet:  # the balance is good enough: repair, as cheaply as it stays so
-        problem = problem.replace(goal=problem.tolerance)
+        return draw_up(case, idle, PlanStatus.NO_ACTION, Reach(problem.origin, (), ()), clash.NONE)
+    result, reach = _solved(case, _only_from(case.formulation, problem, drained), solver, budget)
+    if drained and check.violations(problem, reach.assignment):  # others may have to make room
+        result, reach, drained = *_solved(case, problem, solver, budget), ()
+    status, why = _status(case, result, reach), clash.NONE
+    if solver != "proxlb" and check.violations(problem, reach.assignment):
+        why = case.clash
+        status = PlanStatus.INFEASIBLE if why.proven else status
+    return draw_up(case, result, status, reach, why, drained)
+
+
+def _aimed(case: Case) -> Problem:
+    """The problem, or where the balance is good enough its repair, as cheaply as it stays so."""
+    problem = case.formulation.problem
+    if case.policy.repair_only:
+        return problem.replace(goal=ANY_SPREAD, prefer=Cost.MIGRATIONS)
+    return problem.replace(goal=problem.tolerance) if _is_quiet(case.formulation) else problem
+
+
+def _only_from(formulation: Formulation, problem: Problem, nodes: Collection[str]) -> Problem:
+    """The problem in which only guests of these nodes are migrated; all where none is named."""
+    if not nodes:
+        return problem
+    there = [name in nodes for name in formulation.nodes]
+    return problem.replace(movable=problem.movable & np.array(there, dtype=bool)[problem.origin])
+
+
+def _solved(case: Case, problem: Problem, solver: str, budget: Budget | None) -> tuple[Result, Reach]:
+    """What a solver finds, and what can be got of it."""
     result = solve(case, problem, solver, budget)
     if solver == "proxlb":  # shown as ProxLB would do it, whatever it breaks
         migrated = tuple(int(guest) for guest in problem.migrated(result.assignment))
-        reach = Reach(result.assignment, migrated, ())
-    else:
-        reach = schedule.one_at_a_time(problem, result.assignment)
+        return result, Reach(result.assignment, migrated, ())
+    reach = schedule.one_at_a_time(problem, result.assignment)
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
         result = replace(result, bound=least, cost_bound=None)
-    return _write(case, result, _status(case, result, reach), reach)
+    return result, reach
 
 
 def _is_quiet(formulation: Formulation) -> bool:
@@ -76,7 +115,7 @@ def _status(case: Case, result: Result, reach: Reach) -> PlanStatus:
     cheapest = result.cost_bound is not None and result.score.cost[0] <= result.cost_bound
     smallest = result.bound is not None and result.spread <= result.bound
     reached = max(result.score.spread, *result.score.later, 0) <= problem.tolerance
-    asked = cheapest if case.policy.until_balanced and reached else smallest
+    asked = cheapest if case.policy.repair_only or (case.policy.until_balanced and reached) else smallest
     if status is PlanStatus.OPTIMAL and (reach.stranded or not asked):
         return PlanStatus.FEASIBLE
     return status
@@ -106,139 +145,3 @@ def _solver(case: Case, name: str) -> Solver:
     if name not in SOLVERS:
         raise UsageError(f"there is no solver {name}: choose from {', '.join(NAMES)}")
     return SOLVERS[name]
-
-
-def _write(case: Case, result: Result, status: PlanStatus, reach: Reach) -> Plan:
-    """The plan of what is reached, in names and percent."""
-    formulation, policy = case.formulation, case.policy
-    problem = formulation.problem
-    reasons = explain.reasons(formulation, reach.assignment)
-    return Plan(
-        format=plan.FORMAT,
-        solver=result.solver,
-        status=status,
-        resources=policy.resource,
-        combine=policy.combine,
-        weights=dict(policy.weights),
-        mode=policy.mode,
-        taken_at=case.cluster.snapshot.taken_at,
-        balanciness=policy.balanciness,
-        max_migrations=policy.max_migrations,
-        max_gib=policy.max_gib,
-        cheapest=policy.cheapest if policy.until_balanced else None,
-        cost_bound=_cost_bound(policy, result),
-        seconds=round(result.seconds, 3),
-        spread=_spread(formulation, result, reach.assignment),
-        spreads=_spreads(formulation, reach.assignment),
-        stuck=_stuck(formulation),
-        violations_before=_violations(formulation, problem.origin),
-        violations_after=_violations(formulation, reach.assignment),
-        nodes=_node_loads(formulation, reach.assignment),
-        waves=tuple(
-            (_migration(formulation, guest, int(reach.assignment[guest]), reasons[guest]),) for guest in reach.order
-        ),
-        stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
-        notes=(*case.cluster.notes, *formulation.notes),
-        assumes=_assumes(case),
-    )
-
-
-def _points(ppm: int) -> float:
-    """ppm as percentage points."""
-    return ppm * 100 / PPM
-
-
-def _spread(formulation: Formulation, result: Result, assignment: Ints) -> Spread:
-    """Resources combined as the first level does."""
-    problem = formulation.problem
-    changeable = [formulation.changeable(at) for at in (problem.origin, assignment)]
-    return Spread(
-        _points(problem.spread(problem.origin)),
-        _points(problem.spread(assignment)),
-        None if result.bound is None else _points(result.bound),
-        *(None if spreads is None else _points(problem.aims[0].value(spreads)) for spreads in changeable),
-    )
-
-
-def _spreads(formulation: Formulation, assignment: Ints) -> dict[Resource, Change]:
-    problem = formulation.problem
-    before, after = (problem.spreads(at).tolist() for at in (problem.origin, assignment))
-    return {r: Change(_points(before[k]), _points(after[k])) for k, r in enumerate(formulation.resources)}
-
-
-def _node_loads(formulation: Formulation, assignment: Ints) -> tuple[NodeLoad, ...]:
-    """Percent of each resource on each node."""
-    problem, resources = formulation.problem, formulation.resources
-    tables = [problem.loads(at) * 100 / PPM for at in (problem.origin, assignment)]
-    before, after = (
-        [{r: round(float(table[k, n]), 4) for k, r in enumerate(resources)} for n in range(problem.nodes)]
-        for table in tables
-    )
-    return tuple(NodeLoad(*row) for row in zip(formulation.nodes, before, after, strict=True))
-
-
-def _stuck(formulation: Formulation) -> tuple[Stuck, ...]:
-    problem = formulation.problem
-    loads = problem.loads(problem.origin) * 100 / PPM
-    return tuple(
-        Stuck(formulation.nodes[n], formulation.resources[k], round(float(loads[k, n]), 4))
-        for k, nodes in formulation.stuck.items()
-        for n in nodes
-    )
-
-
-def _cost_bound(policy: Policy, result: Result) -> float | None:
-    """Migrations or GiB, by what the policy counts first."""
-    counts = policy.until_balanced and policy.cheapest is Cheapest.MIGRATIONS
-    return result.cost_bound if counts or result.cost_bound is None else result.cost_bound / GIB
-
-
-def _violations(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
-    return tuple(explain.violation(formulation, item) for item in check.violations(formulation.problem, assignment))
-
-
-def _migration(formulation: Formulation, guest: int, target: int, reason: str) -> Migration:
-    row = formulation.guests.iloc[guest]
-    return Migration(
-        vmid=int(row["vmid"]),
-        name=str(row["name"]),
-        type=row["type"],
-        source=str(row["node"]),
-        target=formulation.nodes[target],
-        memory_mib=int(row["memory_used_mib"]) if row["status"] != "stopped" else 0,
-        local_disk_mib=int(row["disk_mib"]),
-        running=row["status"] != "stopped",
-        reason=reason,
-    )
-
-
-def _blocked(formulation: Formulation, reach: Reach) -> list[Stranded]:
-    """Guests that would have to go where there is no room for them on the way."""
-    result = []
-    for guest, target in reach.stranded:
-        row = formulation.guests.iloc[guest]
-        why = f"{formulation.nodes[target]} has no room for it, or a rule forbids it, until another guest has left"
-        result.append(Stranded(int(row["vmid"]), str(row["name"]), str(row["node"]), why))
-    return result
-
-
-def _fixed(formulation: Formulation) -> list[Stranded]:
-    """Guests that stay on a node in maintenance."""
-    guests = formulation.guests
-    result = []
-    for vmid, name, node in zip(map(int, guests["vmid"]), guests["name"], map(str, guests["node"]), strict=True):
-        reason = formulation.fixed.get(vmid)
-        if reason and formulation.rules.states[node] is NodeState.MAINTENANCE:
-            result.append(Stranded(vmid, str(name), node, f"stays in maintenance: {reason}"))
-    return result
-
-
-def _assumes(case: Case) -> Assumes:
-    guests = case.formulation.guests
-    return Assumes(
-        guests={int(vmid): str(node) for vmid, node in zip(guests["vmid"], guests["node"], strict=True)},
-        nodes={name: state.value for name, state in case.formulation.rules.states.items()},
-        rules=case.formulation.rules.digest(),
-        maintenance_nodes=tuple(case.settings.maintenance_nodes),
-        ignore_nodes=tuple(case.settings.ignore_nodes),
-    )

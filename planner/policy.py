@@ -181,6 +181,8 @@ class Policy:
     """Hard limit on the GiB that all migrations together copy; None: no limit."""
     until_balanced: bool = False
     """Plan the cheapest way to a spread within balanciness, instead of the smallest spread."""
+    repair_only: bool = False
+    """Repair broken rules with the fewest migrations, and balance nothing."""
     cheapest: Cheapest = Cheapest.MIGRATIONS
     """What is cheapest with until_balanced."""
     combine: Combine = Combine.WORST

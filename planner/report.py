@@ -34,6 +34,12 @@ WITHIN = {
     PlanStatus.FEASIBLE: "within balanciness, not proven to be the cheapest",
 }
 """Where the cheapest plan was asked for and balanciness is reached."""
+REPAIRED = {
+    PlanStatus.OPTIMAL: "proven: rules are repaired with the fewest migrations; balance was not looked for",
+    PlanStatus.FEASIBLE: "rules are repaired as far as possible; balance was not looked for",
+    PlanStatus.NO_ACTION: "nothing to repair",
+}
+"""Where only rules were to be repaired."""
 SPREAD = {
     Combine.WORST: "the spread is the worst",
     Combine.WEIGHTED: "the spread is the weighted mean",
@@ -59,7 +65,23 @@ def plan(item: Plan, out: Console) -> None:
         out.print(_migrations(item))
     _names(out, "Still broken", item.violations_after)
     _names(out, "Stranded", [f"{_guest(s.vmid, s.name)} on {s.node}: {s.reason}" for s in item.stranded])
+    _names(out, "Gave way", item.gave_way)
+    _clash(out, item)
     _line(out, verdict(item))
+
+
+def _clash(out: Console, item: Plan) -> None:
+    """What cannot hold together, and what would help."""
+    if not item.conflict:
+        return
+    minimal = " (without any one of these the others can)" if item.conflict_minimal else ""
+    _line(out, f"These cannot hold together{minimal}:", "red")
+    for line in item.conflict:
+        _line(out, f"  {line}")
+    if item.helps:
+        _line(out, "It would help to:", "red")
+        for line in item.helps:
+            _line(out, f"  {line}")
 
 
 def verdict(item: Plan) -> str:
@@ -88,6 +110,10 @@ def _known(item: Plan) -> str:
     """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
     if item.cheapest and item.balanced and item.status in WITHIN:
         return WITHIN[item.status]
+    if item.drained and item.status is PlanStatus.OPTIMAL:
+        return f"proven: no plan that migrates only guests of {', '.join(item.drained)} has a smaller spread"
+    if item.repair_only and item.status in REPAIRED:
+        return REPAIRED[item.status]
     if item.status is PlanStatus.FEASIBLE and _was_balanced(item):
         return "within balanciness: rules are repaired, a smaller spread was not looked for"
     if item.status is PlanStatus.FEASIBLE and item.gap is not None and round(item.gap, 4) <= NEARLY:

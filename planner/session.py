@@ -1,6 +1,6 @@
 """Owns where a command gets its cluster from: the API, a snapshot, or the demo."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,11 @@ class Session:
         if self.source is None:
             raise UsageError("a snapshot cannot be changed: apply needs the cluster itself, or --demo")
         return self.source
+
+    def draining(self, nodes: Iterable[str]) -> "Session":
+        """This session with some more nodes in maintenance."""
+        nodes = (*self.settings.maintenance_nodes, *nodes)
+        return replace(self, settings=replace(self.settings, maintenance_nodes=nodes))
 
     def judging(self, plan: "Plan") -> "Session":
         """This session, measuring what the plan measured under the settings that it assumed."""

@@ -68,7 +68,7 @@ def a_plan(source: Any, *wanted: tuple[int, str], **changes: Any) -> Plan:
     waves = []
     for vmid, target in wanted:
         row: Any = rows[vmid]
-        one = Migration(vmid, row.name, row.type, row.node, target, 4096, 0, row.status == "running", "test")
+        one = Migration(vmid, row.name, row.type, row.node, target, 4096, 0, row.status == "running", "test", 0.0)
         waves.append((replace(one, **changes),))
     return replace(make_plan(prepare(cluster, Policy()), "greedy"), waves=tuple(waves))
 
@@ -197,7 +197,7 @@ def test_a_demo_plan_file_fits_the_demo(cli: Cli, tmp_path: Path, monkeypatch: p
 
 
 def test_each_kind_of_guest_gets_its_parameters() -> None:
-    vm = Migration(100, "a", "vm", "pve1", "pve2", 4096, 0, True, "")
+    vm = Migration(100, "a", "vm", "pve1", "pve2", 4096, 0, True, "", 0.0)
     ct = replace(vm, type="ct")
     assert parameters(vm, True) == {"target": "pve2", "online": 1}
     assert parameters(vm, False) == {"target": "pve2"}

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from planner.collect import collect
 from planner.errors import PlannerError
-from planner.plan import Migration, Plan
+from planner.plan import Plan
 from planner.planning import make_plan, prepare
 from solvers import Budget
 from tests.referee import objections
@@ -143,7 +143,7 @@ def _words(plan: Plan) -> list[str]:
     """All that a plan says in words."""
     whose = [(item.vmid, item.reason) for item in plan.migrations] + [(s.vmid, s.reason) for s in plan.stranded]
     reasons = [f"{vmid}: {reason}" for vmid, reason in whose]
-    return [*plan.notes, *reasons, *plan.violations_before, *plan.violations_after]
+    return [*plan.notes, *reasons, *plan.violations_before, *plan.violations_after, *plan.gave_way, *plan.conflict]
 
 
 def _never_says(wanted: Any, plan: Plan, places: dict[int, str]) -> None:
@@ -171,6 +171,9 @@ EXPECTATIONS: dict[str, Any] = {
     "spread_before": lambda wanted, plan, places: _within(wanted, plan.spread.before),
     "bound": lambda wanted, plan, places: _within(wanted, plan.spread.bound or 0),
     "stuck": lambda wanted, plan, places: _on({0: wanted}, plan, {0: ",".join(s.node for s in plan.stuck)}),
+    "gave_way": lambda wanted, plan, places: _broken(wanted, plan.gave_way),
+    "conflict": lambda wanted, plan, places: _broken(wanted, plan.conflict),
+    "helps": lambda wanted, plan, places: _all_in(wanted, plan.helps),
     "stranded": lambda wanted, plan, places: _within(len(wanted), len({s.vmid for s in plan.stranded} & set(wanted))),
     "settles": lambda wanted, plan, places: None,
 }
@@ -211,6 +214,14 @@ def test_a_mistake_in_a_scenario_is_not_overlooked(rest: str, message: str) -> N
 # The referee
 
 
+class Going(NamedTuple):
+    """What the referee looks at of a migration."""
+
+    vmid: int
+    source: str
+    target: str
+
+
 RULED = """
 behaviour: everything that a plan can do wrong
 nodes: {a: 64, b: 64, c: {memory: 16, used: 2}, d: 64}
@@ -245,7 +256,7 @@ expect: {status: feasible}
 def test_the_referee_objects_to(migrations: list[tuple[int, str, str]], objection: str, tmp_path: Path) -> None:
     scenario = parse(RULED)
     plan = plan_of(replace(scenario, settings={"policy": {"max_migrations": 0}}), "greedy", tmp_path)
-    wrong = tuple((Migration(vmid, "", "vm", source, to, 0, 0, True, ""),) for vmid, source, to in migrations)
+    wrong = tuple((Migration(vmid, "", "vm", source, to, 0, 0, True, "", 0.0),) for vmid, source, to in migrations)
     assert any(objection in line for line in objections(scenario, replace(plan, waves=wrong)))
 
 

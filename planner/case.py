@@ -1,0 +1,48 @@
+"""Owns one cluster under one policy, ready for any number of solvers."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from planner import clash
+from planner.clash import Clash
+from planner.cluster import Cluster
+from planner.formulate import Formulation, formulate
+from planner.policy import Cluster as ClusterPolicy
+from planner.policy import Policy
+from planner.rules import Rules, read
+
+SHARE = 0.25
+"""Part of a solver's time limit in which rules give way to others, once for all solvers..."""
+CLASH_SECONDS = 10.0
+"""...and seconds, at most, in which it is found out why not all can hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What is planned for."""
+
+    cluster: Cluster
+    policy: Policy
+    settings: ClusterPolicy
+    rules: Rules
+    """As they are written; those of the formulation may have given way."""
+    formulation: Formulation
+    gave_way: tuple[str, ...] = ()
+    """Should-rules, or what of them, that cannot hold beside the others."""
+
+    @cached_property
+    def clash(self) -> Clash:
+        """Why not all rules can hold, if that can be found."""
+        seconds = min(CLASH_SECONDS, self.policy.time_limit)
+        return clash.explain(self.formulation, seconds, self.policy.seed)
+
+
+def prepare(cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = None) -> Case:
+    """Read the rules and formulate the problem, once for all solvers."""
+    settings = settings or ClusterPolicy()
+    rules = read(cluster, settings)
+    formulation = formulate(cluster, rules, policy)
+    outcome = clash.give_way(formulation, policy.time_limit * SHARE, policy.seed)
+    if outcome.rules is not rules:
+        formulation = formulate(cluster, outcome.rules, policy)
+    return Case(cluster, policy, settings, rules, formulation, outcome.given_up)

@@ -1,0 +1,162 @@
+"""Owns the drawing up of a plan: what a solver found, in names and percent."""
+
+from collections.abc import Iterable
+
+from planner import explain, plan
+from planner.case import Case
+from planner.clash import Clash
+from planner.formulate import Formulation
+from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
+from planner.policy import Cheapest, Policy, Resource
+from planner.rules import NodeState
+from planner.schedule import Reach
+from solvers import Result, check
+from solvers.problem import PPM, Ints
+
+GIB = 1024
+"""MiB."""
+
+
+def draw_up(
+    case: Case, result: Result, status: PlanStatus, reach: Reach, clash: Clash, drained: Iterable[str] = ()
+) -> Plan:
+    """The plan of what is reached, in names and percent."""
+    formulation, policy = case.formulation, case.policy
+    problem = formulation.problem
+    reasons, without = explain.reasons(formulation, reach.assignment), explain.without(problem, reach.assignment)
+    return Plan(
+        format=plan.FORMAT,
+        solver=result.solver,
+        status=status,
+        resources=policy.resource,
+        combine=policy.combine,
+        weights=dict(policy.weights),
+        mode=policy.mode,
+        taken_at=case.cluster.snapshot.taken_at,
+        balanciness=policy.balanciness,
+        max_migrations=policy.max_migrations,
+        max_gib=policy.max_gib,
+        cheapest=policy.cheapest if policy.until_balanced else None,
+        repair_only=policy.repair_only,
+        drained=tuple(drained),
+        cost_bound=_cost_bound(policy, result),
+        seconds=round(result.seconds, 3),
+        spread=_spread(formulation, result, reach.assignment),
+        spreads=_spreads(formulation, reach.assignment),
+        stuck=_stuck(formulation),
+        violations_before=_violations(formulation, problem.origin),
+        violations_after=_violations(formulation, reach.assignment),
+        nodes=_node_loads(formulation, reach.assignment),
+        waves=tuple(
+            (_migration(formulation, guest, reach.assignment, reasons[guest], without[guest]),) for guest in reach.order
+        ),
+        stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
+        notes=(*case.cluster.notes, *formulation.notes),
+        gave_way=case.gave_way,
+        conflict=clash.core,
+        conflict_minimal=clash.minimal,
+        helps=clash.helps,
+        assumes=_assumes(case),
+    )
+
+
+def _points(ppm: int) -> float:
+    """ppm as percentage points."""
+    return ppm * 100 / PPM
+
+
+def _spread(formulation: Formulation, result: Result, assignment: Ints) -> Spread:
+    """Resources combined as the first level does."""
+    problem = formulation.problem
+    changeable = [formulation.changeable(at) for at in (problem.origin, assignment)]
+    return Spread(
+        _points(problem.spread(problem.origin)),
+        _points(problem.spread(assignment)),
+        None if result.bound is None else _points(result.bound),
+        *(None if spreads is None else _points(problem.aims[0].value(spreads)) for spreads in changeable),
+    )
+
+
+def _spreads(formulation: Formulation, assignment: Ints) -> dict[Resource, Change]:
+    problem = formulation.problem
+    before, after = (problem.spreads(at).tolist() for at in (problem.origin, assignment))
+    return {r: Change(_points(before[k]), _points(after[k])) for k, r in enumerate(formulation.resources)}
+
+
+def _node_loads(formulation: Formulation, assignment: Ints) -> tuple[NodeLoad, ...]:
+    """Percent of each resource on each node."""
+    problem, resources = formulation.problem, formulation.resources
+    tables = [problem.loads(at) * 100 / PPM for at in (problem.origin, assignment)]
+    before, after = (
+        [{r: round(float(table[k, n]), 4) for k, r in enumerate(resources)} for n in range(problem.nodes)]
+        for table in tables
+    )
+    return tuple(NodeLoad(*row) for row in zip(formulation.nodes, before, after, strict=True))
+
+
+def _stuck(formulation: Formulation) -> tuple[Stuck, ...]:
+    problem = formulation.problem
+    loads = problem.loads(problem.origin) * 100 / PPM
+    return tuple(
+        Stuck(formulation.nodes[n], formulation.resources[k], round(float(loads[k, n]), 4))
+        for k, nodes in formulation.stuck.items()
+        for n in nodes
+    )
+
+
+def _cost_bound(policy: Policy, result: Result) -> float | None:
+    """Migrations or GiB, by what the policy counts first."""
+    counts = policy.until_balanced and policy.cheapest is Cheapest.MIGRATIONS
+    return result.cost_bound if counts or result.cost_bound is None else result.cost_bound / GIB
+
+
+def _violations(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
+    return tuple(explain.violation(formulation, item) for item in check.violations(formulation.problem, assignment))
+
+
+def _migration(formulation: Formulation, guest: int, assignment: Ints, reason: str, without: int) -> Migration:
+    row = formulation.guests.iloc[guest]
+    return Migration(
+        vmid=int(row["vmid"]),
+        name=str(row["name"]),
+        type=row["type"],
+        source=str(row["node"]),
+        target=formulation.nodes[int(assignment[guest])],
+        memory_mib=int(row["memory_used_mib"]) if row["status"] != "stopped" else 0,
+        local_disk_mib=int(row["disk_mib"]),
+        running=row["status"] != "stopped",
+        reason=reason,
+        spread_without=_points(without),
+    )
+
+
+def _blocked(formulation: Formulation, reach: Reach) -> list[Stranded]:
+    """Guests that would have to go where there is no room for them on the way."""
+    result = []
+    for guest, target in reach.stranded:
+        row = formulation.guests.iloc[guest]
+        why = f"{formulation.nodes[target]} has no room for it, or a rule forbids it, until another guest has left"
+        result.append(Stranded(int(row["vmid"]), str(row["name"]), str(row["node"]), why))
+    return result
+
+
+def _fixed(formulation: Formulation) -> list[Stranded]:
+    """Guests that stay on a node in maintenance."""
+    guests = formulation.guests
+    result = []
+    for vmid, name, node in zip(map(int, guests["vmid"]), guests["name"], map(str, guests["node"]), strict=True):
+        reason = formulation.fixed.get(vmid)
+        if reason and formulation.rules.states[node] is NodeState.MAINTENANCE:
+            result.append(Stranded(vmid, str(name), node, f"stays in maintenance: {reason}"))
+    return result
+
+
+def _assumes(case: Case) -> Assumes:
+    guests = case.formulation.guests
+    return Assumes(
+        guests={int(vmid): str(node) for vmid, node in zip(guests["vmid"], guests["node"], strict=True)},
+        nodes={name: state.value for name, state in case.formulation.rules.states.items()},
+        rules=case.rules.digest(),
+        maintenance_nodes=tuple(case.settings.maintenance_nodes),
+        ignore_nodes=tuple(case.settings.ignore_nodes),
+    )
