@@ -126,17 +126,24 @@ def _repair(order: _Order) -> set[int]:
     for bundle in _largest_first(state.problem, state.suspects()):
         if not state.offends(bundle):
             continue
-        # Nodes that hold guests the bundle belongs together with may mend more than others, which are all alike.
-        options = {node for node in state.mates(bundle) if state.may_go(bundle, node)}
-        freest = order.freest(bundle)
-        if freest is not None:
-            options.add(freest)
+        options = _options(order, bundle)
         gains = {node: state.mended(bundle, node) for node in options}
         most = max(gains.values(), default=0)
         if most > 0:
             order.migrate(bundle, min((node for node in options if gains[node] == most), key=order.place))
             handled.add(bundle)
     return handled
+
+
+def _options(order: _Order, bundle: int) -> set[int]:
+    """Nodes to which a bundle may go, among them the most free of those that mend most."""
+    state = order.state
+    if state.shares_domains(bundle):  # another node of its domain mends less than one beyond it
+        return set(np.flatnonzero(state.legal(bundle)).tolist())
+    # Nodes that hold guests the bundle belongs together with may mend more than others, which are all alike.
+    options = {node for node in state.mates(bundle) if state.may_go(bundle, node)}
+    freest = order.freest(bundle)
+    return options if freest is None else options | {freest}
 
 
 def _largest_first(problem: Problem, bundles: Ints) -> Iterator[int]:

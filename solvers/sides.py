@@ -14,7 +14,8 @@ class Sides:
     def __init__(self, problem: Problem, rule: Apart, assignment: Ints) -> None:
         self._most = rule.most
         self._domain = rule.domain_of(problem.nodes)
-        self._by_node = not rule.domains
+        self.by_domain = bool(rule.domains)
+        """Whether domains may be of several nodes."""
         self.of: dict[int, dict[int, int]] = {}
         """bundle -> side -> how many of the bundle's guests are of it."""
         for side, members in enumerate(rule.sides):
@@ -36,7 +37,7 @@ class Sides:
 
         In a domain that it does not leave nothing changes. One that is too much by itself may be alone.
         """
-        if self._by_node and self._guests is None and len(self.of[bundle]) <= self._most:  # as most rules are
+        if not self.by_domain and self._guests is None and len(self.of[bundle]) <= self._most:  # as most rules are
             return np.asarray(self._present[nodes] + len(self.of[bundle]) <= self._most, dtype=np.bool_)
         to, home = self._domain[nodes], int(self._domain[now])
         present, own = self._present[to], len(self.of[bundle])

@@ -98,6 +98,10 @@ class State:
             or ((self.usage[now] > problem.capacity[now]) & (problem.bundle_needs[bundle] > 0)).any()
         )
 
+    def shares_domains(self, bundle: int) -> bool:
+        """Whether a rule keeps a bundle apart from others in domains of several nodes."""
+        return any(sides.by_domain for sides in self._apart.get(bundle, ()))
+
     def suspects(self) -> Ints:
         """Bundles that may offend: members of groups, those on nodes that are overfull or not for them."""
         problem = self.problem

@@ -1,6 +1,7 @@
 """Owns the small random problems that the solvers are tested on: every feature, in every combination."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -37,7 +38,7 @@ def random_problem(seed: int, nodes: int | None = None, guests: int | None = Non
         copy_mib=np.array(copy_mib, dtype=np.int64),
         movable=np.array([rng.random() > 0.1 for _ in range(g)], dtype=bool),
         together=_groups(rng, g),
-        apart=tuple(Apart.of(group) for group in _groups(rng, g)),
+        apart=tuple(_apart(Random(f"{seed} {i}"), group, n, g) for i, group in enumerate(_groups(rng, g))),
         max_migrations=rng.choice([None, None, None, None, 0, 1, 2, 3, 4, g]),
         tolerance=rng.choice([0, 0, rng.randint(0, 300_000)]),
         goal=rng.choice([0, 0, 0, rng.randint(1, 300_000)]),
@@ -118,6 +119,19 @@ def _groups(rng: Random, g: int) -> tuple[tuple[int, ...], ...]:
     """Groups, overlapping as it happens."""
     count = rng.choice([0, 0, 0, 1, 1, 2])
     return tuple(tuple(rng.sample(range(g), rng.randint(min(g, 1), min(g, 4)))) for _ in range(count))
+
+
+def _apart(rng: Random, group: tuple[int, ...], n: int, g: int) -> Apart:
+    """No two of the group on a node, or a rule of any kind: sides of several guests, two of them at most, racks."""
+    if rng.random() < 0.4:
+        return Apart.of(group)
+    sides = tuple((guest,) for guest in group)
+    if rng.random() < 0.6:
+        guests = rng.sample(range(g), g)
+        cuts = sorted(rng.sample(range(1, g), min(g - 1, rng.randint(1, 3)))) if g else []
+        sides = tuple(tuple(guests[a:b]) for a, b in pairwise([0, *cuts]))
+    domains = tuple(rng.choice([3, 7]) for _ in range(n)) if rng.random() < 0.4 else ()
+    return Apart(sides, rng.choice([1, 1, 2]), domains)
 
 
 def _levels(rng: Random, k: int) -> tuple[Level, ...]:
