@@ -10,7 +10,7 @@ from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus,
 from planner.policy import Cheapest, Policy, Resource
 from planner.rules import NodeState
 from planner.schedule import Reach
-from solvers import Result, check
+from solvers import Result
 from solvers.problem import PPM, Ints
 
 GIB = 1024
@@ -44,8 +44,8 @@ def draw_up(
         spread=_spread(formulation, result, reach.assignment),
         spreads=_spreads(formulation, reach.assignment),
         stuck=_stuck(formulation),
-        violations_before=_violations(formulation, problem.origin),
-        violations_after=_violations(formulation, reach.assignment),
+        violations_before=explain.broken(formulation, problem.origin),
+        violations_after=explain.broken(formulation, reach.assignment),
         nodes=_node_loads(formulation, reach.assignment),
         waves=tuple(
             (_migration(formulation, guest, reach.assignment, reasons[guest], without[guest]),) for guest in reach.order
@@ -108,10 +108,6 @@ def _cost_bound(policy: Policy, result: Result) -> float | None:
     """Migrations or GiB, by what the policy counts first."""
     counts = policy.until_balanced and policy.cheapest is Cheapest.MIGRATIONS
     return result.cost_bound if counts or result.cost_bound is None else result.cost_bound / GIB
-
-
-def _violations(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
-    return tuple(explain.violation(formulation, item) for item in check.violations(formulation.problem, assignment))
 
 
 def _migration(formulation: Formulation, guest: int, assignment: Ints, reason: str, without: int) -> Migration:

@@ -1,5 +1,7 @@
 """Owns the sentences that say why a guest is migrated, which rule is broken, and why a guest stays."""
 
+import numpy as np
+
 from planner import capacity
 from planner.formulate import Formulation
 from planner.rules import NodeState
@@ -28,11 +30,41 @@ def violation(formulation: Formulation, item: Violation) -> str:
             return f"{formulation.together[item.index]}: {members} is on {node}, away from the others"
         case Rule.APART:
             members = " and ".join(guest(formulation, g) for g in item.guests)
-            return f"{formulation.apart[item.index]}: {members} are both on {node}"
+            return f"{formulation.apart[item.index]}: {members} are {_both(formulation, item, node)}"
         case Rule.CAPACITY:
             return _overfull(formulation, item, node)
         case Rule.LIMIT:
             return "more migrations or GiB than allowed"
+
+
+def broken(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
+    """All rules that an assignment breaks, in words; where a few guests may share a node, once for each such node."""
+    problem = formulation.problem
+    several: dict[tuple[int, int], int] = {}
+    lines: list[str] = []
+    for item in check.violations(problem, assignment):
+        if item.rule is not Rule.APART or problem.apart[item.index].most == 1:
+            lines.append(violation(formulation, item))
+            continue
+        key = (item.index, int(problem.apart[item.index].domain_of(problem.nodes)[item.node]))
+        several[key] = several.get(key, problem.apart[item.index].most) + 1
+    for (index, domain), count in several.items():
+        rule = problem.apart[index]
+        there = [formulation.nodes[n] for n in np.flatnonzero(rule.domain_of(problem.nodes) == domain)]
+        lines.append(
+            f"{formulation.apart[index]}: {count} guests are on {' and '.join(there)}, at most {rule.most} may be"
+        )
+    return tuple(lines)
+
+
+def _both(formulation: Formulation, item: Violation, node: str) -> str:
+    """Where guests are that should be apart: on one node, or in one domain."""
+    rule = formulation.problem.apart[item.index]
+    if not rule.domains:
+        return f"both on {node}"
+    domain = rule.domains[item.node]
+    there = [name for name, its in zip(formulation.nodes, rule.domains, strict=True) if its == domain]
+    return f"both on {' or '.join(there)}"
 
 
 def _overfull(formulation: Formulation, item: Violation, node: str) -> str:

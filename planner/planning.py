@@ -75,7 +75,7 @@ def _aimed(case: Case) -> Problem:
     """The problem, or where the balance is good enough its repair, as cheaply as it stays so."""
     problem = case.formulation.problem
     if case.policy.repair_only:
-        return problem.replace(goal=ANY_SPREAD, prefer=Cost.MIGRATIONS)
+        return problem.replace(goal=ANY_SPREAD, tolerance=ANY_SPREAD, prefer=Cost.MIGRATIONS)
     return problem.replace(goal=problem.tolerance) if _is_quiet(case.formulation) else problem
 
 
