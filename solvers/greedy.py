@@ -132,7 +132,27 @@ def _repair(order: _Order) -> set[int]:
         if most > 0:
             order.migrate(bundle, min((node for node in options if gains[node] == most), key=order.place))
             handled.add(bundle)
+    for node in np.flatnonzero((state.usage > state.problem.capacity).any(axis=1)).tolist():
+        handled |= _relieve(order, node)
     return handled
+
+
+def _relieve(order: _Order, node: int) -> set[int]:
+    """Take off a node what is too much for it, largest guests first; nothing if not all of it can go."""
+    state, gone = order.state, list[int]()
+    for bundle in _largest_first(state.problem, state.on(node)):
+        over = state.usage[node] > state.problem.capacity[node]
+        if not over.any():
+            return set(gone)
+        target = order.freest(bundle) if (over & (state.problem.bundle_needs[bundle] > 0)).any() else None
+        if target is not None:
+            order.migrate(bundle, target)
+            gone.append(bundle)
+    if (state.usage[node] <= state.problem.capacity[node]).all():
+        return set(gone)
+    for bundle in reversed(gone):
+        order.migrate(bundle, node)
+    return set()
 
 
 def _options(order: _Order, bundle: int) -> set[int]:

@@ -17,6 +17,8 @@ class PlainGreedy:
         self.decisions: list[tuple[int, int]] = []
         order = sorted(range(len(self.bundles)), key=lambda b: (-self._size(b), self.bundles[b][0]))
         handled = {bundle for bundle in order if self._mend(bundle)}
+        for node in [node for node in self.plain.nodes if self._over(node)]:
+            handled |= self._relieve(node, order)
         for bundle in order:
             if self.plain.spread(self.at) <= problem.tolerance or self._exhausted():
                 break
@@ -43,6 +45,28 @@ class PlainGreedy:
         if most > 0:
             self._migrate(bundle, self._most_free([node for node, g in gain.items() if g == most]))
         return most > 0
+
+    def _over(self, node: int) -> list[int]:
+        """Resources of which guests need more than a node has."""
+        usage = self.plain.usage(self.at)[node]
+        return [r for r, capacity in enumerate(self.plain.capacity[node]) if usage[r] > capacity]
+
+    def _relieve(self, node: int, order: list[int]) -> set[int]:
+        """Empty an overfull node until it is not, or leave it as it is."""
+        gone: list[int] = []
+        for bundle in [bundle for bundle in order if self.at[self.bundles[bundle][0]] == node]:
+            over = self._over(node)
+            if not any(self.plain.needs[guest][r] for guest in self.bundles[bundle] for r in over):
+                continue
+            targets = [target for target in self.plain.nodes if self._legal(bundle, target)]
+            if targets:
+                self._migrate(bundle, self._most_free(targets))
+                gone.append(bundle)
+        if not self._over(node):
+            return set(gone)
+        for bundle in reversed(gone):
+            self._migrate(bundle, node)
+        return set()
 
     def _balance(self, bundle: int) -> None:
         now = self.at[self.bundles[bundle][0]]

@@ -232,3 +232,12 @@ def test_descent_swaps_where_no_single_migration_helps() -> None:
     # 80 against 40; node 1 holds 65, so that 30 does not fit beside 40, but 50 fits in its place.
     problem = _cluster([0, 0, 1], [50, 30, 40], [100, 100], capacity=np.array([[80], [65]]))
     assert descent.solve(problem, Budget(), problem.origin).assignment.tolist() == [1, 0, 0]
+
+
+def test_a_node_that_several_guests_have_to_leave_is_relieved_or_left_as_it_is() -> None:
+    problem = _cluster(
+        [0, 0, 0, 0], [10, 20, 30, 40], [100, 100], capacity=np.array([[35], [200]]), tolerance=1_000_000
+    )
+    assert _greedy(problem) == [0, 0, 1, 1]  # neither the 40 nor the 30 alone would do
+    short = _cluster([0, 0, 0, 0], [10, 20, 30, 40], [100, 100], capacity=np.array([[35], [45]]), tolerance=1_000_000)
+    assert _greedy(short) == [0, 0, 0, 0]
