@@ -15,8 +15,9 @@ from solvers.requirement import Requirement, broken, check
 
 HEAVIEST = 2**62
 """Weights sum up to less: beyond that 64 bits overflow."""
-COLLECT, NAMED = 0.75, 0.85
-"""Up to which part of the time conflicts are collected, and what has been found to be in one is weighed."""
+COLLECT, ACCEPT, NAMED = 0.65, 0.8, 0.9
+"""Up to which part of the time conflicts are collected, requirements are taken one by one, and those are weighed that
+were in a conflict."""
 SEPARATE = 4
 """Turns after which conflicts are no longer ended one by one."""
 Cores = list[tuple[int, ...]]
@@ -118,8 +119,9 @@ def _descend(oracle: Oracle, weights: list[int], soft: list[int], share: float) 
 
 
 def _try(oracle: Oracle, weights: list[int], cores: Cores) -> Relaxation:
-    """Whatever is found in the time that is left: in what conflicts have in them, then in all requirements."""
+    """Whatever is found in the time that is left: heavy before light, then among what was in a conflict, then all."""
     priced = [index for index, weight in enumerate(weights) if weight]
+    _accept(oracle, sorted(priced, key=lambda index: -weights[index]))
     named = {index for each in cores for index in each}
     if named:
         _descend(oracle, weights, [index for index in priced if index in named], NAMED)
@@ -127,6 +129,18 @@ def _try(oracle: Oracle, weights: list[int], cores: Cores) -> Relaxation:
     cores.append(tuple(priced))  # what was collected is not all that may have to be given up
     best = _best(oracle, weights)
     return replace(best, least=least or best.least)
+
+
+def _accept(oracle: Oracle, order: list[int]) -> None:
+    """Take requirements in this order, each if it can hold with those before: many at once where that goes well."""
+    taken: list[int] = []
+    parts = [order]
+    while parts and oracle.clock.left(ACCEPT) > 0:
+        part = parts.pop(0)
+        if oracle.ask([*taken, *part], ACCEPT) is Possibility.POSSIBLE:
+            taken += part
+        elif len(part) > 1:
+            parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
 
 
 def _best(oracle: Oracle, weights: list[int]) -> Relaxation:

@@ -108,10 +108,10 @@ class Oracle:
     def shrink(self, share: float) -> tuple[tuple[int, ...], bool]:
         """The conflict without what it does not need, and whether all that is left of it is proven to be needed.
 
-        Limits and room are left out first, as rules say more, then rules of few guests, as it takes more of those; one
-        by one, or many at once where that goes well. What is needed in a set is needed in each of its subsets.
+        Limits and room are left out first, as rules say more, then rules of few or small guests, as it takes more of
+        those; one by one, or many at once where that goes well. What is needed in a set is needed in its subsets.
         """
-        queue = sorted(self.found, key=lambda i: (min(self.rank(i), 2), len(guests_of(self.requirements[i]))))
+        queue = sorted(self.found, key=self._telling)
         needed: list[int] = []
         size, proven = 1, True
         while queue:
@@ -126,6 +126,10 @@ class Oracle:
                 needed.append(queue.pop(0))
                 proven = proven and answer is Possibility.POSSIBLE
         return tuple(sorted(needed)), proven
+
+    def _telling(self, index: int) -> tuple[int, int, int]:
+        guests = list(guests_of(self.requirements[index]))
+        return min(self.rank(index), 2), len(guests), int(self.problem.needs[guests].sum())
 
     def rank(self, index: int) -> int:
         """What is more telling in a conflict, and ends less of them: rules rather than room, room than limits."""

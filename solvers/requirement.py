@@ -6,8 +6,6 @@ A requirement stands alone: the rules and limits of a Problem are not implied by
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from solvers.problem import Apart, Ints, Problem
 
 
@@ -108,8 +106,3 @@ def _are_apart(apart: Apart, assignment: Ints) -> bool:
         for domain in {domain_of(apart, int(assignment[guest])) for guest in side}:
             present[domain] = present.get(domain, 0) + 1
     return max(present.values(), default=0) <= apart.most
-
-
-def usage_of(problem: Problem, guests: Iterable[int]) -> Ints:
-    """(r,) what some guests need together of each resource."""
-    return np.asarray(problem.needs[list(guests)].sum(axis=0), dtype=np.int64)

@@ -183,6 +183,16 @@ def test_a_cluster_without_room_for_all_needs_every_room_for_that() -> None:
     assert len(answer.relaxation) == 1 and answer.least
 
 
+def test_must_rules_hold_even_where_the_least_weight_of_should_rules_is_not_found_in_time() -> None:
+    problem, requirements = _large()
+    largest = np.argsort(-problem.needs[1000:, 0])[:40] + 1000
+    should = [Only((int(g),), frozenset({7})) for g in largest]
+    weights = [2**40] * len(requirements) + [1 + index % 3 for index in range(40)]
+    answer = cheapest(problem, [*requirements, *should], weights, seconds=5)
+    assert answer.weight < 2**40
+    assert answer.given_up == broken(problem, [*requirements, *should], answer.assignment)
+
+
 def test_without_time_nothing_is_claimed() -> None:
     requirements: list[Requirement] = [*PAIRS, Only((0, 1, 2, 3), ON[0] | ON[1] | ON[2])]
     answer = conflict(FOUR, requirements, seconds=0)
