@@ -44,12 +44,29 @@ def places(
     """
     said = preconditions.read(cluster.snapshot, guests, cluster.nodes["node"])
     refused = {vmid: item.fixed for vmid, item in said.items() if item.fixed}
-    barred = {vmid: item.barred for vmid, item in said.items() if item.barred}
+    barred = _too_small(cluster, guests)
+    for vmid, item in said.items():
+        barred[vmid] = {**barred.get(vmid, {}), **item.barred}
     stays = refused | dict(bound) | _fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
     eligibility, eligible = _classes(guests, rules, stays, barred, names)
     together_names, together = _together(guests, rules)
     apart_names, apart = _apart(guests, rules, names)
     return Places(stays, barred, eligibility, eligible, together, together_names, apart, apart_names)
+
+
+def _too_small(cluster: Cluster, guests: pd.DataFrame) -> dict[int, Mapping[str, str]]:
+    """vmid to the nodes on which Proxmox VE would not start a virtual machine: those with fewer threads than vCPUs."""
+    threads = {str(n): int(t) for n, t in zip(cluster.nodes["node"], cluster.nodes["cpu_mcpu"], strict=True) if t > 0}
+    smallest = min(threads.values(), default=0)
+    large = guests[(guests["type"] == "vm") & (guests["cpu_mcpu"] > smallest)]
+    return {
+        int(vmid): {
+            node: f"it has {vcpus // 1000} vCPUs, {node} has {its // 1000} threads"
+            for node, its in threads.items()
+            if its < vcpus
+        }
+        for vmid, vcpus in zip(large["vmid"], map(int, large["cpu_mcpu"]), strict=True)
+    }
 
 
 def with_disks(cluster: Cluster, guests: pd.DataFrame) -> pd.DataFrame:

@@ -122,19 +122,28 @@ class _Order:
 
 
 def _repair(order: _Order) -> set[int]:
+    """Migrate what offends, again while that makes room for more; then relieve nodes of which several have to go."""
     state, handled = order.state, set[int]()
+    while mended := _mend(order, handled):
+        handled |= mended
+    for node in np.flatnonzero((state.usage > state.problem.capacity).any(axis=1)).tolist():
+        handled |= _relieve(order, node)
+    return handled
+
+
+def _mend(order: _Order, handled: set[int]) -> set[int]:
+    """Each bundle that offends to the most free of the nodes that mend most, once."""
+    state, mended = order.state, set[int]()
     for bundle in _largest_first(state.problem, state.suspects()):
-        if not state.offends(bundle):
+        if bundle in handled or not state.offends(bundle):
             continue
         options = _options(order, bundle)
         gains = {node: state.mended(bundle, node) for node in options}
         most = max(gains.values(), default=0)
         if most > 0:
             order.migrate(bundle, min((node for node in options if gains[node] == most), key=order.place))
-            handled.add(bundle)
-    for node in np.flatnonzero((state.usage > state.problem.capacity).any(axis=1)).tolist():
-        handled |= _relieve(order, node)
-    return handled
+            mended.add(bundle)
+    return mended
 
 
 def _relieve(order: _Order, node: int) -> set[int]:

@@ -16,7 +16,9 @@ class PlainGreedy:
         self.bundles = [guests.tolist() for guests in problem.bundles]
         self.decisions: list[tuple[int, int]] = []
         order = sorted(range(len(self.bundles)), key=lambda b: (-self._size(b), self.bundles[b][0]))
-        handled = {bundle for bundle in order if self._mend(bundle)}
+        handled: set[int] = set()
+        while mended := {bundle for bundle in order if bundle not in handled and self._mend(bundle)}:
+            handled |= mended
         for node in [node for node in self.plain.nodes if self._over(node)]:
             handled |= self._relieve(node, order)
         for bundle in order:
