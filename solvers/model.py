@@ -173,8 +173,8 @@ class Model:
         """At most so many sides on the nodes of a domain, or a crowd of today alone; returns those beyond."""
         present = [self._presence(side, nodes) for side in sides]
         total = sum(present)
-        if isinstance(total, int) or len(sides) <= most:  # what is fixed is as acceptable as the start
-            return max(0, total - most) if isinstance(total, int) else 0
+        if len(sides) <= most or (isinstance(total, int) and total <= most):
+            return 0  # whoever comes, no side does
         if not crowds:
             self.proto.add(total <= most)
             return 0

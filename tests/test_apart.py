@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ortools.sat.python import cp_model
 
-from solvers import SOLVERS, Budget, Problem, check, solve
+from solvers import SOLVERS, Budget, Problem, Status, check, solve
 from solvers.check import Rule, Violation
 from solvers.model import Model
 from solvers.problem import Apart
@@ -184,3 +184,12 @@ def test_proofs_hold_with_every_kind_of_rule() -> None:
                 name,
             )
         assert tuple(solve(problem, "cpsat", BUDGET).score) == known.best, seed
+
+
+def test_nobody_joins_a_crowd_that_cannot_be_parted() -> None:
+    problem = _four(Apart(((0, 4), (1, 5))), at=(0, 0, 1, 1, 2, 3)).replace(
+        movable=np.array([False, False, True, True, True, True]), together=((0, 4), (1, 5))
+    )
+    result = solve(problem, "cpsat", BUDGET)
+    assert result.status is Status.INFEASIBLE and tuple(result.score) == truth(problem).best
+    assert result.score.violations == 3 and not check.broken(problem, result.assignment)
