@@ -90,6 +90,18 @@ def load(
     return _validated(_choose(layers), str(source) if source else None)
 
 
+def chosen(settings: Mapping[str, Any]) -> Config:
+    """Settings given as keywords, policy and cluster side by side; raises ConfigError."""
+    sections: dict[str, dict[str, Any]] = {"policy": {}, "cluster": {}}
+    for key, value in settings.items():
+        section = next((name for name in sections if key in _TYPES[name]), None)
+        if section is None:
+            known = [key for name in sections for key in _TYPES[name]]
+            raise ConfigError(f"there is no setting {key}: {nearest(key, known)}")
+        sections[section][key] = value
+    return _validated(_choose([_from_mapping(sections, "among the keywords", Path())]), None)
+
+
 def _path(base: Path, text: str) -> Path:
     return base / os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for a user that does not exist
 
@@ -234,14 +246,14 @@ def _prepared(setting: _Setting) -> Any:
 
 
 def _with_lists(value: Any, kind: Any) -> Any:
-    """A single word is a list of one wherever a mapping of this kind has a list."""
-    if isinstance(value, list):
-        return [_with_lists(part, kind) for part in value]
+    """A single word is a list of one wherever a mapping of this kind has a list, and a vmid is a word."""
+    if isinstance(value, list | tuple):
+        return [str(part) if type(part) is int else _with_lists(part, kind) for part in value]
     if not isinstance(value, Mapping):
         return value
     lists = {item.name for item in fields(kind) if get_origin(item.type) is tuple}
     return {
-        key: [part] if key in lists and isinstance(part, str) else _with_lists(part, kind)
+        key: [str(part)] if key in lists and isinstance(part, str | int) else _with_lists(part, kind)
         for key, part in value.items()
     }
 

@@ -196,3 +196,29 @@ def test_the_digest_knows_the_domains(tmp_path: Any) -> None:
     rule = "  rules: [{name: r, apart: ['@all'], per: rack}]\n"
     one, other = ("  domains: {rack: {a: %s}}\n" % label for label in ("x", "y"))  # noqa: UP031
     assert rules_of(tmp_path, one + rule).digest() != rules_of(tmp_path, other + rule).digest()
+
+
+def test_in_a_notebook_rules_are_keywords_like_the_rest() -> None:
+    plan = here().plan("descent", rules=[{"name": "r", "together": [100, 102]}], balanciness=1, maintenance_nodes=["c"])
+    at = {int(v): str(n) for v, n in zip(GUEST_IDS, HOMES, strict=True)} | {m.vmid: m.target for m in plan.migrations}
+    assert at[100] == at[102] and at[200] != "c"
+    with pytest.raises(ConfigError, match="there is no setting balancines: did you mean balanciness"):
+        here().plan(balancines=1)
+    with pytest.raises(ConfigError, match=r"rules\[0\].name among the keywords is missing"):
+        here().plan(rules=[{"together": [100]}])
+
+
+GUEST_IDS, HOMES = (100, 101, 102, 107, 200), "aabbc"
+
+
+def test_the_rules_of_the_readme_are_accepted(tmp_path: Any) -> None:
+    import re
+    from pathlib import Path
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.S) if "  rules:" in block]
+    assert blocks
+    for block in blocks:
+        (tmp_path / "c.yaml").write_text(block)
+        found = load(str(tmp_path / "c.yaml"), environ={}).cluster
+        assert len(found.rules) == 8 and found.domains and found.pools and found.ignore_guests
