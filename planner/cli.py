@@ -1,12 +1,11 @@
 """Owns the command line: parse, call, render, exit code; no decisions."""
 
-import contextlib
 import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,6 +13,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from planner.cli_doctor import doctor
+from planner.cli_explain import explain
 from planner.errors import Exit, PlannerError, UsageError
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, option, with_session
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from planner.apply import Run
     from planner.plan import Plan
     from planner.planning import Case
-    from planner.policy import Policy
     from planner.session import Session
-    from solvers import Budget
 
 FIGURES = 12.0
 """Seconds after which Proxmox VE's figures (a cycle of 10 s) show where the guests are now."""
@@ -39,6 +37,7 @@ app = typer.Typer(
 SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
 OutputOption = Annotated[Output, option("--output", "commands: for a shell on a node.", Output.TABLE)]
 OutOption = Annotated[Path | None, option("--out", "Also write the plan to this file.", "none")]
+ExplainOption = Annotated[bool, option("--explain", "In the table, also what each migration gains.", "no")]
 ExitcodeOption = Annotated[bool, option("--detailed-exitcode", "Exit 2 when migrations are planned.", "no")]
 
 
@@ -49,10 +48,11 @@ def plan(
     solver: SolverOption = SolverName.CPSAT,
     output: OutputOption = Output.TABLE,
     out: OutOption = None,
+    explained: ExplainOption = False,
     detailed_exitcode: ExitcodeOption = False,
 ) -> None:
     """Show which migrations would balance the cluster. Changes nothing."""
-    _show(_plan(session, solver), output, out, detailed_exitcode)
+    _show(_plan(session, solver), output, out, explained, detailed_exitcode)
 
 
 @app.command()
@@ -63,13 +63,14 @@ def drain(
     solver: SolverOption = SolverName.CPSAT,
     output: OutputOption = Output.TABLE,
     out: OutOption = None,
+    explained: ExplainOption = False,
     detailed_exitcode: ExitcodeOption = False,
 ) -> None:
     """Show how to empty nodes under all rules, with the rest balanced. Changes nothing; apply takes its --out."""
-    _show(_plan(session.draining(nodes), solver, nodes), output, out, detailed_exitcode)
+    _show(_plan(session.draining(nodes), solver, nodes), output, out, explained, detailed_exitcode)
 
 
-def _show(result: "Plan", output: Output, out: Path | None, detailed_exitcode: bool) -> None:
+def _show(result: "Plan", output: Output, out: Path | None, explained: bool, detailed_exitcode: bool) -> None:
     """Print and save a plan, and end with the exit code that it means."""
     from planner import report
     from planner.apply import command
@@ -78,7 +79,7 @@ def _show(result: "Plan", output: Output, out: Path | None, detailed_exitcode: b
     if out is not None:
         save(result, out)
     if output is Output.TABLE:
-        report.plan(result, report.console())
+        report.plan(result, report.console(), explained=explained)
     elif output is Output.JSON:
         print(result.to_json())
     else:
@@ -91,14 +92,9 @@ def _show(result: "Plan", output: Output, out: Path | None, detailed_exitcode: b
 
 
 def _plan(session: "Session", solver: str, drained: Collection[str] = ()) -> "Plan":
-    from planner.planning import checked_plan
+    from planner import progress
 
-    cluster = session.cluster()
-    with _progress(session.policy, solver) as budget:
-        result = checked_plan(cluster, session.policy, session.settings, str(solver), budget, session.source, drained)
-    for note in result.notes:
-        _say(f"note: {note}")
-    return result
+    return progress.plan(session, session.cluster(), solver, drained)
 
 
 def _prepare(session: "Session") -> "Case":
@@ -111,23 +107,6 @@ def _prepare(session: "Session") -> "Case":
     return case
 
 
-@contextlib.contextmanager
-def _progress(policy: "Policy", solver: str) -> "Iterator[Budget]":
-    """A budget whose progress shows on stderr, when that is a terminal."""
-    from rich.console import Console
-
-    from solvers import Budget, Progress
-
-    console = Console(stderr=True)
-    with console.status(f"{solver}: planning, at most {policy.time_limit:g} s") as status:
-
-        def show(step: Progress) -> None:
-            spread, bound = step.spread / 1e4, step.bound / 1e4
-            status.update(f"{solver}: {step.seconds:.0f} s, spread {spread:.2f}, bound {bound:.2f}")
-
-        yield Budget(seconds=policy.time_limit, seed=policy.seed, progress=show)
-
-
 ALL_SOLVERS = ",".join(SolverName)
 SolversOption = Annotated[str, option("--solver", "Names, separated by commas.", ALL_SOLVERS)]
 TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
@@ -137,7 +116,7 @@ TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", Ta
 @with_session
 def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOption = TableOrJson.TABLE) -> None:
     """Plan with several solvers under the same rules and limits: one row each. Changes nothing."""
-    from planner import report
+    from planner import progress, report
     from planner.compare import compare as compare_solvers
 
     names = [name.strip() for name in solver.split(",") if name.strip()]
@@ -145,7 +124,7 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
     if unknown or not names:
         raise UsageError(f"there is no solver {', '.join(unknown) or 'named'}: choose from {', '.join(SolverName)}")
     case = _prepare(session)
-    with _progress(session.policy, solver) as budget:
+    with progress.budget(session.policy, solver) as budget:
         frame = compare_solvers(case, names, budget)
     if output is TableOrJson.JSON:
         rows = [{k: None if v != v else v for k, v in row.items()} for row in frame.to_dict("records")]
@@ -246,6 +225,7 @@ def snapshot(
 
 
 app.command()(doctor)
+app.command()(explain)
 
 
 @app.command()

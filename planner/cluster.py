@@ -10,7 +10,9 @@ from planner import frames
 from planner.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from planner.case import Case
     from planner.plan import Plan
+    from planner.why import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +38,32 @@ class Cluster:
 
         return read(self).frame
 
-    def plan(self, solver: str = "cpsat", **policy: Any) -> "Plan":
-        """Plan with one solver; keywords are the fields of `planner.policy.Policy`."""
-        from planner.planning import make_plan, prepare
-        from planner.policy import Policy
+    def plan(self, solver: str = "cpsat", **settings: Any) -> "Plan":
+        """Plan with one solver; keywords are the fields of `Policy` and `Cluster` in `planner.policy`."""
+        from planner.planning import make_plan
 
-        return make_plan(prepare(self, Policy(**policy)), solver)
+        return make_plan(self._case(settings), solver)
 
-    def compare(self, solvers: Sequence[str] = ("greedy", "descent", "cpsat"), **policy: Any) -> pd.DataFrame:
+    def explain(self, vmid: int, plan: "Plan | None" = None, solver: str = "cpsat", **settings: Any) -> "Explanation":
+        """Why a plan, or one that a solver makes now, has a guest where it does, and why not elsewhere."""
+        from planner.planning import make_plan
+        from planner.why import explain_guest
+
+        case = self._case(settings)
+        return explain_guest(case, plan or make_plan(case, solver), vmid)
+
+    def compare(self, solvers: Sequence[str] = ("greedy", "descent", "cpsat"), **settings: Any) -> pd.DataFrame:
         """Plan with several solvers: one row each, columns as in `planner.compare.COLUMNS`."""
         from planner.compare import compare
-        from planner.planning import prepare
-        from planner.policy import Policy
 
-        return compare(prepare(self, Policy(**policy)), solvers)
+        return compare(self._case(settings), solvers)
+
+    def _case(self, settings: dict[str, Any]) -> "Case":
+        from planner.config import chosen
+        from planner.planning import prepare
+
+        config = chosen(settings)
+        return prepare(self, config.policy, config.cluster)
 
     def __repr__(self) -> str:
         return f"<Cluster: {len(self.nodes)} nodes, {len(self.guests)} guests, {self.snapshot.taken_at}>"

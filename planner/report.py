@@ -10,7 +10,7 @@ from rich.text import Text
 
 from planner.apply import Run
 from planner.finding import Finding, Level
-from planner.plan import NodeLoad, Plan, PlanStatus
+from planner.plan import Migration, NodeLoad, Plan, PlanStatus
 from planner.policy import Cheapest, Combine, Resource
 
 BAR = 20
@@ -57,12 +57,14 @@ def console(*, stderr: bool = False) -> Console:
     return result if result.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
 
 
-def plan(item: Plan, out: Console) -> None:
-    """Loads before and after, migrations with their reasons, spread, bound and gap."""
+def plan(item: Plan, out: Console, *, explained: bool = False) -> None:
+    """Loads before and after, migrations with their reasons, spread, bound and gap; explained: what each gains."""
     for resource in item.resources:
         out.print(_loads(item, resource))
     if item.migrations:
-        out.print(_migrations(item))
+        out.print(_migrations(item, explained))
+    if explained:
+        _names(out, "No gain in spread", [f"{_guest(m.vmid, m.name)}: {m.reason}" for m in _ties(item)])
     _names(out, "Still broken", item.violations_after)
     _names(out, "Stranded", [f"{_guest(s.vmid, s.name)} on {s.node}: {s.reason}" for s in item.stranded])
     _names(out, "Gave way", item.gave_way)
@@ -202,14 +204,22 @@ def bar(percent: float) -> Text:
     return Text("█" * filled + "·" * (BAR - filled), style=style)
 
 
-def _migrations(item: Plan) -> Table:
+def _migrations(item: Plan, explained: bool) -> Table:
     table = Table(box=None, pad_edge=False, title=f"{len(item.migrations)} migrations", title_justify="left")
-    for name in ("", "guest", "name", "type", "from", "to", "size", "why"):
-        table.add_column(name, justify="right" if name in ("", "guest", "size") else "left", no_wrap=name != "why")
+    gain = ("without it",) if explained else ()
+    for name in ("", "guest", "name", "type", "from", "to", "size", *gain, "why"):
+        right = name in ("", "guest", "size", *gain)
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "why")
     for number, m in enumerate(item.migrations, 1):
         size = f"{(m.memory_mib + m.local_disk_mib) / 1024:.1f} GiB"
-        table.add_row(str(number), str(m.vmid), m.name, m.type, m.source, m.target, size, m.reason)
+        without = (f"{m.spread_without:.2f}",) if explained else ()
+        table.add_row(str(number), str(m.vmid), m.name, m.type, m.source, m.target, size, *without, m.reason)
     return table
+
+
+def _ties(item: Plan) -> list[Migration]:
+    """Migrations without which the spread would look the same."""
+    return [m for m in item.migrations if f"{m.spread_without:.2f}" == f"{item.spread.after:.2f}"]
 
 
 def comparison(frame: pd.DataFrame, out: Console) -> None:

@@ -63,10 +63,12 @@ class Session:
         return replace(self, settings=replace(self.settings, maintenance_nodes=nodes))
 
     def judging(self, plan: "Plan") -> "Session":
-        """This session, measuring what the plan measured under the settings that it assumed."""
+        """This session, measuring what the plan measured, under its limits and the settings that it assumed."""
         policy = replace(
-            self.policy, resource=plan.resources, combine=plan.combine, weights=plan.weights, mode=plan.mode
-        )
+            self.policy, resource=plan.resources, combine=plan.combine, weights=plan.weights, mode=plan.mode,
+            balanciness=plan.balanciness, max_migrations=plan.max_migrations, max_gib=plan.max_gib,
+            until_balanced=plan.cheapest is not None, cheapest=plan.cheapest or self.policy.cheapest,
+        )  # fmt: skip
         assumed = plan.assumes
         settings = replace(
             self.settings, maintenance_nodes=assumed.maintenance_nodes, ignore_nodes=assumed.ignore_nodes
