@@ -261,8 +261,13 @@ def _notes(nodes: list[dict[str, Any]], snapshot: Snapshot) -> Iterable[str]:
     for row in _answer(snapshot, "/cluster/status"):
         if row.get("type") == "cluster" and str(row.get("quorate")) == "0":
             yield "the cluster has no quorum: Proxmox VE will refuse every migration"
-    if _number(scheduling(snapshot), "ha-auto-rebalance", "/cluster/options"):
+    if rebalances(snapshot):
         yield "Proxmox VE balances HA guests itself (crs ha-auto-rebalance): each may undo the other's work"
+
+
+def rebalances(snapshot: Snapshot) -> bool:
+    """Whether Proxmox VE balances guests of the HA manager itself."""
+    return _number(scheduling(snapshot), "ha-auto-rebalance", "/cluster/options") > 0
 
 
 def scheduling(snapshot: Snapshot) -> dict[str, Any]:

@@ -20,6 +20,7 @@ SAYS = {
     "less_than_equal": "is more than {le:g}, the highest value allowed",
     "int": "is not a whole number",
     "float": "is not a number",
+    "datetime": "is not a time such as 2026-12-01T22:00",
     "bool": "is not true or false",
     "string": "is not text",
     "tuple": "is not a list",

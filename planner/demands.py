@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from planner.eligibility import domains, is_left_alone
+from planner.eligibility import ALONE, domains, is_left_alone
 from planner.formulate import Formulation
 from planner.rule import Kind, Rule
 from planner.rules import NodeState
@@ -115,7 +115,7 @@ def _fixed(formulation: Formulation) -> Iterator[Demand]:
             home = int(problem.origin[guest])
             who = _named(formulation, [guest])
             says = f"{who} stays on {formulation.nodes[home]}: {reason}"
-            weight = RULE if reason.startswith(("tag ", "rule ", "only ")) else FACT
+            weight = RULE if reason.startswith(ALONE) else FACT
             yield Demand(Only((guest,), frozenset({home})), says, f"let {who} be migrated ({reason})", weight)
 
 

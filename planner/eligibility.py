@@ -9,6 +9,7 @@ import pandas as pd
 
 from planner import preconditions, recent
 from planner.cluster import Cluster
+from planner.collect import rebalances
 from planner.policy import GuestType, Policy, Unless
 from planner.rule import Kind, Rule
 from planner.rules import NodeState, Rules
@@ -16,6 +17,9 @@ from solvers.problem import Apart, Bools, Groups, Ints
 
 LOCAL_DISKS = "it has local disks (--with-local-disks copies them)"
 """Why a guest stays that could be migrated with its disks."""
+REBALANCED = "Proxmox VE balances it itself (--with-ha-guests plans it all the same)"
+ALONE = ("tag ", "rule ", "only ", REBALANCED)
+"""What reasons begin with that leave a guest where somebody wants it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +51,23 @@ def places(
     barred = _too_small(cluster, guests)
     for vmid, item in said.items():
         barred[vmid] = {**barred.get(vmid, {}), **item.barred}
-    stays = refused | dict(bound) | _fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
+    stays = (
+        refused
+        | dict(bound)
+        | _balanced_elsewhere(cluster, guests, policy)
+        | _fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
+    )
     eligibility, eligible = _classes(guests, rules, stays, barred, names)
     together_names, together = _together(guests, rules)
     apart_names, apart = _apart(guests, rules, names)
     return Places(stays, barred, eligibility, eligible, together, together_names, apart, apart_names)
+
+
+def _balanced_elsewhere(cluster: Cluster, guests: pd.DataFrame, policy: Policy) -> dict[int, str]:
+    """Guests of the HA manager where that balances them itself: each would undo the other's work."""
+    if policy.with_ha_guests or not rebalances(cluster.snapshot):
+        return {}
+    return {int(vmid): REBALANCED for vmid in guests["vmid"][guests["ha_state"] != ""]}
 
 
 def _too_small(cluster: Cluster, guests: pd.DataFrame) -> dict[int, Mapping[str, str]]:
@@ -83,13 +99,25 @@ def remarks(cluster: Cluster, guests: pd.DataFrame) -> tuple[str, ...]:
 
 def _fixed(guests: pd.DataFrame, rules: Rules, policy: Policy, lately: frozenset[int]) -> dict[int, str]:
     """vmid to why a guest is not migrated, whatever the plan would gain; `lately`: migrated within a day."""
+    homes = {int(vmid): str(node) for vmid, node in zip(guests["vmid"], guests["node"], strict=True)}
     ignored: dict[int, Rule] = {}
     for rule in rules.items:
         if rule.kind is Kind.IGNORE and rule.unless is not Unless.REPAIR:
-            ignored |= {vmid: rule for vmid in rule.vmids if rule.unless is Unless.NEVER or vmid in lately}
+            ignored |= {vmid: rule for vmid in rule.vmids if _stays(rule, vmid, rules, homes, lately)}
     vmids = [int(vmid) for vmid in guests["vmid"]]
     reasons = (_why_fixed(guest, ignored, rules, policy) for guest in guests.itertuples())
     return {vmid: reason for vmid, reason in zip(vmids, reasons, strict=True) if reason}
+
+
+def _stays(rule: Rule, vmid: int, rules: Rules, homes: Mapping[int, str], lately: frozenset[int]) -> bool:
+    """Whether a rule keeps a guest where it is today."""
+    match rule.unless:
+        case Unless.DAILY:
+            return vmid in lately
+        case Unless.MAINTENANCE:
+            return vmid in homes and rules.states[homes[vmid]] is not NodeState.MAINTENANCE
+        case _:
+            return True
 
 
 def only_repaired(rules: Rules) -> dict[int, str]:
@@ -121,7 +149,7 @@ def _says(rule: Rule | None) -> str:
 
 def is_left_alone(reason: str, state: NodeState) -> bool:
     """Whether the operator chose that a guest stays: then it is in no violation where it is."""
-    return state is NodeState.IGNORED or reason.startswith(("tag ", "rule ", "only "))
+    return state is NodeState.IGNORED or reason.startswith(ALONE)
 
 
 def _classes(

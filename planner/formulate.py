@@ -9,7 +9,7 @@ import pandas as pd
 
 from planner import capacity, eligibility
 from planner.cluster import Cluster
-from planner.eligibility import LOCAL_DISKS
+from planner.eligibility import LOCAL_DISKS, REBALANCED
 from planner.errors import ConfigError, Forbidden, InputError
 from planner.policy import Cheapest, Combine, Mode, Policy, Resource
 from planner.rules import NodeState, Rules
@@ -51,7 +51,9 @@ class Formulation:
     def notes(self) -> tuple[str, ...]:
         """What a person should know about settings and rules without effect and guests that stay for lack of a flag."""
         local = sum(reason == LOCAL_DISKS for reason in self.fixed.values())
-        stay = (f"{local} guests stay where they are: {LOCAL_DISKS}",) if local else ()
+        stay: tuple[str, ...] = (f"{local} guests stay where they are: {LOCAL_DISKS}",) if local else ()
+        elsewhere = sum(reason == REBALANCED for reason in self.fixed.values())
+        stay += (f"{elsewhere} HA guests stay where they are: {REBALANCED}",) if elsewhere else ()
         return (*self.rules.notes, *stay, *self.remarks)
 
     def changeable(self, assignment: Ints) -> Ints | None:

@@ -131,8 +131,16 @@ SHARED: dict[str, Any] = {
     "reclaim_arc": Annotated[
         bool | None, _setting("--reclaim-arc", "The ZFS ARC of a node counts as free.", "reclaim_arc")
     ],
+    "survive": Annotated[
+        int | None,
+        _setting("--survive", "Keep room for the HA guests of any 1 node that fails.", "survive", min=0, max=1),
+    ],
     "with_local_disks": Annotated[
         bool | None, _setting("--with-local-disks", "Also migrate guests with local disks.", "with_local_disks")
+    ],
+    "with_ha_guests": Annotated[
+        bool | None,
+        _setting("--with-ha-guests", "Plan HA guests although Proxmox VE balances them.", "with_ha_guests"),
     ],
     "allow_partial": Annotated[
         bool | None, _setting("--allow-partial", "Plan on the part that the token sees.", "allow_partial")

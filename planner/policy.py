@@ -1,6 +1,7 @@
 """Owns what an operator can decide about planning, and every default: plain dataclasses, quick to import."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -57,6 +58,7 @@ class Unless(StrEnum):
 
     NEVER = "never"
     REPAIR = "repair"
+    MAINTENANCE = "maintenance"
     DAILY = "daily"
 
 
@@ -138,11 +140,22 @@ class RuleSetting:
     stay: tuple[str, ...] = ()
     """Not migrated..."""
     unless: Unless = Unless.NEVER
-    """...but to repair a rule, or not more than once a day."""
+    """...but to repair a rule, or from a node in maintenance, or not more than once a day."""
     should: bool = False
     """Gives way where not all rules can hold..."""
     price: Annotated[float, Gt(0), Le(1000)] = 1.0
     """...and of those that may, the cheapest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a node is in maintenance; times without a zone are local ones."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    node: str
+    begin: datetime
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,8 @@ class Cluster:
 
     maintenance_nodes: tuple[str, ...] = ()
     """Nodes that are emptied and receive nothing."""
+    scheduled_maintenance: tuple[Window, ...] = ()
+    """The same for a time."""
     ignore_nodes: tuple[str, ...] = ()
     """Nodes that are left alone, with all their guests."""
     ignore_guests: tuple[str, ...] = ()
@@ -162,6 +177,8 @@ class Cluster:
     pools: dict[str, PoolRule] = field(default_factory=dict)
     """Pool to what is asked of its guests."""
     rules: tuple[RuleSetting, ...] = ()
+    should: dict[str, Annotated[float, Gt(0), Le(1000)]] = field(default_factory=dict)
+    """Name of a rule from anywhere, or a pattern such as plb_affinity_*, to the price at which it gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +219,10 @@ class Policy:
     """What a guest holds and no longer uses counts with `host`, and does not with `guest`."""
     reclaim_arc: bool = False
     """Whether the ZFS ARC is free memory: it gives way to guests, but not at once, and Proxmox VE shows it as used."""
+    survive: Annotated[int, Ge(0), Le(1)] = 0
+    """Loss of how many nodes, whichever they are, is to be survived: their HA guests find a place on the others."""
+    with_ha_guests: bool = False
+    """Plan guests of the HA manager although Proxmox VE balances them itself."""
     with_local_disks: bool = False
     """Whether guests with disks on local storage may be migrated, which copies the disks."""
     allow_partial: bool = False

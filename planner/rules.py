@@ -1,9 +1,12 @@
 """Owns the rules of a cluster: those from every place where operators write them, and the states of nodes."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
+from fnmatch import fnmatchcase
 
 import pandas as pd
 
@@ -77,7 +80,8 @@ def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
         *_from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append),
         *written.read(settings, guests, names, notes.append),
     ]
-    items = tuple(sorted((rule for rule in found if rule.vmids), key=lambda rule: (rule.name, rule.kind, rule.vmids)))
+    priced = _with_prices((rule for rule in found if rule.vmids), settings, notes.append)
+    items = tuple(sorted(priced, key=lambda rule: (rule.name, rule.kind, rule.vmids)))
     return Rules(items, states, settings.domains, tuple(dict.fromkeys(notes)))
 
 
@@ -101,13 +105,30 @@ def _from_ha(
             yield pin(rule.name, members, some or ())
 
 
+def _with_prices(rules: Iterable[Rule], settings: ClusterPolicy, note: Callable[[str], None]) -> list[Rule]:
+    """The rules with the prices of those that `should` names."""
+    rules = list(rules)
+    for pattern, price in settings.should.items():
+        named = [rule for rule in rules if rule.kind is not Kind.IGNORE and fnmatchcase(rule.name, pattern)]
+        if not named:
+            note(f"cluster.should names {pattern}, which is no rule of this cluster: it has no effect")
+        rules = [replace(rule, price=price) if rule in named else rule for rule in rules]
+    return rules
+
+
 def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:
+    maintenance = {*settings.maintenance_nodes, *_scheduled(settings, cluster.snapshot.taken_at)}
     known = [str(name) for name in cluster.nodes["node"]]
-    for name, key in [(n, "maintenance_nodes") for n in settings.maintenance_nodes] + [
-        (n, "ignore_nodes") for n in settings.ignore_nodes
-    ]:
-        if name not in known:
-            raise ConfigError(f"cluster.{key} names node {name}, which does not exist: there are {', '.join(known)}")
+    windows = [window.node for window in settings.scheduled_maintenance]
+    for key, names in (
+        ("maintenance_nodes", settings.maintenance_nodes),
+        ("scheduled_maintenance", windows),
+        ("ignore_nodes", settings.ignore_nodes),
+    ):
+        for name in names:
+            if name not in known:
+                there = ", ".join(known)
+                raise ConfigError(f"cluster.{key} names node {name}, which does not exist: there are {there}")
     result = {}
     for row in cluster.nodes.itertuples():
         name = str(row.node)
@@ -115,8 +136,19 @@ def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:
             result[name] = NodeState.OFFLINE
         elif name in settings.ignore_nodes:
             result[name] = NodeState.IGNORED
-        elif row.maintenance or name in settings.maintenance_nodes:
+        elif row.maintenance or name in maintenance:
             result[name] = NodeState.MAINTENANCE
         else:
             result[name] = NodeState.BALANCED
     return result
+
+
+def _scheduled(settings: ClusterPolicy, taken_at: str) -> Iterator[str]:
+    """Nodes that are in maintenance at the time of a snapshot. ConfigError for a time that ends before it begins."""
+    for window in settings.scheduled_maintenance:
+        begin, end = window.begin.astimezone(), window.end.astimezone()
+        if end <= begin:
+            raise ConfigError(f"cluster.scheduled_maintenance of {window.node} ends before it begins: swap the two")
+        with contextlib.suppress(ValueError):  # a snapshot without a time is of no time
+            if begin <= datetime.fromisoformat(taken_at).astimezone() < end:
+                yield window.node

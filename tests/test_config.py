@@ -304,8 +304,8 @@ def test_a_list_must_be_a_list_of_names(tmp_path: Path) -> None:
         ("cluster: {resource: cpu}", "unknown key cluster.resource in {}: did you mean policy.resource?"),
         (
             "cluster: {zzz: 1}",
-            "unknown key cluster.zzz in {}: known here are maintenance_nodes, ignore_nodes, ignore_guests, domains, "
-            "pools, rules",
+            "unknown key cluster.zzz in {}: known here are maintenance_nodes, scheduled_maintenance, ignore_nodes, "
+            "ignore_guests, domains, pools, rules, should",
         ),
         ("source: x", "unknown key source in {}: did you mean policy.resource?"),
     ],

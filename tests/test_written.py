@@ -135,7 +135,7 @@ def test_ignored_guests_stay_and_their_load_counts(tmp_path: Any) -> None:
         ("  rules: [{name: r, aparts: [1]}]", "unknown key cluster.rules[0].aparts in .*: did you mean apart?"),
         ("  rules: [{apart: [1]}]", "cluster.rules[0].name in .* is missing"),
         ("  rules: [{name: '', apart: [1]}]", 'cluster.rules[0].name in .*: "" is empty'),
-        ("  rules: [{name: r, stay: [1], unless: often}]", "is not one of never, repair or daily"),
+        ("  rules: [{name: r, stay: [1], unless: often}]", "is not one of never, repair, maintenance or daily"),
         ("  rules: [{name: r, apart: [1], at_most: 0}]", "is less than 1"),
         ("  rules: [{name: r, apart: [1], should: true, price: .nan}]", "is not a number"),
         ("  rules: [web]", "is not a mapping of name, together, apart"),
@@ -222,3 +222,46 @@ def test_the_rules_of_the_readme_are_accepted(tmp_path: Any) -> None:
         (tmp_path / "c.yaml").write_text(block)
         found = load(str(tmp_path / "c.yaml"), environ={}).cluster
         assert len(found.rules) == 8 and found.domains and found.pools and found.ignore_guests
+
+
+def test_maintenance_may_be_scheduled(tmp_path: Any) -> None:
+    text = "  scheduled_maintenance:\n    - {node: b, begin: '2026-11-23T13:00+01:00', end: '2026-11-24T00:00Z'}\n"
+    text += "    - {node: c, begin: '2026-11-23T12:00:01Z', end: '2026-11-24T00:00Z'}\n"
+    states = rules_of(tmp_path, text).states  # the snapshot is of 12:00 in UTC
+    assert [states[name].value for name in "abc"] == ["online", "maintenance", "online"]
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        ("{node: z, begin: 2026-11-23, end: 2026-11-24}", "cluster.scheduled_maintenance names node z, which does not"),
+        ("{node: a, begin: 2026-11-24, end: 2026-11-23}", "of a ends before it begins: swap the two"),
+        ("{node: a, begin: tomorrow, end: 2026-11-23}", '"tomorrow" is not a time such as 2026-12-01T22:00'),
+        ("{node: a, begin: 2026-11-23}", "end in .* is missing"),
+    ],
+)
+def test_maintenance_that_makes_no_sense_is_refused(tmp_path: Any, window: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        rules_of(tmp_path, f"  scheduled_maintenance: [{window}]\n")
+
+
+def test_any_rule_may_be_one_that_gives_way(tmp_path: Any) -> None:
+    text = "  should: {r*: 2, 'pool shop': 3, nothing: 1}\n  pools: {shop: {type: affinity}}\n"
+    text += "  rules: [{name: racks, apart: ['@tag-db']}, {name: must, apart: ['@tag-web']}]\n"
+    rules = rules_of(tmp_path, text)
+    assert {rule.name: rule.price for rule in rules.items} == {"racks": 2, "must": 0, "pool shop": 3}
+    assert rules.notes == ("cluster.should names nothing, which is no rule of this cluster: it has no effect",)
+
+
+def test_a_guest_may_be_migrated_from_maintenance_only(tmp_path: Any) -> None:
+    text = "  rules: [{name: calm, stay: [100, 102], unless: maintenance}]\n  maintenance_nodes: [b]\n"
+    assert formulated(here(), Policy(), settings(tmp_path, text)).fixed == {100: "rule calm"}
+
+
+def test_ha_guests_stay_where_proxmox_ve_balances_them_itself() -> None:
+    rows = (node("a"), node("b"), vm(1, "a", gib=20, hastate="started"), vm(2, "a", gib=20), vm(3, "a"))
+    found = cluster(*rows, **{"/cluster/options": {"crs": "ha=static,ha-auto-rebalance=1"}})
+    assert list(formulated(found, Policy()).fixed) == [1]
+    assert formulated(found, Policy(with_ha_guests=True)).fixed == {}
+    assert [m.vmid for m in found.plan("descent").migrations] == [2]
+    assert any("--with-ha-guests" in note for note in found.plan("descent").notes)
