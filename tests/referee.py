@@ -21,7 +21,8 @@ def objections(scenario: Scenario, plan: Any) -> list[str]:
         if migration.target in book.closed:
             found.append(f"{migration.target} takes no guests, but gets {vmid}")
         places[vmid] = migration.target
-        if short := book.lacks(migration.target, places):
+        alone = set(book.lacks(migration.target, {vmid: migration.target}, room=0))  # what it takes at all
+        if short := alone & set(book.lacks(migration.target, places)):
             found.append(f"{migration.target} has no room for {vmid} at that moment: {', '.join(short)}")
         now = {fact for fact in book.broken(places) - held if fact[0] in ("apart", "home")}
         found += [f"broken on the way, by {vmid}: {fact}" for fact in now]

@@ -2,30 +2,25 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
-from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
+from tests.asks import Apart, Asks, Fact, Places
+from tests.rows import TAKEN_AT
 from tests.scenario import Guest, Node, Scenario
 
-Places = Mapping[int, str]
-Fact = tuple[Any, ...]
-"""Something that is broken: kind, rule, what it is about."""
 
-
-@dataclass(frozen=True)
-class Apart:
-    """On the nodes of one domain at most `most` of the sides have a guest."""
+class Should(NamedTuple):
+    """A rule that may give way, or what of it may do so alone."""
 
     name: str
-    sides: tuple[frozenset[int], ...]
-    most: int
-    domain: Mapping[str, str]
+    price: float
+    asks: Asks
 
 
 class Rulebook:
-    """All must-rules of a scenario, and what they say of places of guests."""
+    """All rules of a scenario, and what they say of places of guests."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
@@ -42,26 +37,21 @@ class Rulebook:
         self.planned = {v: g for v, g in scenario.guests.items() if not g.template and g.on not in self.offline}
         self.left_alone = {vmid for vmid, guest in self.planned.items() if self._left_alone(guest)}
         self.fixed = self.left_alone | {vmid for vmid, guest in self.planned.items() if self._cannot(guest)}
-        self.together: list[tuple[str, frozenset[int]]] = []
-        self.apart: list[Apart] = []
-        self.homes: list[tuple[str, frozenset[int], frozenset[str]]] = []
+        self.must, self.should, self._for_repairs = Asks(), list[Should](), set[int]()
         self._tags()
-        for rule in scenario.ha_rules:
+        for rule in scenario.ha_rules if scenario.ha_groups is None else ():
             if not rule.get("disable") and not rule.get("errors"):
                 self._ha(rule)
         for group in scenario.ha_groups or ():
-            if group.get("restricted"):
-                members = [
-                    g.vmid
-                    for g in scenario.guests.values()
-                    if g.ha and (g.ha is True or g.ha.get("group") == group["group"])
-                ]
-                self._home(group["group"], members, {word.partition(":")[0] for word in group["nodes"].split(",")})
+            self._group(group)
         for rule in self.settings.get("rules", ()):
-            if not rule.get("should"):
-                self._rule(rule)
+            self._rule(rule)
         for pool, rule in (self.settings.get("pools") or {}).items():
             self._pool(pool, rule)
+        for vmid, guest in self.planned.items():
+            if barred := self._barred(guest):
+                self.must.add_home("preconditions", [vmid], set(scenario.nodes) - barred)
+        self.fixed |= self._for_repairs - self._repairing({v: g.on for v, g in self.planned.items()})
 
     # ------------------------------------------------------------- reading rules
 
@@ -72,14 +62,39 @@ class Rulebook:
         return tagged or chosen or guest.on in self.ignored or kinds not in ("all", guest.type)
 
     def _cannot(self, guest: Guest) -> bool:
-        local = self._local(guest) and not self.policy.get("with_local_disks", False)
-        return bool(guest.lock) or guest.status == "unknown" or bool(local)
+        local = self._local(guest)
+        there = [sum(name in self._own(node) for node in self.scenario.nodes) for name in local]
+        refused = local and not self.policy.get("with_local_disks", False)
+        return bool(guest.lock or guest.status == "unknown" or refused or 1 in there or self._said(guest) is None)
+
+    def _own(self, node: str) -> dict[str, dict[str, Any]]:
+        """Storages that a node shares with no other, and what is known of them."""
+        given = self.scenario.nodes[node].storages.items() if node not in self.offline else ()
+        facts = {name: value if isinstance(value, dict) else {"size": value} for name, value in given}
+        return {name: fact for name, fact in facts.items() if not fact.get("shared")}
+
+    def _said(self, guest: Guest) -> dict[str, Any] | None:
+        """What Proxmox VE says about migrating a guest; None: that it cannot be."""
+        where = f"qemu/{guest.vmid}/migrate" if guest.type == "vm" else f"lxc/{guest.vmid}/config"
+        said: dict[str, Any] = self.scenario.answers.get(f"/nodes/{guest.on}/{where}") or {}
+        mounts = any(name.startswith("mp") and value.startswith("/") for name, value in said.items())
+        stays = said.get("local_resources") or "is locked" in said.get("error", "") or "dev0" in said or mounts
+        return None if stays else said
+
+    def _barred(self, guest: Guest) -> set[str]:
+        said = self._said(guest) or {}
+        barred = {node for node, why in said.get("not_allowed_nodes", {}).items() if any(why.values())}
+        if guest.type == "ct" and "rootfs" in said:
+            storage = said["rootfs"].partition(":")[0]
+            known = [
+                n for n, node in self.scenario.nodes.items() if node.status == "online" and storage in node.storages
+            ]
+            barred = set(self.scenario.nodes) - set(known) if known else set()
+        return barred - {guest.on}
 
     def _local(self, guest: Guest) -> dict[str, float]:
         """Its disks on storages that its node shares with no other."""
-        storages = {name: self.scenario.nodes[guest.on].storages[name] for name in guest.disks}
-        shared = {name for name, given in storages.items() if isinstance(given, dict) and given.get("shared")}
-        return {name: size for name, size in guest.disks.items() if name not in shared}
+        return {name: size for name, size in guest.disks.items() if name in self._own(guest.on)}
 
     def _tags(self) -> None:
         names = {name.casefold(): name for name in self.scenario.nodes}
@@ -91,12 +106,12 @@ class Rulebook:
                 tag.casefold().removeprefix("plb_pin_") for tag in guest.tags if tag.casefold().startswith("plb_pin_")
             }
             if known := {names[pin] for pin in pins if pin in names}:
-                self._home("plb_pin", [guest.vmid], known)
+                self.must.add_home("plb_pin", [guest.vmid], known)
         for tag, vmids in by_tag.items():
             if tag.startswith("plb_affinity_"):
-                self.together.append((tag, frozenset(vmids)))
+                self.must.together.append((tag, frozenset(vmids)))
             elif tag.startswith("plb_anti_affinity_"):
-                self._keep_apart(tag, vmids)
+                self.must.add_apart(tag, vmids)
 
     def _ha(self, rule: Mapping[str, Any]) -> None:
         vmids = [int(word.partition(":")[2]) for word in rule["resources"].split(",")]
@@ -104,10 +119,22 @@ class Rulebook:
             return
         if rule["type"] == "resource-affinity":
             if rule["affinity"] == "positive":
-                self.together.append((rule["rule"], frozenset(vmids)))
+                self.must.together.append((rule["rule"], frozenset(vmids)))
             else:
-                self._keep_apart(rule["rule"], vmids)
+                self.must.add_apart(rule["rule"], vmids)
             return
+        managed = {guest.vmid: guest.ha for guest in self.scenario.guests.values() if isinstance(guest.ha, dict)}
+        self._near(rule, set(vmids), {vmid for vmid, ha in managed.items() if str(ha.get("failback", 1)) == "0"})
+
+    def _group(self, group: Mapping[str, Any]) -> None:
+        """A group of Proxmox VE 8."""
+        managed = {g.vmid: g.ha for g in self.scenario.guests.values() if isinstance(g.ha, dict)}
+        members = {vmid for vmid, ha in managed.items() if ha.get("group") == group["group"]}
+        rule = {"rule": group["group"], "nodes": group["nodes"], "strict": group.get("restricted")}
+        self._near(rule, members, members if group.get("nofailback") else set())
+
+    def _near(self, rule: Mapping[str, Any], vmids: set[int], staying: set[int]) -> None:
+        """Node affinity; guests that are staying are not sent to a higher priority."""
         classes: dict[int, set[str]] = {}
         for word in rule["nodes"].split(","):
             node, _, priority = word.partition(":")
@@ -116,47 +143,66 @@ class Rulebook:
         if rule.get("affinity") == "negative":
             others = set(self.scenario.nodes) - named
             if rule.get("strict") or others & available:
-                self._home(rule["rule"], vmids, others)
+                self.must.add_home(rule["rule"], vmids, others)
             return
-        managed = {guest.vmid: guest.ha for guest in self.scenario.guests.values() if isinstance(guest.ha, dict)}
-        staying = {vmid for vmid, ha in managed.items() if str(ha.get("failback", 1)) == "0"}
         if rule.get("strict"):
-            self._home(rule["rule"], staying & set(vmids), named)
-        vmids = [vmid for vmid in vmids if vmid not in staying]
+            self.must.add_home(rule["rule"], staying & vmids, named)
         usable = [classes[priority] for priority in sorted(classes, reverse=True) if classes[priority] & available]
         if usable or rule.get("strict"):
-            self._home(rule["rule"], vmids, usable[0] if usable else named)
+            self.must.add_home(rule["rule"], vmids - staying, usable[0] if usable else named)
 
     def _rule(self, rule: Mapping[str, Any]) -> None:
-        name = rule["name"]
+        name, asks = rule["name"], Asks()
         if "together" in rule:
-            self.together.append((name, frozenset(self.select(rule["together"]))))
+            asks.together.append((name, frozenset(self.select(rule["together"]))))
         elif "pin" in rule:
-            self._home(name, self.select(rule["pin"]), set(rule["nodes"]))
+            asks.add_home(name, self.select(rule["pin"]), set(rule["nodes"]))
         elif "avoid" in rule:
-            self._home(name, self.select(rule["avoid"]), set(self.scenario.nodes) - set(rule["nodes"]))
+            asks.add_home(name, self.select(rule["avoid"]), set(self.scenario.nodes) - set(rule["nodes"]))
         elif "apart" in rule:
             one = self.select(rule["apart"])
             sides = [one, self.select(rule["against"])] if "against" in rule else [{vmid} for vmid in one]
             domain = self.settings["domains"][rule["per"]] if rule.get("per", "node") != "node" else {}
-            self.apart.append(Apart(name, tuple(map(frozenset, sides)), int(rule.get("at_most", 1)), domain))
-        elif rule.get("unless") == "never":
-            self.fixed |= self.select(rule["stay"])
+            asks.apart.append(Apart(name, tuple(map(frozenset, sides)), int(rule.get("at_most", 1)), domain))
+        else:
+            self._stay(self.select(rule["stay"]), rule.get("unless", "never"))
+        self._take(name, asks, float(rule.get("price", 1)) if rule.get("should") else 0)
+
+    def _stay(self, vmids: set[int], unless: str) -> None:
+        if unless == "repair":
+            self._for_repairs |= vmids
+            return
+        chosen = vmids if unless == "never" else vmids & self._lately()
+        self.fixed |= chosen
+        self.left_alone |= chosen
+
+    def _lately(self) -> set[int]:
+        """Guests that were migrated within a day."""
+        now = datetime.fromisoformat(TAKEN_AT).timestamp()
+        rows = self.scenario.answers.get("/cluster/tasks") or ()
+        return {int(row["id"]) for row in rows if row["status"] == "OK" and now - row["starttime"] < 24 * 3600}
 
     def _pool(self, pool: str, rule: Mapping[str, Any]) -> None:
-        vmids = self.select([f"@pool-{pool}"])
+        vmids, pin = self.select([f"@pool-{pool}"]), Asks()
         if rule.get("type") == "affinity":
-            self.together.append((pool, frozenset(vmids)))
+            self.must.together.append((pool, frozenset(vmids)))
         elif rule.get("type") == "anti-affinity":
-            self._keep_apart(pool, vmids)
-        if rule.get("pin") and rule.get("strict", True):
-            self._home(pool, vmids, set(rule["pin"]))
+            self.must.add_apart(pool, vmids)
+        if rule.get("pin"):
+            pin.add_home(pool, vmids, set(rule["pin"]))
+        self._take(f"pin of pool {pool}", pin, 0 if rule.get("strict", True) else 1)
 
-    def _keep_apart(self, name: str, vmids: Iterable[int]) -> None:
-        self.apart.append(Apart(name, tuple(frozenset({vmid}) for vmid in vmids), 1, {}))
-
-    def _home(self, name: str, vmids: Iterable[int], nodes: set[str]) -> None:
-        self.homes.append((name, frozenset(vmids), frozenset(nodes)))
+    def _take(self, name: str, asks: Asks, price: float) -> None:
+        """A must-rule where it has no price; of a pin that has one, each guest is a rule of its own."""
+        if not price:
+            self.must.together += asks.together
+            self.must.apart += asks.apart
+            self.must.homes += asks.homes
+        elif asks.homes:
+            each = [(vmid, nodes) for _, vmids, nodes in asks.homes for vmid in vmids]
+            self.should += [Should(name, price, Asks(homes=[(name, frozenset({v}), on)])) for v, on in each]
+        else:
+            self.should.append(Should(name, price, asks))
 
     def select(self, selector: Any) -> set[int]:
         """The guests that a selector means; `-` in front excludes."""
@@ -190,40 +236,27 @@ class Rulebook:
 
     def broken(self, places: Places) -> set[Fact]:
         """Every must-rule that does not hold, guest by guest or pair by pair."""
-        return {*self._split(places), *self._crowded(places), *self._astray(places), *self._overfull(places)}
+        free = set(places) - self.left_alone
+        astray = {("closed", places[vmid], vmid) for vmid in free if places[vmid] in self.closed}
+        return self.must.broken(places, self.left_alone) | astray | set(self._overfull(places))
 
-    def _split(self, places: Places) -> Iterable[Fact]:
-        for name, members in self.together:
-            for pair in combinations(sorted(members & set(places)), 2):
-                if places[pair[0]] != places[pair[1]]:
-                    yield ("together", name, pair)
+    def given_up(self, places: Places) -> list[Should]:
+        """What may give way and does not hold."""
+        return [rule for rule in self.should if rule.asks.broken(places, self.left_alone)]
 
-    def _crowded(self, places: Places) -> Iterable[Fact]:
-        for rule in self.apart:
-            inside: dict[str, set[int]] = {}
-            for number, side in enumerate(rule.sides):
-                for vmid in side & set(places):
-                    inside.setdefault(rule.domain.get(places[vmid], places[vmid]), set()).add(number)
-            for domain, sides in inside.items():
-                if rule.most == 1:
-                    yield from (("apart", rule.name, pair) for pair in combinations(sorted(sides), 2))
-                else:  # worse with every side more
-                    yield from (("apart", rule.name, domain, n) for n in range(rule.most + 1, len(sides) + 1))
-
-    def _astray(self, places: Places) -> Iterable[Fact]:
-        for vmid in set(places) - self.left_alone:
-            if places[vmid] in self.closed:
-                yield ("closed", places[vmid], vmid)
-            for name, members, nodes in self.homes:
-                if vmid in members and places[vmid] not in nodes:
-                    yield ("home", name, vmid, places[vmid])
+    def _repairing(self, places: Places) -> set[int]:
+        """Guests whose migration could mend something."""
+        full = {fact[1] for fact in self._overfull(places)} | self.maintained
+        astray = {vmid for vmid, node in places.items() if node in full}
+        parts = [self.must, *(rule.asks for rule in self.should)]
+        return astray.union(*(asks.involved(places, self.left_alone) for asks in parts))
 
     def _overfull(self, places: Places) -> Iterable[Fact]:
         for node in set(places.values()):
             yield from ((what, node) for what in self.lacks(node, places))
 
-    def lacks(self, node: str, places: Places) -> list[str]:
-        """What a node has less of than its guests need."""
+    def lacks(self, node: str, places: Places, room: float | None = None) -> list[str]:
+        """What a node has less of than its guests need; or, with a room of 0, what they need at all."""
         facts, assigned = self.scenario.nodes[node], self.policy.get("fit", "used") == "assigned"
         here = [self.planned[vmid] for vmid, on in places.items() if on == node]
         running = [guest for guest in here if guest.status != "stopped"]
@@ -236,19 +269,21 @@ class Rulebook:
             "guests": (len(here), self._of_node("max_guests", node, math.inf)),
             **self._storages(facts, here),
         }
-        return [what for what, (need, room) in needed.items() if need > room + 1e-6]
+        return [what for what, (need, has) in needed.items() if need > (has if room is None else room) + 1e-6]
 
     def _storages(self, facts: Node, here: list[Guest]) -> dict[str, tuple[float, float]]:
-        """What guests need and have of each storage; one that the node does not have has no room."""
-        names = {name for guest in here for name in guest.disks}
-        given = {name: facts.storages.get(name, 0) for name in names}
-        sizes = {n: value if isinstance(value, dict) else {"size": value} for n, value in given.items()}
-        kept = self.reserve(facts.name, "disk")
-        return {
-            name: (sum(g.disks.get(name, 0) for g in here), size["size"] - size.get("used", 0) - kept)
-            for name, size in sizes.items()
-            if not size.get("shared")
-        }
+        """What guests need and have of each storage that several nodes have; without one there is no room."""
+        if not self.policy.get("with_local_disks") and "disk" not in str(self.policy.get("resource")):
+            return {}
+        own, kept = self._own(facts.name), self.reserve(facts.name, "disk")
+        result = {}
+        for name in {name for guest in here for name in self._local(guest)}:
+            others = [g for g in self.scenario.on(facts.name) if g.vmid not in self.planned]
+            size = own.get(name, {"size": 0})
+            room = size["size"] - size.get("used", 0) - sum(g.disks.get(name, 0) for g in others) - kept
+            if sum(name in self._own(node) for node in self.scenario.nodes) > 1:
+                result[name] = sum(g.disks.get(name, 0) for g in here), max(0, room)
+        return result
 
     def copied(self, guest: Guest) -> float:
         """GiB that its migration copies."""
