@@ -8,6 +8,7 @@ import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -203,12 +204,18 @@ def _validated(chosen: Mapping[tuple[str, str], _Setting], source: str | None) -
     for (section, key), setting in chosen.items():
         values[section][key] = _prepared(setting)
     try:
-        return TypeAdapter(Config).validate_python(values | {"source": source})
+        return _adapter().validate_python(values | {"source": source})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     section, key = str(first["loc"][0]), str(first["loc"][1])
     keys = [item.name for inner in _inner(_TYPES[section][key]) for item in fields(inner)]
     raise ConfigError(complaint(first, chosen[section, key].where, keys))  # not in the except clause: that has values
+
+
+@cache
+def _adapter() -> TypeAdapter[Config]:
+    """Made once: it takes longer than all the rest."""
+    return TypeAdapter(Config)
 
 
 def _inner(kind: Any) -> Iterator[Any]:
