@@ -202,12 +202,12 @@ def _is_better(question: Question, item: Verdict) -> bool:
 
 def _why_not_better(plan: Plan, better: Iterable[Verdict]) -> str:
     """Why a plan leaves out what would make it better."""
-    if plan.status is PlanStatus.NO_ACTION or plan.balanced:
-        return f"the spread is within the tolerated {plan.balanciness:g} points"
     if plan.repair_only:
         return "only rules were to be repaired"
     if plan.drained:
         return f"only guests of {', '.join(plan.drained)} were to be migrated"
+    if plan.status is PlanStatus.NO_ACTION or plan.balanced:
+        return f"the spread is within the tolerated {plan.balanciness:g} points"
     if all(item.ground is Ground.LIMIT for item in better):
         return "no more migrations or GiB are allowed"
     return f"{plan.solver} did not find that"
