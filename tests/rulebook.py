@@ -6,9 +6,16 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from tests.asks import Apart, Asks, Fact, Places
+from tests.asks import Apart, Asks, Fact, Places, apart, home, together
 from tests.rows import TAKEN_AT
 from tests.scenario import Guest, Node, Scenario
+from tests.selector import select
+
+NOW = datetime.fromisoformat(TAKEN_AT).astimezone()
+
+
+def _moment(written: str) -> datetime:
+    return datetime.fromisoformat(written).astimezone()
 
 
 class Should(NamedTuple):
@@ -32,6 +39,8 @@ class Rulebook:
         self.ignored = set(self.settings.get("ignore_nodes", ())) - self.offline
         manager = scenario.answers.get("/cluster/ha/status/current") or ()
         maintained |= {row["node"] for row in manager if "maintenance mode" in row.get("status", "")}
+        windows = self.settings.get("scheduled_maintenance", ())
+        maintained |= {window["node"] for window in windows if _moment(window["begin"]) <= NOW < _moment(window["end"])}
         self.maintained = {n.name for n in nodes if n.maintenance or n.name in maintained} - self.offline - self.ignored
         self.closed = self.offline | self.ignored | self.maintained
         self.planned = {v: g for v, g in scenario.guests.items() if not g.template and g.on not in self.offline}
@@ -50,16 +59,19 @@ class Rulebook:
             self._pool(pool, rule)
         for vmid, guest in self.planned.items():
             if barred := self._barred(guest):
-                self.must.add_home("preconditions", [vmid], set(scenario.nodes) - barred)
+                self.must.add(home("preconditions", [vmid], set(scenario.nodes) - barred))
         self.fixed |= self._for_repairs - self._repairing({v: g.on for v, g in self.planned.items()})
 
     # ------------------------------------------------------------- reading rules
 
     def _left_alone(self, guest: Guest) -> bool:
         kinds = self.policy.get("guests", "all")
-        chosen = guest.vmid in self.select(self.settings.get("ignore_guests", ()))
+        chosen = guest.vmid in select(self.scenario, self.settings.get("ignore_guests", ()))
         tagged = any(tag.casefold().startswith("plb_ignore") for tag in guest.tags)
-        return tagged or chosen or guest.on in self.ignored or kinds not in ("all", guest.type)
+        options = self.scenario.answers.get("/cluster/options") or {}
+        rebalanced = guest.ha and options.get("crs", {}).get("ha-auto-rebalance")
+        rebalanced = rebalanced and not self.policy.get("with_ha_guests", False)
+        return bool(tagged or chosen or guest.on in self.ignored or kinds not in ("all", guest.type) or rebalanced)
 
     def _cannot(self, guest: Guest) -> bool:
         local = self._local(guest)
@@ -102,35 +114,36 @@ class Rulebook:
         for guest in self.planned.values():
             for tag in {tag.casefold() for tag in guest.tags}:
                 by_tag.setdefault(tag, set()).add(guest.vmid)
-            pins = {
-                tag.casefold().removeprefix("plb_pin_") for tag in guest.tags if tag.casefold().startswith("plb_pin_")
-            }
-            if known := {names[pin] for pin in pins if pin in names}:
-                self.must.add_home("plb_pin", [guest.vmid], known)
+            pins = {tag.casefold() for tag in guest.tags if tag.casefold().startswith("plb_pin_")}
+            if known := sorted(pin for pin in pins if pin.removeprefix("plb_pin_") in names):
+                nodes = {names[pin.removeprefix("plb_pin_")] for pin in known}
+                self._take(" or ".join(known), home(" or ".join(known), [guest.vmid], nodes))
         for tag, vmids in by_tag.items():
             if tag.startswith("plb_affinity_"):
-                self.must.together.append((tag, frozenset(vmids)))
+                self._take(tag, together(tag, vmids))
             elif tag.startswith("plb_anti_affinity_"):
-                self.must.add_apart(tag, vmids)
+                self._take(tag, apart(tag, vmids))
 
     def _ha(self, rule: Mapping[str, Any]) -> None:
         vmids = [int(word.partition(":")[2]) for word in rule["resources"].split(",")]
         if rule["type"] not in ("resource-affinity", "node-affinity"):
             return
         if rule["type"] == "resource-affinity":
-            if rule["affinity"] == "positive":
-                self.must.together.append((rule["rule"], frozenset(vmids)))
-            else:
-                self.must.add_apart(rule["rule"], vmids)
+            name, make = f"HA rule {rule['rule']}", together if rule["affinity"] == "positive" else apart
+            self._take(name, make(name, vmids))
             return
         managed = {guest.vmid: guest.ha for guest in self.scenario.guests.values() if isinstance(guest.ha, dict)}
-        self._near(rule, set(vmids), {vmid for vmid, ha in managed.items() if str(ha.get("failback", 1)) == "0"})
+        self._near(
+            {**rule, "rule": f"HA rule {rule['rule']}"},
+            set(vmids),
+            {vmid for vmid, ha in managed.items() if str(ha.get("failback", 1)) == "0"},
+        )
 
     def _group(self, group: Mapping[str, Any]) -> None:
         """A group of Proxmox VE 8."""
         managed = {g.vmid: g.ha for g in self.scenario.guests.values() if isinstance(g.ha, dict)}
         members = {vmid for vmid, ha in managed.items() if ha.get("group") == group["group"]}
-        rule = {"rule": group["group"], "nodes": group["nodes"], "strict": group.get("restricted")}
+        rule = {"rule": f"HA group {group['group']}", "nodes": group["nodes"], "strict": group.get("restricted")}
         self._near(rule, members, members if group.get("nofailback") else set())
 
     def _near(self, rule: Mapping[str, Any], vmids: set[int], staying: set[int]) -> None:
@@ -143,94 +156,64 @@ class Rulebook:
         if rule.get("affinity") == "negative":
             others = set(self.scenario.nodes) - named
             if rule.get("strict") or others & available:
-                self.must.add_home(rule["rule"], vmids, others)
+                self._take(rule["rule"], home(rule["rule"], vmids, others))
             return
         if rule.get("strict"):
-            self.must.add_home(rule["rule"], staying & vmids, named)
+            self._take(rule["rule"], home(rule["rule"], staying & vmids, named))
         usable = [classes[priority] for priority in sorted(classes, reverse=True) if classes[priority] & available]
         if usable or rule.get("strict"):
-            self.must.add_home(rule["rule"], vmids - staying, usable[0] if usable else named)
+            self._take(rule["rule"], home(rule["rule"], vmids - staying, usable[0] if usable else named))
 
     def _rule(self, rule: Mapping[str, Any]) -> None:
         name, asks = rule["name"], Asks()
         if "together" in rule:
-            asks.together.append((name, frozenset(self.select(rule["together"]))))
+            asks = together(name, select(self.scenario, rule["together"]))
         elif "pin" in rule:
-            asks.add_home(name, self.select(rule["pin"]), set(rule["nodes"]))
+            asks = home(name, select(self.scenario, rule["pin"]), rule["nodes"])
         elif "avoid" in rule:
-            asks.add_home(name, self.select(rule["avoid"]), set(self.scenario.nodes) - set(rule["nodes"]))
+            asks = home(name, select(self.scenario, rule["avoid"]), set(self.scenario.nodes) - set(rule["nodes"]))
         elif "apart" in rule:
-            one = self.select(rule["apart"])
-            sides = [one, self.select(rule["against"])] if "against" in rule else [{vmid} for vmid in one]
+            one = select(self.scenario, rule["apart"])
+            sides = [one, select(self.scenario, rule["against"])] if "against" in rule else [{vmid} for vmid in one]
             domain = self.settings["domains"][rule["per"]] if rule.get("per", "node") != "node" else {}
             asks.apart.append(Apart(name, tuple(map(frozenset, sides)), int(rule.get("at_most", 1)), domain))
         else:
-            self._stay(self.select(rule["stay"]), rule.get("unless", "never"))
+            self._stay(select(self.scenario, rule["stay"]), rule.get("unless", "never"))
         self._take(name, asks, float(rule.get("price", 1)) if rule.get("should") else 0)
 
     def _stay(self, vmids: set[int], unless: str) -> None:
         if unless == "repair":
             self._for_repairs |= vmids
             return
-        chosen = vmids if unless == "never" else vmids & self._lately()
+        elsewhere = {vmid for vmid, guest in self.planned.items() if guest.on not in self.maintained}
+        chosen = vmids & {"never": vmids, "daily": self._lately(), "maintenance": elsewhere}[unless]
         self.fixed |= chosen
         self.left_alone |= chosen
 
     def _lately(self) -> set[int]:
         """Guests that were migrated within a day."""
-        now = datetime.fromisoformat(TAKEN_AT).timestamp()
+        now = NOW.timestamp()
         rows = self.scenario.answers.get("/cluster/tasks") or ()
         return {int(row["id"]) for row in rows if row["status"] == "OK" and now - row["starttime"] < 24 * 3600}
 
     def _pool(self, pool: str, rule: Mapping[str, Any]) -> None:
-        vmids, pin = self.select([f"@pool-{pool}"]), Asks()
-        if rule.get("type") == "affinity":
-            self.must.together.append((pool, frozenset(vmids)))
-        elif rule.get("type") == "anti-affinity":
-            self.must.add_apart(pool, vmids)
+        name, vmids = f"pool {pool}", select(self.scenario, [f"@pool-{pool}"])
+        if rule.get("type"):
+            self._take(name, (together if rule["type"] == "affinity" else apart)(name, vmids))
         if rule.get("pin"):
-            pin.add_home(pool, vmids, set(rule["pin"]))
-        self._take(f"pin of pool {pool}", pin, 0 if rule.get("strict", True) else 1)
+            self._take(f"pin of {name}", home(name, vmids, rule["pin"]), 0 if rule.get("strict", True) else 1)
 
-    def _take(self, name: str, asks: Asks, price: float) -> None:
+    def _take(self, name: str, asks: Asks, price: float = 0) -> None:
         """A must-rule where it has no price; of a pin that has one, each guest is a rule of its own."""
+        for pattern, its in (self.settings.get("should") or {}).items():
+            price = float(its) if fnmatchcase(name, pattern) else price
         if not price:
-            self.must.together += asks.together
-            self.must.apart += asks.apart
-            self.must.homes += asks.homes
+            self.must.add(asks)
         elif asks.homes:
             each = [(vmid, nodes) for _, vmids, nodes in asks.homes for vmid in vmids]
-            self.should += [Should(name, price, Asks(homes=[(name, frozenset({v}), on)])) for v, on in each]
+            self.should += [Should(name, price, home(name, [vmid], nodes)) for vmid, nodes in each]
         else:
             self.should.append(Should(name, price, asks))
-
-    def select(self, selector: Any) -> set[int]:
-        """The guests that a selector means; `-` in front excludes."""
-        given = [selector] if isinstance(selector, str) else selector
-        words = [word for part in given for word in str(part).split(",")]
-        plus, minus = set[int](), set[int]()
-        for word in (word.strip() for word in words):
-            exclude = word.startswith("-")
-            chosen = {v for v, guest in self.scenario.guests.items() if self._means(word.removeprefix("-"), guest)}
-            (minus if exclude else plus).update(chosen)
-        only_excluded = words and all(word.strip().startswith("-") for word in words)
-        return (set(self.scenario.guests) if only_excluded else plus) - minus
-
-    def _means(self, word: str, guest: Guest) -> bool:
-        kind, _, value = word.partition("-")
-        match kind:
-            case "@all":
-                return True
-            case "@pool":
-                return guest.pool == value or guest.pool.startswith(f"{value}/")
-            case "@tag":
-                return value.casefold() in {tag.casefold() for tag in guest.tags}
-            case "@node":
-                return guest.on == value
-        first, _, last = word.partition(":")
-        if first.isdecimal():
-            return int(first) <= guest.vmid <= int(last or first)
-        return fnmatchcase((guest.name or f"g{guest.vmid}").casefold(), word.casefold())
 
     # ------------------------------------------------------------------ judging
 

@@ -20,9 +20,6 @@ PVE8 = {"version": "8.4.1", "release": "8.4", "repoid": "0"}
 UNKNOWN_KEEPS = ("id", "type", "node", "vmid", "status", "lock", "pool", "hastate", "tags")
 """What Proxmox VE says about a guest whose node is down."""
 
-_CONFIGS: dict[str, config.Config] = {}
-"""Settings by their text: to read them takes longer than to plan for a small cluster."""
-
 
 @dataclass(frozen=True)
 class Node:
@@ -108,12 +105,9 @@ class Scenario:
 
     def config(self, directory: Path) -> config.Config:
         """The settings, read from a file as a user writes it."""
-        text = yaml.safe_dump(self.settings)
-        if text not in _CONFIGS:
-            path = directory / "proxlb-plan.yaml"
-            path.write_text(text)
-            _CONFIGS[text] = config.load(str(path), environ={}, cwd=directory)
-        return _CONFIGS[text]
+        path = directory / "proxlb-plan.yaml"
+        path.write_text(yaml.safe_dump(self.settings))
+        return config.load(str(path), environ={}, cwd=directory)
 
     def on(self, node: str) -> list[Guest]:
         """The guests of a node."""
