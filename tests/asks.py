@@ -40,13 +40,11 @@ class Asks:
     apart: list[Apart] = field(default_factory=list)
     homes: list[tuple[str, frozenset[int], frozenset[str]]] = field(default_factory=list)
 
-    def add_apart(self, name: str, vmids: Iterable[int]) -> None:
-        """No two of these guests on one node."""
-        self.apart.append(Apart(name, tuple(frozenset({vmid}) for vmid in vmids)))
-
-    def add_home(self, name: str, vmids: Iterable[int], nodes: Iterable[str]) -> None:
-        """Each of these guests on one of these nodes."""
-        self.homes.append((name, frozenset(vmids), frozenset(nodes)))
+    def add(self, other: "Asks") -> None:
+        """These as well."""
+        self.together += other.together
+        self.apart += other.apart
+        self.homes += other.homes
 
     def broken(self, places: Places, left_alone: Collection[int]) -> set[Fact]:
         """Every rule that does not hold, guest by guest or pair by pair; guests left alone may be anywhere."""
@@ -80,3 +78,18 @@ class Asks:
             there = {vmid for side in rule.sides for vmid in side & set(places)}
             result |= {vmid for vmid in there if rule.domain_of(places[vmid]) in crowded}
         return result
+
+
+def together(name: str, vmids: Iterable[int]) -> Asks:
+    """All these guests on one node."""
+    return Asks(together=[(name, frozenset(vmids))])
+
+
+def apart(name: str, vmids: Iterable[int]) -> Asks:
+    """No two of these guests on one node."""
+    return Asks(apart=[Apart(name, tuple(frozenset({vmid}) for vmid in vmids))])
+
+
+def home(name: str, vmids: Iterable[int], nodes: Iterable[str]) -> Asks:
+    """Each of these guests on one of these nodes."""
+    return Asks(homes=[(name, frozenset(vmids), frozenset(nodes))])
