@@ -20,7 +20,7 @@ demo: $(VENV)/installed  ## Plan, compare and apply on the built-in demo cluster
 	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 8
 
 test: lint types  ## All tests, lint and types
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: $(VENV)/tested  ## Tests that take minutes
 	$(BIN)/python -m pytest -m slow

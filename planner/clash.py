@@ -48,9 +48,14 @@ def explain(formulation: Formulation, seconds: float, seed: int) -> Clash:
         True,
         tuple(found[i].says for i in answer.core),
         answer.minimal,
-        tuple(dict.fromkeys(found[i].helps for i in answer.relaxation)),
+        tuple(dict.fromkeys(found[i].helps for i in answer.relaxation if not _gives_way(found[i]))),
         answer.least,
     )
+
+
+def _gives_way(demand: Demand) -> bool:
+    """Whether it is given up without being asked."""
+    return demand.rule is not None and demand.rule.price > 0
 
 
 @dataclass(frozen=True, slots=True)

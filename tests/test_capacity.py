@@ -127,8 +127,8 @@ def test_vcpus_are_those_of_guests_that_are_not_stopped_and_threads_those_that_t
 
 
 def test_a_node_without_a_factor_has_no_limit_of_vcpus() -> None:
-    rows = [node("a", threads=1), node("b", threads=1), vm(1, "a", maxcpu=8), vm(2, "a", maxcpu=8)]
-    found = formulated(cluster(*rows), Policy(overcommit={"b": Overcommit(cpu=8)}))
+    rows = [node("a", threads=8), node("b", threads=8), vm(1, "a", maxcpu=8), vm(2, "a", maxcpu=8)]
+    found = formulated(cluster(*rows), Policy(overcommit={"b": Overcommit(cpu=1)}))
     assert column(found, "vCPUs")[1] == [16000, 8000]
     assert check.violations(found.problem, found.problem.origin) == []
     assert check.broken(found.problem, at(found, b=[1, 2])) and not check.broken(found.problem, at(found, b=[1]))
