@@ -243,7 +243,7 @@ expect: {status: feasible}
         ([(1, "a", "b")], "broken in the end: ('apart', 'plb_anti_affinity_x'"),
         ([(1, "a", "c")], "c has no room for 1 at that moment"),
         ([(3, "a", "b")], "broken in the end: ('together', 'plb_affinity_y', (3, 4))"),
-        ([(3, "a", "b"), (4, "a", "b")], "broken in the end: ('home', 'plb_pin', 4, 'b')"),
+        ([(3, "a", "b"), (4, "a", "b")], "broken in the end: ('home', 'plb_pin_a or plb_pin_c', 4, 'b')"),
         ([(5, "a", "b")], "guest 5 has to stay"),
         ([(1, "a", "d")], "d takes no guests, but gets 1"),
         ([(2, "a", "b")], "guest 2 is not on a, or goes nowhere"),
