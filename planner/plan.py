@@ -95,6 +95,29 @@ class Stranded:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """A node whose loss is not survived."""
+
+    node: str
+    guests: dict[int, str]
+    """vmid to name of the HA guests that find no place on the other nodes."""
+    missing_mib: int
+    """MiB of memory that they need."""
+    proven: bool
+    """That not all HA guests of the node can find a place; otherwise none was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """Whether the loss of any one node is survived: its HA guests find a place on the others."""
+
+    before: tuple[Lost, ...]
+    after: tuple[Lost, ...]
+    impossible: tuple[str, ...]
+    """Why no plan can survive the loss of every node, where that is proven."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assumes:
     """What must still be true when the plan is carried out."""
 
@@ -151,6 +174,8 @@ class Plan:
     """What to give up so that the rest can hold."""
     notes: tuple[str, ...]
     assumes: Assumes
+    survival: Survival | None = None
+    """None: not asked for."""
 
     @property
     def migrations(self) -> tuple[Migration, ...]:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from planner import candidates, clash, schedule
+from planner import candidates, clash, headroom, outlook, schedule
 from planner.baseline import Proxlb
 from planner.case import Case, prepare
 from planner.cluster import Cluster
@@ -53,22 +53,31 @@ def checked_plan(
 
 def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, drained: Collection[str] = ()) -> Plan:
     """Plan with one solver. Within balanciness and without a broken rule there is nothing to do."""
+    budget = budget or Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
     problem = _aimed(case)
     broken = check.violations(problem, problem.origin)
+    failover = outlook.failover(case)
     quiet = case.policy.repair_only or _is_quiet(case.formulation)
-    if quiet and not broken:
+    if quiet and not broken and not (failover and failover.losses(problem.origin)):
         score = check.score(problem, problem.origin)
         bound, spread = bounds.spread_bound(problem), problem.spread(problem.origin)
         idle = Result(solver, Status.FEASIBLE, problem.origin, score, spread, bound, 0.0, 0)
-        return draw_up(case, idle, PlanStatus.NO_ACTION, Reach(problem.origin, (), ()), clash.NONE)
-    result, reach = _solved(case, _only_from(case.formulation, problem, drained), solver, budget)
+        plan = draw_up(case, idle, PlanStatus.NO_ACTION, Reach(problem.origin, (), ()), clash.NONE)
+        return outlook.told(plan, case.formulation, failover, problem.origin, problem.origin)
+    asked = _only_from(case.formulation, problem, drained)
+    result, reach = _solved(case, asked, solver, budget)
     if drained and check.violations(problem, reach.assignment):  # others may have to make room
-        result, reach, drained = *_solved(case, problem, solver, budget), ()
+        asked, drained = problem, ()
+        result, reach = _solved(case, asked, solver, budget)
+    plain = reach.assignment
+    if failover and solver != "proxlb":
+        result, reach = headroom.kept(asked, failover, (result, reach), partial(solve, case), solver, budget)
     status, why = _status(case, result, reach), clash.NONE
     if solver != "proxlb" and check.violations(problem, reach.assignment):
         why = case.clash
         status = PlanStatus.INFEASIBLE if why.proven else status
-    return draw_up(case, result, status, reach, why, drained)
+    plan = draw_up(case, result, status, reach, why, drained)
+    return outlook.told(plan, case.formulation, failover, reach.assignment, plain)
 
 
 def _aimed(case: Case) -> Problem:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planner import outlook
 from planner.apply import Run
 from planner.finding import Finding, Level
 from planner.plan import Migration, NodeLoad, Plan, PlanStatus
@@ -92,7 +93,7 @@ def verdict(item: Plan) -> str:
     lines = [f"{item.solver}: {item.status.value} ({_known(item)})"]
     if item.status is PlanStatus.NO_ACTION:
         lines.append(f"spread {spread.before:.2f} points, tolerated {item.balanciness:g}; no rule is broken")
-        return "\n".join([*lines, *_beside(item)])
+        return "\n".join([*lines, *_beside(item), *outlook.words(item.survival)])
     limit = "" if item.max_migrations is None else f" of at most {item.max_migrations}"
     most_gib = "" if item.max_gib is None else f" of at most {item.max_gib:g}"
     lines.append(
@@ -105,7 +106,7 @@ def verdict(item: Plan) -> str:
         lines.append(f"{SPREAD[item.combine]} of: {', '.join(each)}")
     if item.violations_before:
         lines.append(f"broken rules {len(item.violations_before)} -> {len(item.violations_after)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *outlook.words(item.survival)])
 
 
 def _known(item: Plan) -> str:
