@@ -28,6 +28,8 @@ NAMES = ("greedy", "proxlb", "descent", "cpsat")
 """Solvers that a person can ask for."""
 ANY_SPREAD = 100 * PPM
 """ppm, more than any spread: a goal for those who want rules repaired and nothing else."""
+QUICK = ("descent", "greedy")
+"""Solvers whose plans may be open where that of cpsat is blocked."""
 SCOUTED = 5.0
 """Seconds of a time limit from which a quick solver finds the guests to ask Proxmox VE about."""
 
@@ -103,6 +105,14 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget | None) ->
         migrated = tuple(int(guest) for guest in problem.migrated(result.assignment))
         return result, Reach(result.assignment, migrated, ())
     reach = schedule.one_at_a_time(problem, result.assignment)
+    for quick in QUICK if reach.stranded and solver == "cpsat" else ():  # the best is no use where the way is blocked
+        other = solve(case, problem, quick, budget)
+        way = schedule.one_at_a_time(problem, other.assignment)
+        if check.score(problem, way.assignment) < check.score(problem, reach.assignment):
+            result, reach = (
+                replace(other, solver=solver, bound=result.bound, seconds=result.seconds + other.seconds),
+                way,
+            )
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
         result = replace(result, bound=least, cost_bound=None)
