@@ -51,23 +51,19 @@ def places(
     barred = _too_small(cluster, guests)
     for vmid, item in said.items():
         barred[vmid] = {**barred.get(vmid, {}), **item.barred}
-    stays = (
-        refused
-        | dict(bound)
-        | _balanced_elsewhere(cluster, guests, policy)
-        | _fixed(guests, rules, policy, recent.migrated(cluster.snapshot))
-    )
+    elsewhere = _balanced_elsewhere(cluster, guests, policy)
+    stays = refused | dict(bound) | _fixed(guests, rules, policy, recent.migrated(cluster.snapshot), elsewhere)
     eligibility, eligible = _classes(guests, rules, stays, barred, names)
     together_names, together = _together(guests, rules)
     apart_names, apart = _apart(guests, rules, names)
     return Places(stays, barred, eligibility, eligible, together, together_names, apart, apart_names)
 
 
-def _balanced_elsewhere(cluster: Cluster, guests: pd.DataFrame, policy: Policy) -> dict[int, str]:
+def _balanced_elsewhere(cluster: Cluster, guests: pd.DataFrame, policy: Policy) -> frozenset[int]:
     """Guests of the HA manager where that balances them itself: each would undo the other's work."""
     if policy.with_ha_guests or not rebalances(cluster.snapshot):
-        return {}
-    return {int(vmid): REBALANCED for vmid in guests["vmid"][guests["ha_state"] != ""]}
+        return frozenset()
+    return frozenset(map(int, guests["vmid"][guests["ha_state"] != ""]))
 
 
 def _too_small(cluster: Cluster, guests: pd.DataFrame) -> dict[int, Mapping[str, str]]:
@@ -97,15 +93,20 @@ def remarks(cluster: Cluster, guests: pd.DataFrame) -> tuple[str, ...]:
     return preconditions.notes(preconditions.read(cluster.snapshot, guests, cluster.nodes["node"]))
 
 
-def _fixed(guests: pd.DataFrame, rules: Rules, policy: Policy, lately: frozenset[int]) -> dict[int, str]:
-    """vmid to why a guest is not migrated, whatever the plan would gain; `lately`: migrated within a day."""
+def _fixed(
+    guests: pd.DataFrame, rules: Rules, policy: Policy, lately: frozenset[int], elsewhere: frozenset[int]
+) -> dict[int, str]:
+    """vmid to why a guest is not migrated, whatever the plan would gain.
+
+    `lately`: migrated within a day; `elsewhere`: balanced by the HA manager.
+    """
     homes = {int(vmid): str(node) for vmid, node in zip(guests["vmid"], guests["node"], strict=True)}
     ignored: dict[int, Rule] = {}
     for rule in rules.items:
         if rule.kind is Kind.IGNORE and rule.unless is not Unless.REPAIR:
             ignored |= {vmid: rule for vmid in rule.vmids if _stays(rule, vmid, rules, homes, lately)}
     vmids = [int(vmid) for vmid in guests["vmid"]]
-    reasons = (_why_fixed(guest, ignored, rules, policy) for guest in guests.itertuples())
+    reasons = (_why_fixed(guest, ignored, rules, policy, elsewhere) for guest in guests.itertuples())
     return {vmid: reason for vmid, reason in zip(vmids, reasons, strict=True) if reason}
 
 
@@ -126,12 +127,13 @@ def only_repaired(rules: Rules) -> dict[int, str]:
     return {vmid: f"rule {rule.name}: it is migrated for repairs only" for rule in chosen for vmid in rule.vmids}
 
 
-def _why_fixed(guest: Any, ignored: Mapping[int, Rule], rules: Rules, policy: Policy) -> str:
+def _why_fixed(guest: Any, ignored: Mapping[int, Rule], rules: Rules, policy: Policy, elsewhere: frozenset[int]) -> str:
     rule = ignored.get(guest.vmid)
-    checks = (
+    checks = (  # first what somebody wants: such a guest breaks no rule, whatever else keeps it
         (rule is not None, _says(rule)),
         (rules.states[guest.node] is NodeState.IGNORED, f"node {guest.node} is ignored"),
         (policy.guests not in (GuestType.ALL, guest.type), f"only {policy.guests} guests are planned"),
+        (guest.vmid in elsewhere, REBALANCED),
         (guest.status == "unknown", "its status is unknown"),
         (bool(guest.lock), f"it is locked ({guest.lock})"),
         (guest.disk_mib > 0 and not policy.with_local_disks, LOCAL_DISKS),

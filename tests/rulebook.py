@@ -102,7 +102,8 @@ class Rulebook:
                 n for n, node in self.scenario.nodes.items() if node.status == "online" and storage in node.storages
             ]
             barred = set(self.scenario.nodes) - set(known) if known else set()
-        return barred - {guest.on}
+        small = {n for n, node in self.scenario.nodes.items() if guest.type == "vm" and node.cpus < guest.cpus}
+        return (barred | small) - {guest.on}
 
     def _local(self, guest: Guest) -> dict[str, float]:
         """Its disks on storages that its node shares with no other."""
