@@ -96,6 +96,8 @@ class _Inquiry:
             answers = preconditions.ask(self._source, rows, self.snapshot.answers)
             self.snapshot = preconditions.with_answers(self.snapshot, answers)
             self._asked += len(answers)
+            known = preconditions.ask_cpus(self._source, self._cluster, rows, self.snapshot.answers)
+            self.snapshot = preconditions.with_answers(self.snapshot, known)
         return rows
 
     def admits(self, plan: Planned) -> bool:

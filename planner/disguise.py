@@ -3,16 +3,19 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
+from planner import cpu
 from planner.admission import DEVICE, HA_CAUSES, MIB, MOUNT, SIZE, flag, items, mib, record, text
 from planner.errors import InputError
-from planner.preconditions import DENIED, ERROR, FOREIGN, SILENT
+from planner.preconditions import DENIED, ERROR, FOREIGN, SILENT, config_path, status_path
 
 LOCK = re.compile(r"(VM|CT) is locked \(([a-z-]+)\)")
 RESOURCE = re.compile(r"(hostpci|hostusb|usb|serial|parallel|virtiofs|ivshmem)\d*")
 DRIVE = re.compile(r"(ide|sata|scsi|virtio|efidisk|tpmstate|unused)\d+")
 SID = re.compile(r"(vm|ct):\d+")
+MODEL = re.compile(r"(Intel|AMD)[\w ()@.,/+-]{0,80}")
 FLAGS = ("cdrom", "is_unused", "is_cloudinit", "is_tpmstate", "is_vmstate", "is_attached", "shared")
 OTHER = "other"
 """Stands for a name that is not known from elsewhere."""
@@ -33,6 +36,11 @@ class Disguise:
                 return self._of(f"/nodes/{self.node[node]}/qemu/{vmid}/migrate", answer, self._vm)
             case ["", "nodes", node, "lxc", vmid, "config"] if node in self.node and vmid.isdecimal():
                 return self._of(f"/nodes/{self.node[node]}/lxc/{vmid}/config", answer, self._ct)
+            case ["", "nodes", node, "status"] if node in self.node:
+                return self._of(status_path(self.node[node]), answer, _node_status)
+            case ["", "nodes", node, "qemu", vmid, _] if node in self.node and vmid.isdecimal():
+                if path == config_path(node, int(vmid)):
+                    return self._of(config_path(self.node[node], int(vmid)), answer, _vm_config)
         return None
 
     def _of(self, path: str, answer: Any, guest: Callable[[Mapping[str, Any]], Any]) -> tuple[str, Any] | None:
@@ -119,6 +127,23 @@ class Disguise:
 
     def _storage(self, name: str) -> str:
         return self.storage.get(name, OTHER)
+
+
+def _node_status(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all that a node tells, its CPU. A model that is not of the usual makers stays different from others."""
+    found = cpu.of_node(answer)
+    if found is None:
+        return {}
+    model = found.model if MODEL.fullmatch(found.model) else f"CPU {sha256(found.model.encode()).hexdigest()[:8]}"
+    maker = found.maker if found.maker in cpu.MAKERS else OTHER
+    return {"cpuinfo": {"model": model, "vendor": maker, "flags": " ".join(sorted(found.flags & cpu.FLAGS))}}
+
+
+def _vm_config(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a virtual machine's configuration its CPU type; of one that somebody has named nothing is known."""
+    kind = cpu.type_of(answer)
+    known = kind in (*cpu.WHOLE, *cpu.LEVELS, cpu.DEFAULT) or any(names.fullmatch(kind) for names in cpu.NAMED.values())
+    return {"cpu": kind if known else OTHER}
 
 
 def _resource(name: Any) -> str:

@@ -36,7 +36,7 @@ def kept(
 
     No node whose loss is survived today is one whose loss is not: in doubt fewer migrations are made, or none.
     """
-    attempts = _Attempts(problem, _helpable(problem, failover), first[1], budget.seconds)
+    attempts = _Attempts(problem, _helpable(failover), first[1], budget.seconds)
     if not attempts.lost:
         return first
     quick = replace(budget, seconds=budget.seconds * QUICK, progress=None)
@@ -55,10 +55,10 @@ def kept(
     return _judged(problem, first[0], reach, first[0].seconds + attempts.seconds), reach
 
 
-def _helpable(problem: Problem, failover: Failover) -> Failover:
+def _helpable(failover: Failover) -> Failover:
     """What headroom can help: not guests that have no other place wherever there is room."""
     protected = failover.protected.copy()
-    protected[lonely(problem, failover)] = False
+    protected[lonely(failover)] = False
     return Failover(failover.problem, protected, failover.seed)
 
 
@@ -220,14 +220,15 @@ def impossible(problem: Problem, failover: Failover) -> tuple[int, int, int] | N
     return (free, needed, others) if managed and free >= 0 and needed > others else None
 
 
-def lonely(problem: Problem, failover: Failover) -> list[int]:
+def lonely(failover: Failover) -> list[int]:
     """HA guests that may be nowhere but where they are, so that the loss of that node is never survived."""
     guests = map(int, np.flatnonzero(failover.protected))
-    return [guest for guest in guests if set(homes(problem, guest)) <= {int(problem.origin[guest])}]
+    return [guest for guest in guests if set(homes(failover, guest)) <= {int(failover.problem.origin[guest])}]
 
 
-def homes(problem: Problem, guest: int) -> list[int]:
-    """Nodes where a guest may be, of those that take guests."""
+def homes(failover: Failover, guest: int) -> list[int]:
+    """Nodes where a guest may start, of those that take guests."""
+    problem = failover.problem
     return np.flatnonzero(problem.eligibility[problem.eligible[guest]] & problem.balanced).tolist()
 
 

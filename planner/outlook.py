@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from planner import explain, headroom
 from planner.case import Case
+from planner.cpu import only_while_running
 from planner.formulate import Formulation
 from planner.plan import Lost, Plan, PlanStatus, Survival
 from planner.survive import Failover, Loss, protected
 from solvers.check import violations
-from solvers.problem import Ints
+from solvers.problem import Ints, Problem
 
 SHOWN = 4
 """Guests that are named before the rest is counted."""
@@ -22,7 +25,20 @@ def failover(case: Case) -> Failover | None:
     """What checks whether losses are survived, where that is asked for."""
     if not case.policy.survive:
         return None
-    return Failover(case.formulation.problem, protected(case.formulation.guests), case.policy.seed)
+    return Failover(_started(case.formulation), protected(case.formulation.guests), case.policy.seed)
+
+
+def _started(formulation: Formulation) -> Problem:
+    """The problem where a guest may also be on nodes to which it cannot go while it runs: it would start there."""
+    problem, pins = formulation.problem, formulation.rules.pins()
+    rows, eligible = list(problem.eligibility), problem.eligible.copy()
+    for guest, vmid in enumerate(map(int, formulation.guests["vmid"])):
+        barred = formulation.barred.get(vmid, {})
+        more = {node for node, why in barred.items() if only_while_running(why)} & pins.get(vmid, set(barred))
+        if more:
+            rows.append(rows[eligible[guest]] | np.isin(formulation.nodes, list(more)))
+            eligible[guest] = len(rows) - 1
+    return problem.replace(eligibility=np.array(rows, dtype=bool).reshape(-1, problem.nodes), eligible=eligible)
 
 
 def told(plan: Plan, formulation: Formulation, check: Failover | None, assignment: Ints, plain: Ints) -> Plan:
@@ -107,8 +123,8 @@ def _impossible(formulation: Formulation, check: Failover) -> tuple[str, ...]:
             f"proven: wherever guests are, not every loss is survived: {free:.1f} GiB are free on all nodes together, "
             f"so {needed:.1f} GiB on them would have to be taken by guests without HA, of which there are {others:.1f}"
         )
-    for guest in headroom.lonely(formulation.problem, check):
-        where = " or ".join(formulation.nodes[n] for n in headroom.homes(formulation.problem, guest)) or "no node"
+    for guest in headroom.lonely(check):
+        where = " or ".join(formulation.nodes[n] for n in headroom.homes(check, guest)) or "no node"
         result.append(f"proven: {explain.guest(formulation, guest)} finds no other place: it may be on {where} only")
     return tuple(result)
 

@@ -1,18 +1,22 @@
 """Owns what Proxmox VE itself says about migrating guests: which call tells, asking in parallel, refusals."""
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pandas as pd
 
+from planner import cpu
 from planner.admission import Admission, Answer, Storages, flag, of_ct, of_vm, record, text
 from planner.cluster import Cluster
+from planner.cpu import Cpu
 from planner.errors import ApiRefused, BadAnswer, Forbidden, InputError, Unreachable
-from planner.snapshot import RESOURCES, Snapshot, Source, rows
+from planner.snapshot import RESOURCES, Snapshot, Source, key, rows
 
 WORKERS = 16
 """Calls at a time: pveproxy has three processes per node, and each passes calls on to other nodes."""
@@ -28,6 +32,16 @@ HA_RULES = "/cluster/ha/rules"
 def path(kind: str, node: str, vmid: int) -> str:
     """The one call that tells. A container's own preconditions say nothing of its mounts: its configuration does."""
     return f"/nodes/{node}/qemu/{vmid}/migrate" if kind == "vm" else f"/nodes/{node}/lxc/{vmid}/config"
+
+
+def status_path(node: str) -> str:
+    """What tells the CPU of a node."""
+    return f"/nodes/{node}/status"
+
+
+def config_path(node: str, vmid: int) -> str:
+    """What tells the CPU type that a running virtual machine has; by default it would be the one after a restart."""
+    return key(f"/nodes/{node}/qemu/{vmid}/config", {"current": 1})
 
 
 def paths(guests: pd.DataFrame) -> dict[int, str]:
@@ -48,8 +62,28 @@ def ask(source: Source, guests: pd.DataFrame, known: Collection[str]) -> dict[st
 
     In parallel, each once. Of a node that does not answer nothing more is asked.
     """
-    places = zip(paths(guests).values(), guests["node"], strict=True)
-    wanted = {where: str(node) for where, node in places if where not in known}
+    return _ask(source, dict(zip(paths(guests).values(), map(str, guests["node"]), strict=True)), known)
+
+
+def ask_cpus(source: Source, cluster: Cluster, guests: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of what tells which nodes fit the CPU types of guests, rows of the guests frame.
+
+    The CPUs of all nodes that are online, if a virtual machine runs, and only if they differ the types of those.
+    """
+    running = _live(guests)
+    online = cluster.nodes.loc[cluster.nodes["status"] == "online", "node"]
+    if running.empty or len(online) < 2:
+        return {}
+    told = _ask(source, {status_path(node): str(node) for node in online}, known)
+    if not cpu.are_different(_cpus({**known, **told}, online).values()):
+        return told
+    columns = zip(running["node"], running["vmid"], strict=True)
+    return told | _ask(source, {config_path(node, int(vmid)): str(node) for node, vmid in columns}, known)
+
+
+def _ask(source: Source, places: Mapping[str, str], known: Collection[str]) -> dict[str, Any]:
+    """Path to answer, of those that are not known; `places`: path to the node that answers."""
+    wanted = {where: node for where, node in places.items() if where not in known}
     if not wanted:
         return {}
     pool = ThreadPoolExecutor(min(WORKERS, len(wanted)), "preconditions")
@@ -62,12 +96,13 @@ def ask(source: Source, guests: pd.DataFrame, known: Collection[str]) -> dict[st
 def _asking(source: Source) -> Callable[[tuple[str, str]], Any]:
     away: set[str] = set()
 
-    def one(where: tuple[str, str]) -> Any:
-        asked, node = where
+    def one(place: tuple[str, str]) -> Any:
+        asked, node = place
         if node in away:
             return {ERROR: SILENT}
         try:
-            answer = source.get(asked)
+            where, _, query = asked.partition("?")
+            answer = source.get(where, **dict(parse_qsl(query)))
         except ApiRefused as error:
             return {ERROR: " ".join(error.reason.split())}
         except Forbidden:
@@ -91,6 +126,7 @@ def completed(cluster: Cluster, source: Source) -> tuple[Snapshot, tuple[str, ..
     """The cluster's snapshot with the answers about all guests, and what to say of those that are not known."""
     guests = askable(cluster)
     taken = with_answers(cluster.snapshot, ask(source, guests, cluster.snapshot.answers))
+    taken = with_answers(taken, ask_cpus(source, cluster, guests, taken.answers))
     return taken, notes(read(taken, guests, cluster.nodes["node"]))
 
 
@@ -99,7 +135,7 @@ def read(snapshot: Snapshot, guests: pd.DataFrame, nodes: Iterable[str]) -> dict
     nodes, storages = sorted(nodes), _storages(snapshot)
     ha_known = snapshot.get(HA_RULES) is not None
     result = {}
-    where = paths(guests)
+    where, by_cpu = paths(guests), _cpu_bars(snapshot, guests, nodes)
     for vmid, kind, node in zip(where, guests["type"], guests["node"], strict=True):
         answer = snapshot.get(where[vmid])
         if answer is None:
@@ -111,8 +147,50 @@ def read(snapshot: Snapshot, guests: pd.DataFrame, nodes: Iterable[str]) -> dict
                 admission = of_vm(answer, others, ha_known) if kind == "vm" else of_ct(answer, others, storages)
         except InputError:
             admission = Admission(unknown=SENSELESS)
-        result[vmid] = admission
+        result[vmid] = _joined(admission, by_cpu.get(vmid, {}))
     return result
+
+
+def _live(guests: pd.DataFrame) -> pd.DataFrame:
+    """The virtual machines that run: one that is stopped starts on any CPU that can give its type."""
+    return guests[(guests["type"] == "vm") & ~guests["status"].isin(("stopped", "unknown"))]
+
+
+def _cpus(answers: Mapping[str, Any], nodes: Iterable[str]) -> dict[str, Cpu]:
+    """Node to its CPU, where that is known."""
+    result = {}
+    for node in nodes:
+        with contextlib.suppress(InputError):  # not known
+            found = cpu.of_node(record(answers.get(status_path(node))))
+            if found is not None:
+                result[node] = found
+    return result
+
+
+def _cpu_bars(snapshot: Snapshot, guests: pd.DataFrame, nodes: Iterable[str]) -> dict[int, dict[str, str]]:
+    """vmid to the nodes that do not fit its CPU type while it runs, and why."""
+    cpus = _cpus(snapshot.answers, nodes)
+    if not cpu.are_different(cpus.values()):
+        return {}
+    result = {}
+    live = _live(guests)
+    for vmid, node in zip(map(int, live["vmid"]), live["node"], strict=True):
+        answer = snapshot.get(config_path(node, vmid))
+        with contextlib.suppress(InputError):  # not known
+            config = record(answer)
+            if config and set(config) != {ERROR} and node in cpus:
+                others = {name: found for name, found in cpus.items() if name != node}
+                result[vmid] = cpu.barred(cpu.type_of(config), cpus[node], others)
+    return result
+
+
+def _joined(admission: Admission, more: Mapping[str, str]) -> Admission:
+    """With more nodes that are barred."""
+    if not more:
+        return admission
+    old = admission.barred
+    both = {node: "; ".join(bars[node] for bars in (old, more) if node in bars) for node in (*old, *more)}
+    return replace(admission, barred=both)
 
 
 def notes(admissions: Mapping[int, Admission]) -> tuple[str, ...]:
