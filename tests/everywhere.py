@@ -19,6 +19,7 @@ class Everywhere:
         self.open = {vmid: self._where(vmid) for vmid in self.home}
         if prod(max(1, len(nodes)) for nodes in self.open.values()) > most:
             raise TooMany
+        self.bundles = self._bundles()
         self.order = sorted(self.home, key=lambda vmid: (len(self.open[vmid]), vmid))
 
     def _where(self, vmid: int) -> list[str]:
@@ -41,6 +42,53 @@ class Everywhere:
             if not best:
                 break
         return best
+
+    def migrations(self, places: Places) -> dict[int, str]:
+        """Where guests go that are elsewhere today."""
+        return {vmid: node for vmid, node in places.items() if node != self.home[vmid]}
+
+    def reachable(self, places: Places) -> bool:
+        """Whether guests can get there one after the other, those that belong together side by side."""
+        pending = {bundle for bundle in self.bundles if places[bundle[0]] != self.home[bundle[0]]}
+        seen: set[frozenset[tuple[int, ...]]] = set()
+
+        def go(now: dict[int, str], left: frozenset[tuple[int, ...]]) -> bool:
+            if not left:
+                return True
+            if left in seen:
+                return False
+            seen.add(left)
+            for bundle in left:
+                then = now | {vmid: places[vmid] for vmid in bundle}
+                if not self._clashes(then, bundle) and go(then, left - {bundle}):
+                    return True
+            return False
+
+        return go(dict(self.home), frozenset(pending))
+
+    def _clashes(self, places: Places, bundle: tuple[int, ...]) -> bool:
+        """Whether guests that have just arrived find no room, or are where another rule wants them apart."""
+        node = places[bundle[0]]
+        needed = self.book.lacks(node, dict.fromkeys(bundle, node), room=0)
+        if set(needed) & set(self.book.lacks(node, places)):
+            return True
+        rules = [rule for asks in self.book.everything() for rule in asks.apart]
+        return any(
+            len(rule.inside(places).get(rule.domain_of(node), ())) > rule.most
+            for rule in rules
+            if any(side & set(bundle) for side in rule.sides)
+        )
+
+    def _bundles(self) -> list[tuple[int, ...]]:
+        """Guests that belong together and are on one node go together."""
+        of = {vmid: {vmid} for vmid in self.home}
+        groups = [members & set(self.home) for asks in self.book.everything() for _, members in asks.together]
+        for one, other in ((a, b) for group in groups for a in group for b in group if self.home[a] == self.home[b]):
+            if of[one] is not of[other]:
+                of[one] |= of[other]
+                for vmid in of[other]:
+                    of[vmid] = of[one]
+        return sorted({tuple(sorted(bundle)) for bundle in of.values()})
 
     def price(self, places: Places) -> float:
         """What the should-rules that do not hold cost."""

@@ -232,8 +232,11 @@ class Rulebook:
         """Guests whose migration could mend something."""
         full = {fact[1] for fact in self._overfull(places)} | self.maintained
         astray = {vmid for vmid, node in places.items() if node in full}
-        parts = [self.must, *(rule.asks for rule in self.should)]
-        return astray.union(*(asks.involved(places, self.left_alone) for asks in parts))
+        return astray.union(*(asks.involved(places, self.left_alone) for asks in self.everything()))
+
+    def everything(self) -> list[Asks]:
+        """What must hold and what should."""
+        return [self.must, *(rule.asks for rule in self.should)]
 
     def _overfull(self, places: Places) -> Iterable[Fact]:
         for node in set(places.values()):
