@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from solvers import greedy, tabu
+from solvers import tabu
 from solvers.problem import Ints, Problem
+from solvers.repair import repaired
 from solvers.result import Answer, Budget, Progress
-from solvers.state import State
 
 DECENT = 0.9
 """Part of the spread to which the search must come down within a number of steps to go on."""
@@ -17,8 +17,7 @@ PER_NODE, BASE, PER_NODE_BEYOND = 20, 250, 4
 def solve(problem: Problem, budget: Budget, start: Ints) -> Answer:
     """Repair, then search until it gets on no more, the goal is reached, or time is up."""
     began = time.monotonic()
-    state = State(problem, start)
-    greedy.repair(state)
+    state = repaired(problem, start)
 
     def report(assignment: Ints) -> None:
         if budget.progress:
@@ -27,6 +26,7 @@ def solve(problem: Problem, budget: Budget, start: Ints) -> Answer:
     def spent() -> bool:
         return pace.spent() or (budget.stop is not None and budget.stop())
 
+    report(state.assignment)
     pace = _Pace(problem, state.assignment, report)
     left = budget.seconds - (time.monotonic() - began)
     return Answer(tabu.improve(problem, state.assignment, left, budget.seed, offer=pace.offer, stop=spent))
