@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+
+import numpy as np
 
 from planner import capacity, explain
-from planner.demands import Demand
-from planner.formulate import Formulation
+from planner.question import SAME, Question
 from planner.rule import Kind
 from planner.rules import NodeState
 from solvers import check
@@ -19,8 +19,6 @@ GIB = 1024
 """MiB."""
 SHOWN = 4
 """Guests that are named before the rest is counted."""
-SAME = 0.005
-"""Points of spread that cannot be seen."""
 
 
 class Ground(StrEnum):
@@ -56,68 +54,6 @@ class Verdict:
     """Percentage points if the guest, with those that go along, were there; None where it cannot be."""
 
 
-@dataclass(frozen=True, eq=False)
-class Question:
-    """A guest, and where a plan has all guests."""
-
-    formulation: Formulation
-    guest: int
-    reached: Ints
-    demands: Sequence[Demand] = ()
-
-    @cached_property
-    def bundle(self) -> Ints:
-        """The guest and those that travel with it."""
-        problem = self.formulation.problem
-        return problem.bundles[int(problem.bundle_of[self.guest])]
-
-    @property
-    def home(self) -> int:
-        """Where the guest is now."""
-        return int(self.formulation.problem.origin[self.guest])
-
-    @property
-    def target(self) -> int:
-        """Where the plan has it."""
-        return int(self.reached[self.guest])
-
-    def on(self, node: int) -> Ints:
-        """The plan with the guest, and those that go along, on a node; itself where it has the guest there."""
-        if node == self.target:
-            return self.reached
-        result = self.reached.copy()
-        result[self.bundle] = node
-        return result
-
-    def spread(self, assignment: Ints) -> float:
-        """Percentage points; where nothing can change the load of some nodes, over the others."""
-        problem = self.formulation.problem
-        changeable = self.formulation.changeable(assignment)
-        ppm = problem.spread(assignment) if changeable is None else problem.aims[0].value(changeable)
-        return ppm * 100 / PPM
-
-    @cached_property
-    def planned_spread(self) -> float:
-        """Percentage points that the plan reaches."""
-        return self.spread(self.reached)
-
-    @cached_property
-    def loads(self) -> tuple[list[float], list[float]]:
-        """(n,) percent of the first resource on each node, today and as the plan has it."""
-        problem = self.formulation.problem
-        before, after = (problem.loads(at)[0] * 100 / PPM for at in (problem.origin, self.reached))
-        return before.tolist(), after.tolist()
-
-    @cached_property
-    def left_broken(self) -> list[Violation]:
-        """What the plan leaves broken."""
-        return check.violations(self.formulation.problem, self.reached)
-
-    def called(self, guest: int) -> str:
-        """A guest as people call it."""
-        return explain.guest(self.formulation, guest)
-
-
 def judge(question: Question, name: str) -> Verdict:
     """What is to be said of a node."""
     formulation = question.formulation
@@ -127,7 +63,7 @@ def judge(question: Question, name: str) -> Verdict:
         return Verdict(name, Ground.STATE, here=False, says=says)
     node = formulation.nodes.index(name)
     verdict = _planned(question, node) if node == question.target else _elsewhere(question, node)
-    before, after = (round(loads[node], 4) for loads in question.loads)
+    before, after = (round(float(table[0, node]) * 100 / PPM, 4) for table in question.tables)
     here = node == question.home
     says = f"here now; {verdict.says}" if here and node != question.target else verdict.says
     return replace(verdict, here=here, says=says, load_before=before, load_after=after)
@@ -150,12 +86,13 @@ def _elsewhere(question: Question, node: int) -> Verdict:
     if formulation.rules.states[name] is not NodeState.BALANCED and node != question.home:
         state = formulation.rules.states[name]
         return Verdict(name, Ground.STATE, False, f"in {state}" if state is NodeState.MAINTENANCE else state.value)
-    new = set(check.broken(formulation.problem, there)) - set(check.broken(formulation.problem, question.reached))
-    reasons = [*_refused(question, node, new), *_rules(question, node, there, new), *_room(question, node, there)]
+    broken = check.broken(formulation.problem, there)
+    new = set(broken) - question.not_kept
+    reasons = [*_refused(question, node, new), *_rules(question, node, there, new), *_room(question, node, broken)]
     if reasons:
         rules = tuple(dict.fromkeys(rule for _, _, rule in reasons if rule))
         return Verdict(name, reasons[0][0], False, "; ".join(says for _, says, _ in reasons), rules)
-    return replace(_open(question, there, new), node=name, spread=question.spread(there))
+    return replace(_open(question, node, there, new), node=name, spread=question.spread(node))
 
 
 Reason = tuple[Ground, str, str]
@@ -207,16 +144,16 @@ def _domain(question: Question, index: int) -> str:
     return next((rule.per for rule in named if rule.kind is Kind.APART and rule.per), "failure domain")
 
 
-def _room(question: Question, node: int, there: Ints) -> Iterator[Reason]:
-    """What the node has too little of, with numbers."""
-    formulation = question.formulation
-    problem = formulation.problem
+def _room(question: Question, node: int, broken: Sequence[Violation]) -> Iterator[Reason]:
+    """What the node has too little of, with numbers; what others do not find there either counts as well."""
+    problem, names = question.formulation.problem, question.formulation.capacities
     needs = problem.needs[question.bundle].sum(axis=0)
-    left = problem.capacity[node] - (problem.usage(there)[node] - needs)
-    for item in check.broken(problem, there):
+    for item in broken:
         if item.rule is Rule.CAPACITY and item.node == node and needs[item.index] > 0:
             r = item.index
-            yield Ground.ROOM, _lacks(formulation.capacities[r], int(needs[r]), int(left[r])), ""
+            others = np.setdiff1d(np.flatnonzero(question.reached == node), question.bundle)
+            left = int(problem.capacity[node, r] - problem.needs[others, r].sum())
+            yield Ground.ROOM, _lacks(names[r], int(needs[r]), left), ""
 
 
 def _lacks(name: str, needs: int, left: int) -> str:
@@ -229,15 +166,16 @@ def _lacks(name: str, needs: int, left: int) -> str:
     return f"no room: needs {needs / per:.1f} {unit}{of}, {have}"
 
 
-def _open(question: Question, there: Ints, new: set[Violation]) -> Verdict:
+def _open(question: Question, node: int, there: Ints, new: set[Violation]) -> Verdict:
     """Of a node that could take the guest: why it is not there nevertheless."""
-    formulation, spread = question.formulation, _spread(question, there)
+    problem, spread = question.formulation.problem, _spread(question, node, there)
     for guest in sorted({guest for item in new if item.rule is Rule.FIXED for guest in item.guests}):
         who = "" if guest == question.guest else f" ({question.called(guest)}, which goes along, is)"
         return Verdict("", Ground.FIXED, False, f"could take it, if it were not fixed{who}; {spread}")
     if any(item.rule is Rule.LIMIT for item in new):
         return Verdict("", Ground.LIMIT, False, f"beyond the limit: {_beyond(question, there)}; {spread}")
-    worse, left = check.violations(formulation.problem, there), question.left_broken
+    left = question.left_broken
+    worse = left if question.all_is_well else check.violations(problem, there)
     if len(worse) > len(left):
         items = [item for item in worse if item not in left] or worse
         says = f"would leave broken: {_words(question, items)}; {spread}"
@@ -262,16 +200,16 @@ def _beyond(question: Question, there: Ints) -> str:
     migrations, mib = len(problem.migrated(there)), problem.moved_mib(there)
     says = []
     if problem.max_migrations is not None and migrations > problem.max_migrations:
-        says.append(f"{migrations} migrations, {problem.max_migrations} are allowed")
+        says.append(f"{migrations} migrations, at most {problem.max_migrations} allowed")
     if problem.max_moved_mib is not None and mib > problem.max_moved_mib:
-        says.append(f"{mib / GIB:.1f} GiB copied, {problem.max_moved_mib / GIB:g} are allowed")
+        says.append(f"{mib / GIB:.1f} GiB copied, at most {problem.max_moved_mib / GIB:g} allowed")
     return "; ".join(says)
 
 
-def _spread(question: Question, there: Ints) -> str:
+def _spread(question: Question, node: int, there: Ints) -> str:
     """How good the balance would be; where it would be as good, what that costs."""
     problem = question.formulation.problem
-    with_it, planned = question.spread(there), question.planned_spread
+    with_it, planned = question.spread(node), question.planned_spread
     if abs(with_it - planned) >= SAME:
         return f"the spread would be {with_it:.2f} instead of {planned:.2f}"
     more = len(problem.migrated(there)) - len(problem.migrated(question.reached))

@@ -13,21 +13,15 @@ from planner.cluster import Cluster
 from planner.errors import InputError
 from planner.plan import Plan, PlanStatus
 from planner.policy import Unless
+from planner.question import SAME, Question, about
 from planner.rule import Kind, Rule
 from planner.rules import NodeState, Rules
-from planner.verdict import SAME, Ground, Question, Verdict
-from solvers import check
+from planner.verdict import Ground, Verdict
 from solvers.problem import Ints
 from solvers.requirement import guests_of
 
 MCPU = 1000
 """Milli-CPU of a vCPU."""
-IGNORED = {
-    Unless.NEVER: "it stays where it is",
-    Unless.REPAIR: "it is migrated for repairs only",
-    Unless.DAILY: "it is migrated at most once a day",
-}
-"""What a rule says of a guest that is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +74,10 @@ def explain_guest(case: Case, plan: Plan, vmid: int) -> Explanation:
         return said
     formulation = case.formulation
     guest = [int(v) for v in formulation.guests["vmid"]].index(vmid)
-    question = Question(formulation, guest, reached(case, plan), demands.read(formulation))
+    question = Question(about(formulation, guest), guest, reached(case, plan), demands.read(formulation))
     verdicts = tuple(verdict.judge(question, str(name)) for name in case.cluster.nodes["node"])
     stays = question.target == question.home
-    without = None if stays else question.spread(question.on(question.home))
+    without = None if stays else question.spread(question.home)
     return replace(
         said,
         target=formulation.nodes[question.target],
@@ -158,7 +152,8 @@ def _rules(case: Case, guest: int) -> Iterable[str]:
 
 def _without_effect(rules: Rules, rule: Rule, fixed: str) -> str:
     if rule.kind is Kind.IGNORE:
-        return IGNORED[rule.unless]
+        unless = "" if rule.unless is Unless.NEVER else f" (unless: {rule.unless})"
+        return f"it stays where it is{unless}"
     if rule.kind is Kind.PIN:
         return f"on {' or '.join(sorted(rule.nodes)) or 'no node'}; without effect while it is fixed ({fixed})"
     return "without effect: there are no other guests that it is about"
@@ -186,18 +181,11 @@ def _why_stays(question: Question, plan: Plan, verdicts: Iterable[Verdict]) -> s
     open_nodes = [item for item in verdicts if item.ground in (Ground.POSSIBLE, Ground.UNREPAIRED, Ground.LIMIT)]
     if not open_nodes:
         return "no other node can take it"
-    better = [item for item in open_nodes if _is_better(question, item)]
+    better = [item for item in open_nodes if question.is_better_on(formulation.nodes.index(item.node))]
     if not better:
         return "the plan would be no better with it on another node"
     why = _why_not_better(plan, better)
     return f"the plan would be better with it on {better[0].node}, but {why}"
-
-
-def _is_better(question: Question, item: Verdict) -> bool:
-    """Whether a solver would prefer the plan with the guest on that node."""
-    problem = question.formulation.problem
-    there = question.on(question.formulation.nodes.index(item.node))
-    return check.score(problem, there) < check.score(problem, question.reached)
 
 
 def _why_not_better(plan: Plan, better: Iterable[Verdict]) -> str:

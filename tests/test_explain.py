@@ -72,7 +72,7 @@ def test_a_migration_is_explained_by_the_spread_with_and_without_it() -> None:
     assert stays.why == "the plan would be no better with it on another node"
     assert of(stays, "a").says == "here now, and stays"
     assert of(stays, "b").says == (
-        "beyond the limit: 2 migrations, 1 are allowed; the spread would be 24.00 instead of 0.00"
+        "beyond the limit: 2 migrations, at most 1 allowed; the spread would be 24.00 instead of 0.00"
     )
 
 
@@ -251,7 +251,7 @@ def test_rules_without_effect_are_listed_and_called_so() -> None:
     assert set(said.rules) == {
         "plb_affinity_x: without effect: there are no other guests that it is about",
         "plb_anti_affinity_y: without effect: there are no other guests that it is about",
-        "quiet: it is migrated for repairs only",
+        "quiet: it stays where it is (unless: repair)",
     }
     assert said.fixed == "rule quiet: it is migrated for repairs only"
     said = explained(1, *nodes(8, 0), vm(1, "a", 8, tags="plb_ignore;plb_pin_b"))
@@ -471,7 +471,7 @@ def test_explain_takes_a_plan_and_its_limits(cli: Cli, tmp_path: Path) -> None:
     plan = plans.load(tmp_path / "p.json")
     assert list(Draft202012Validator(SCHEMA).iter_errors(said)) == []
     assert said["spread"] == pytest.approx(plan.spread.after)
-    assert "4 migrations, 3 are allowed" in outcome.out
+    assert "4 migrations, at most 3 allowed" in outcome.out
     migration = plan.migrations[0]
     goes = json.loads(cli("explain", migration.vmid, "--demo", "--plan", tmp_path / "p.json", "--output", "json").out)
     assert goes["target"] == migration.target
