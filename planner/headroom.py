@@ -25,7 +25,7 @@ SHARES = (0.5, 0.2, 0.8)
 SPARE = (0.0, 0.5)
 """The same for one node alone."""
 
-Rank = tuple[int, int, int, Score]
+Rank = tuple[int, int, int, int, Score]
 Solve = Callable[[Problem, str, Budget], Result]
 
 
@@ -36,9 +36,9 @@ def kept(
 
     No node whose loss is survived today is one whose loss is not: in doubt fewer migrations are made, or none.
     """
-    attempts = _Attempts(problem, _helpable(failover), first[1], budget.seconds)
-    if not attempts.lost:
+    if not failover.losses(first[1].assignment):
         return first
+    attempts = _Attempts(problem, failover, first[1], budget.seconds)
     quick = replace(budget, seconds=budget.seconds * QUICK, progress=None)
     if budget.work is not None:
         quick = replace(quick, work=budget.work * QUICK)
@@ -55,10 +55,10 @@ def kept(
     return _judged(problem, first[0], reach, first[0].seconds + attempts.seconds), reach
 
 
-def _helpable(failover: Failover) -> Failover:
-    """What headroom can help: not guests that have no other place wherever there is room."""
+def _helpable(failover: Failover, assignment: Ints) -> Failover:
+    """What headroom can help: not guests that have no place wherever there is room."""
     protected = failover.protected.copy()
-    protected[lonely(failover)] = False
+    protected[[*lonely(failover), *(g for loss in failover.losses(assignment) for g in loss.ruled)]] = False
     return Failover(failover.problem, protected, failover.seed)
 
 
@@ -77,12 +77,12 @@ class _Attempts:
 
     def __init__(self, problem: Problem, failover: Failover, first: Reach, seconds: float) -> None:
         self.problem, self.failover, self.first = problem, failover, first
+        self.helpable = _helpable(failover, first.assignment)
         self.before = {loss.node for loss in failover.losses(problem.origin)}
-        self.lost = failover.losses(first.assignment)
         self.seconds = 0.0
         """That solvers took."""
         self.best, self._rank = Reach(problem.origin, (), ()), self._ranked(problem.origin)
-        self._managed = np.where(failover.protected, problem.needs[:, 0], 0)
+        self._managed = np.where(self.helpable.protected, problem.needs[:, 0], 0)
         self._latest, self._limit = first.assignment, seconds
         self.add(first)
 
@@ -95,12 +95,16 @@ class _Attempts:
         return True
 
     def _ranked(self, assignment: Ints) -> Rank | None:
-        """Broken rules, losses that are not survived, what is missing then; None where headroom is lost."""
+        """Broken rules, losses that are not survived for lack of room, what is missing then, all that are not.
+
+        None where headroom is lost.
+        """
         losses = self.failover.losses(assignment)
         if {loss.node for loss in losses} - self.before or check.broken(self.problem, assignment):
             return None
         score = check.score(self.problem, assignment)
-        return score.violations, len(losses), self.failover.missing(losses), score
+        short = self.helpable.losses(assignment)
+        return score.violations, len(short), self.helpable.missing(short), len(losses), score
 
     def add_parts(self, reach: Reach) -> None:
         """The first so many of its migrations: the most that lose no headroom."""
@@ -128,7 +132,7 @@ class _Attempts:
                 unsettled = None if result.status in (Status.OPTIMAL, Status.INFEASIBLE) else tight
             if self.seconds > self._limit:
                 break
-            if self._rank is not None and self._rank[:2] <= (wanted.violations, 0) and self._rank[3][:3] <= wanted[:3]:
+            if self._rank is not None and self._rank[:2] <= (wanted.violations, 0) and self._rank[4][:3] <= wanted[:3]:
                 break
         return unsettled
 
@@ -144,6 +148,7 @@ class _Attempts:
         """Ways to keep room free, as problems."""
         for _ in range(CUTS):
             yield self._as_found(self._latest)
+            yield self._as_found(self._latest, wanted=True)
         for share in SHARES:
             for landing in (False, True):
                 yield self._evenly(share, landing)
@@ -151,13 +156,16 @@ class _Attempts:
             yield self._spare(share)
         today = self._as_found(self.problem.origin)
         yield today
-        yield today.replace(movable=today.movable & ~self.failover.protected)
+        yield today.replace(movable=today.movable & ~self.helpable.protected)
         for _ in range(CUTS):
             yield self._as_found(self.best.assignment)
 
-    def _as_found(self, assignment: Ints) -> Problem:
-        """Free stays what would be taken over in this assignment: HA guests that find no place have to leave."""
-        return self._tight(self.failover.taken_over(assignment))
+    def _as_found(self, assignment: Ints, *, wanted: bool = False) -> Problem:
+        """Free stays what would be taken over in this assignment, so that HA guests that find no place have to leave...
+
+        `wanted`: ...or is made for them too, so that others have to.
+        """
+        return self._tight(self.helpable.taken_over(assignment, wanted=wanted))
 
     def _evenly(self, share: float, landing: bool) -> Problem:
         """Free on every node is the same part of it, and the HA guests of each fit into what is free on the others.
@@ -174,7 +182,7 @@ class _Attempts:
         part = least + share * (most - least) if least < most else most
         kept = np.floor(room * part).astype(np.int64)
         if landing:
-            largest = int(problem.needs[self.failover.protected, 0].max(initial=0))
+            largest = int(problem.needs[self.helpable.protected, 0].max(initial=0))
             two = np.argsort(-room, kind="stable")[:2]
             kept[two] = np.maximum(kept[two], largest)
         all_kept = np.zeros_like(problem.capacity)

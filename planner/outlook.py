@@ -91,13 +91,14 @@ def _line(lost: Lost, already: bool) -> str:
     shown = [f"{vmid} ({name})" if name else str(vmid) for vmid, name in list(lost.guests.items())[:SHOWN]]
     more = f" and {len(lost.guests) - SHOWN} more" if len(lost.guests) > SHOWN else ""
     since = "; it is not today" if already else ""
+    ruled = f" (rules leave none for {', '.join(map(str, lost.by_rules[:SHOWN]))})" if lost.by_rules else ""
     if not lost.proven:
         return f"whether the loss of {lost.node} is survived is not known{since}: no place was found for HA guests " + (
             f"{', '.join(shown)}{more}, which need {lost.missing_mib / GIB:.1f} GiB"
         )
     return (
         f"the loss of {lost.node} is not survived{since}: HA guests {', '.join(shown)}{more} find no place for "
-        f"{lost.missing_mib / GIB:.1f} GiB"
+        f"{lost.missing_mib / GIB:.1f} GiB{ruled}"
     )
 
 
@@ -108,6 +109,7 @@ def _named(formulation: Formulation, check: Failover, losses: Sequence[Loss]) ->
             guests={formulation.vmid(g): str(formulation.guests["name"].iloc[g]) for g in loss.guests},
             missing_mib=check.memory(loss),
             proven=loss.proven,
+            by_rules=tuple(formulation.vmid(g) for g in loss.ruled),
         )
         for loss in losses
     )

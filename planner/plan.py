@@ -105,6 +105,8 @@ class Lost:
     """MiB of memory that they need."""
     proven: bool
     """That not all HA guests of the node can find a place; otherwise none was found."""
+    by_rules: tuple[int, ...]
+    """vmids for which rules leave no place, however much room there were."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,14 +43,14 @@ def checked_plan(
     With `drained` nodes only their guests are migrated, if that is enough to empty them.
     """
 
-    def plan_with(solver: str, snapshot: Snapshot) -> Plan:
+    def plan_with(solver: str, policy: Policy, snapshot: Snapshot) -> Plan:
         case = prepare(replace(cluster, snapshot=snapshot), policy, settings)
         return make_plan(case, solver, budget, drained)
 
     slow = solver == "cpsat" and policy.time_limit >= SCOUTED
     movable = [int(vmid) for vmid in cluster.guests["vmid"][~cluster.guests["template"]]]
-    scout = partial(plan_with, "descent") if slow else None
-    return candidates.checked(cluster, movable, partial(plan_with, solver), source, scout=scout).plan
+    scout = partial(plan_with, "descent", replace(policy, survive=0)) if slow else None  # headroom takes its time
+    return candidates.checked(cluster, movable, partial(plan_with, solver, policy), source, scout=scout).plan
 
 
 def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, drained: Collection[str] = ()) -> Plan:

@@ -1,7 +1,7 @@
 """Owns the check whether the loss of any one node is survived: its HA guests find a place on the others."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from solvers.requirement import Only, Requirement, Room, Together
 NOT_RESTARTED = ("", "ignored", "disabled", "stopped", "error")
 """States in the HA manager of guests that it does not start elsewhere when their node fails."""
 NOT_RUNNING = ("stopped", "unknown")
+ENDLESS = 2**40
+"""More room than anything needs."""
 PROOF = 5.0
 """Seconds, for all nodes of an assignment together, in which it is proven that guests find no place."""
 
@@ -32,6 +34,8 @@ class Loss:
     """What is left over of its HA guests when the others have found a place."""
     proven: bool
     """That not all of them can find one."""
+    ruled: tuple[int, ...] = ()
+    """Of its HA guests those for which rules leave no place, however much room there were."""
 
 
 class Failover:
@@ -55,14 +59,23 @@ class Failover:
     ) -> tuple[Loss, ...]:
         """Nodes, or those of some, whose loss is not survived; what is not decided within the time is not proven."""
         clock = Clock(seconds)
-        found = (outage.loss(clock) for outage in self._outages(assignment, nodes))
-        return tuple(loss for loss in found if loss is not None)
+        found = [outage.loss(clock) for outage in self._outages(assignment, nodes)]
+        return tuple(self._with_rules(loss, assignment, clock) for loss in found if loss is not None)
 
-    def taken_over(self, assignment: Ints) -> Ints:
-        """(n, r) what each node has to have free, at most, for guests of one node that fails."""
+    def _with_rules(self, loss: Loss, assignment: Ints, clock: Clock) -> Loss:
+        endless = np.full_like(self.problem.capacity, ENDLESS)
+        still = _Outage(self, assignment, loss.node, endless).loss(clock)
+        return replace(loss, ruled=still.guests) if still and still.proven else loss
+
+    def taken_over(self, assignment: Ints, *, wanted: bool = False) -> Ints:
+        """(n, r) what each node has to have free, at most, for guests of one node that fails.
+
+        `wanted`: also for those that find no place, where rules would allow it.
+        """
         result = np.zeros_like(self.problem.capacity)
         for outage in self._outages(assignment):
-            np.maximum(result, outage.attempt().taken, out=result)
+            attempt = outage.attempt()
+            np.maximum(result, attempt.taken + (attempt.wanted if wanted else 0), out=result)
         return result
 
     def missing(self, losses: Sequence[Loss]) -> int:
@@ -87,6 +100,8 @@ class _Attempt:
     """Units that found none."""
     taken: Ints
     """(n, r) what the others take of each node."""
+    wanted: Ints
+    """(n, r) what those that found none would take beside that."""
 
 
 class _Outage:
@@ -137,19 +152,22 @@ class _Outage:
 
     def _placed(self, order: list[int], sign: int) -> _Attempt:
         """`sign` 1: where least memory is left, -1: where most is."""
-        room, left = self.free.copy(), []
+        room, left, wanted = self.free.copy(), [], np.zeros_like(self.free)
         present = {rule: {d: set(sides) for d, sides in there.items()} for rule, there in self.present.items()}
         for unit in order:
-            open_ = np.flatnonzero(self.allowed[unit] & (self.needs[unit] <= room).all(axis=1))
-            open_ = open_[~self._crowded(unit, present)[open_]]
+            by_rules = self.allowed[unit] & ~self._crowded(unit, present)
+            open_ = np.flatnonzero(by_rules & (self.needs[unit] <= room).all(axis=1))
             if not len(open_):
                 left.append(unit)
+                open_ = np.flatnonzero(by_rules & (self.needs[unit] <= self.of.problem.capacity).all(axis=1))
+                if len(open_):
+                    wanted[open_[np.argmax((room - wanted)[open_, 0])]] += self.needs[unit]
                 continue
             node = int(open_[np.argmin(sign * room[open_, 0])])
             room[node] -= self.needs[unit]
             for rule, sides in self._sides_of(self.units[unit]).items():
                 present[rule].setdefault(int(self.of.domains[rule][node]), set()).update(sides)
-        return _Attempt(tuple(left), self.free - room)
+        return _Attempt(tuple(left), self.free - room, wanted)
 
     def _crowded(self, unit: int, present: dict[int, dict[int, set[int]]]) -> Bools:
         """(n,) nodes where the unit would be with what it is kept apart from."""

@@ -136,6 +136,7 @@ def test_a_guest_that_shares_a_node_with_what_it_is_kept_apart_from_does_not_arr
     assert [loss.node for loss in Failover(problem, guarded).losses(problem.origin)] == [0]
     free = problem.replace(apart=(Apart.of([0, 1]),))
     assert Failover(free, guarded).losses(problem.origin) == ()
+    assert Failover(problem, guarded).losses(problem.origin)[0].ruled == (0,), "it is not for lack of room"
 
 
 def test_guests_that_ha_does_not_restart_need_no_place() -> None:
@@ -314,5 +315,5 @@ def test_what_is_said_in_json_is_what_was_found() -> None:
     survival = plan.survival
     assert survival is not None and survival.before == survival.after
     assert written(plan)["survival"]["after"] == [
-        {"node": "a", "guests": {"18": "g18", "19": "g19"}, "missing_mib": 14 * 1024, "proven": True}
+        {"node": "a", "guests": {"18": "g18", "19": "g19"}, "missing_mib": 14 * 1024, "proven": True, "by_rules": []}
     ]
