@@ -198,4 +198,6 @@ def _why_not_better(plan: Plan, better: Iterable[Verdict]) -> str:
         return f"the spread is within the tolerated {plan.balanciness:g} points"
     if all(item.ground is Ground.LIMIT for item in better):
         return "no more migrations or GiB are allowed"
+    if plan.survival is not None:
+        return "that the loss of a node is survived comes before the spread"
     return f"{plan.solver} did not find that"

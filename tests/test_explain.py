@@ -233,6 +233,9 @@ def test_what_a_solver_overlooks_is_its_own_doing() -> None:
     idle = make_plan(replace(case, policy=replace(case.policy, repair_only=True)), "greedy", BUDGET)
     said = explain_guest(case, replace(idle, repair_only=False, status=plans.PlanStatus.FEASIBLE), 1)
     assert said.why == "the plan would be better with it on b, but greedy did not find that"
+    survived = plans.Survival((), (), ())
+    said = explain_guest(case, replace(idle, repair_only=False, status=plans.PlanStatus.FEASIBLE, survival=survived), 1)
+    assert said.why.endswith("but that the loss of a node is survived comes before the spread")
 
 
 def test_beside_nodes_that_are_stuck_the_others_count() -> None:
