@@ -134,14 +134,16 @@ def _proven(plan: Plan, cheapest: float | None) -> list[str]:
 
 
 def _left(plan: Plan, every: Everywhere, price: float) -> list[str]:
-    """What an exact solver leaves broken cannot be mended, or not one migration after the other."""
+    """What an exact solver leaves broken cannot be mended, or perhaps not one migration after the other."""
     if plan.status is PlanStatus.INFEASIBLE:
         return []
     placements = list(every.placements(price + ROUNDED))
     if not placements:
         return [f"{plan.status}, but not all rules can hold: {plan.violations_after}"]
-    better = next((every.migrations(places) for places in placements if every.reachable(places)), None)
-    return [f"{plan.status} with {plan.violations_after}, but all can hold: {better}"] if better else []
+    if not all(map(every.reachable, placements)):
+        return []  # it may have chosen one to which the way is blocked: it knows none of ways
+    better = every.migrations(placements[0])
+    return [f"{plan.status} with {plan.violations_after}, but all can hold: {better}"]
 
 
 def _given_way(cheapest: float | None, price: float) -> list[str]:
