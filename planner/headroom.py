@@ -14,6 +14,7 @@ from planner.errors import MissingDependency
 from planner.schedule import Reach
 from planner.survive import Failover
 from solvers import Budget, Result, Score, Status, bounds, check
+from solvers.possible import Clock
 from solvers.problem import Ints, Problem
 
 QUICK = 0.1
@@ -25,7 +26,7 @@ SHARES = (0.5, 0.2, 0.8)
 SPARE = (0.0, 0.5)
 """The same for one node alone."""
 
-Rank = tuple[int, int, int, int, Score]
+Rank = tuple[int, int, int, int, Score, int]
 Solve = Callable[[Problem, str, Budget], Result]
 
 
@@ -79,6 +80,8 @@ class _Attempts:
         self.problem, self.failover, self.first = problem, failover, first
         self.helpable = _helpable(failover, first.assignment)
         self.before = {loss.node for loss in failover.losses(problem.origin)}
+        self.missing = self.helpable.missing(self.helpable.losses(problem.origin))
+        """MiB, today."""
         self.seconds = 0.0
         """That solvers took."""
         self.best, self._rank = Reach(problem.origin, (), ()), self._ranked(problem.origin)
@@ -95,23 +98,23 @@ class _Attempts:
         return True
 
     def _ranked(self, assignment: Ints) -> Rank | None:
-        """Broken rules, losses that are not survived for lack of room, what is missing then, all that are not.
-
-        None where headroom is lost.
-        """
+        """Broken rules, losses that are not survived for lack of room, how much more is missing then than today, all
+        losses that are not survived, the score, what is missing; None where headroom is lost."""
         losses = self.failover.losses(assignment)
         if {loss.node for loss in losses} - self.before or check.broken(self.problem, assignment):
             return None
         score = check.score(self.problem, assignment)
         short = self.helpable.losses(assignment)
-        return score.violations, len(short), self.helpable.missing(short), len(losses), score
+        missing = self.helpable.missing(short)
+        return score.violations, len(short), max(0, missing - self.missing), len(losses), score, missing
 
     def add_parts(self, reach: Reach) -> None:
-        """The first so many of its migrations: the most that lose no headroom."""
+        """The first so many of its migrations: the most that lose no headroom, as far as that is found quickly."""
+        clock = Clock(self._limit * QUICK)
         for count in range(len(reach.order) - 1, 0, -1):
             assignment = self.problem.origin.copy()
             assignment[list(reach.order[:count])] = reach.assignment[list(reach.order[:count])]
-            if self.add(Reach(assignment, reach.order[:count], reach.stranded)):
+            if self.add(Reach(assignment, reach.order[:count], reach.stranded)) or clock.left() <= 0:
                 return
 
     def explore(self, solve: Callable[[Problem], Result]) -> Problem | None:
