@@ -113,14 +113,14 @@ def rng_assignment(rng: Random, problem: Problem) -> Ints:
 
 
 def test_places_that_first_fit_misses_are_found() -> None:
-    """10 = 4 + 3 + 3 and 8 = 4 + 4 ... by hand: the largest first, wherever most or least is left, goes wrong."""
+    """Where the largest first, wherever most or least is left, goes wrong; a rule that is broken elsewhere hinders nothing."""
     found = 0
-    for seed in range(300):
+    for seed in range(60):
         rng = Random(seed)
         rooms = [rng.randint(8, 14) for _ in range(3)]
         sizes = [rng.randint(2, 7) for _ in range(7)]
-        problem = by_node([sizes, [100 - rooms[0]], [100 - rooms[1]], [100 - rooms[2]]])
-        problem = problem.replace(capacity=np.full((4, 1), 100))
+        problem = by_node([sizes, *([100 - room] for room in rooms), [50, 50]])
+        problem = problem.replace(capacity=np.full((5, 1), 100), apart=(Apart.of([0, 10, 11]),))
         guarded = np.arange(problem.guests) < 7
         check = Failover(problem, guarded)
         quick = check.losses(problem.origin, seconds=0)
