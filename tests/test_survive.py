@@ -113,7 +113,7 @@ def rng_assignment(rng: Random, problem: Problem) -> Ints:
 
 
 def test_places_that_first_fit_misses_are_found() -> None:
-    """Where the largest first, wherever most or least is left, goes wrong; a rule that is broken elsewhere hinders nothing."""
+    """Where the largest first goes wrong; a rule that is broken elsewhere hinders nothing."""
     found = 0
     for seed in range(60):
         rng = Random(seed)
