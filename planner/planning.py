@@ -109,10 +109,7 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget | None) ->
         other = solve(case, problem, quick, budget)
         way = schedule.one_at_a_time(problem, other.assignment)
         if check.score(problem, way.assignment) < check.score(problem, reach.assignment):
-            result, reach = (
-                replace(other, solver=solver, bound=result.bound, seconds=result.seconds + other.seconds),
-                way,
-            )
+            result, reach = replace(other, solver=solver, seconds=result.seconds + other.seconds), way
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
         result = replace(result, bound=least, cost_bound=None)
