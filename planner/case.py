@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from planner import clash
 from planner.clash import Clash
 from planner.cluster import Cluster
@@ -10,6 +12,7 @@ from planner.formulate import Formulation, formulate
 from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy
 from planner.rules import Rules, read
+from solvers.problem import Problem
 
 SHARE = 0.25
 """Part of a solver's time limit in which rules give way to others, once for all solvers..."""
@@ -29,6 +32,17 @@ class Case:
     formulation: Formulation
     gave_way: tuple[str, ...] = ()
     """Should-rules, or what of them, that cannot hold beside the others."""
+    least: bool = True
+    """Proven: nothing of a lower price could give way instead."""
+
+    @cached_property
+    def way(self) -> Problem:
+        """What has to hold at every moment of a plan: without should-rules, which hold in the end."""
+        should = [rule.name for rule in self.rules.items if rule.price]
+        if not should:
+            return self.formulation.problem
+        problem = formulate(self.cluster, self.rules.without(should), self.policy).problem
+        return problem.replace(movable=np.ones(problem.guests, dtype=bool))
 
     @cached_property
     def clash(self) -> Clash:
@@ -45,4 +59,4 @@ def prepare(cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = N
     outcome = clash.give_way(formulation, policy.time_limit * SHARE, policy.seed)
     if outcome.rules is not rules:
         formulation = formulate(cluster, outcome.rules, policy)
-    return Case(cluster, policy, settings, rules, formulation, outcome.given_up)
+    return Case(cluster, policy, settings, rules, formulation, outcome.given_up, outcome.proven)

@@ -1,17 +1,19 @@
 """Owns what is said when not all rules can hold: which ones clash, what would help, and which rules give way."""
 
+import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from planner import demands
 from planner.demands import Demand
 from planner.formulate import Formulation
-from planner.rule import Kind, Rule
+from planner.rule import Rule
 from planner.rules import Rules
 from solvers.cheapest import Relaxation, cheapest
-from solvers.conflict import conflict
-from solvers.possible import Possibility
+from solvers.conflict import Conflict, conflict
+from solvers.possible import Clock, Oracle, Possibility
 from solvers.problem import Apart, Ints
-from solvers.requirement import Requirement, domain_of, guests_of, holds
+from solvers.requirement import Requirement, Together, domain_of, guests_of, holds
 
 MUST = 1 << 20
 """What a broken rule that must hold weighs beside prices, which are at most 1,000."""
@@ -31,8 +33,6 @@ class Clash:
     """Proven: without any one of these the others can."""
     helps: tuple[str, ...] = ()
     """What to give up so that the rest can hold."""
-    least: bool = False
-    """Proven: nothing less would do."""
 
 
 NONE = Clash(proven=False)
@@ -40,17 +40,40 @@ NONE = Clash(proven=False)
 
 def explain(formulation: Formulation, seconds: float, seed: int) -> Clash:
     """Why not all rules can hold together, if that is so and is found within some seconds."""
-    found = demands.read(formulation)
+    began, found = time.monotonic(), demands.read(formulation)
     answer = conflict(formulation.problem, [d.requirement for d in found], [d.weight for d in found], seconds, seed)
     if answer.status is not Possibility.IMPOSSIBLE:
         return NONE
-    return Clash(
-        True,
-        tuple(found[i].says for i in answer.core),
-        answer.minimal,
-        tuple(dict.fromkeys(found[i].helps for i in answer.relaxation if not _gives_way(found[i]))),
-        answer.least,
-    )
+    left = max(1.0, seconds - (time.monotonic() - began))
+    helps = _enough(formulation, found, answer, left, seed)
+    return Clash(True, tuple(found[i].says for i in answer.core), answer.minimal, helps)
+
+
+def _enough(
+    formulation: Formulation, found: list[Demand], answer: Conflict, seconds: float, seed: int
+) -> tuple[str, ...]:
+    """What to give up, no more than it takes: one decision may be about much that is demanded."""
+    clock = Clock(seconds)
+
+    def suffices(advice: Collection[str]) -> bool:
+        rest = [d.requirement for d in found if d.helps not in advice and not _gives_way(d)]
+        return Oracle(formulation.problem, rest, clock, seed).decide(range(len(rest)), 1.0) is Possibility.POSSIBLE
+
+    helps = _advice(found[i] for i in answer.relaxation)
+    if len(helps) < 2:
+        return tuple(helps)
+    for single in _advice(found[i] for i in answer.core):
+        if suffices({single}):
+            return (single,)
+    for each in reversed(list(helps)):
+        if suffices([other for other in helps if other != each]):
+            helps.remove(each)
+    return tuple(helps)
+
+
+def _advice(given_up: Iterable[Demand]) -> list[str]:
+    """What giving up some demands would be, the easiest first, each once."""
+    return list(dict.fromkeys(d.helps for d in sorted(given_up, key=lambda d: d.weight) if not _gives_way(d)))
 
 
 def _gives_way(demand: Demand) -> bool:
@@ -72,8 +95,8 @@ class Yield:
 def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
     """The rules less what has to give way so that as many as possible of the others hold, at the least price.
 
-    Rules that must hold come first, whatever the price. Of a pin those guests are released for which it cannot hold;
-    where too many guests share a node, as many more may do so as are needed.
+    Rules that must hold come first, whatever the price. A rule gives way for those guests for which it cannot hold, and
+    stays in force for the others.
     """
     rules = formulation.rules
     if not any(rule.price for rule in rules.items):
@@ -91,21 +114,25 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
 
 
 def _relaxed(rule: Rule, broken: list[Demand], formulation: Formulation, answer: Relaxation) -> Rule:
-    """What is left of a rule where some of what it demands is given up."""
-    if not broken:
-        return rule
-    if rule.kind is Kind.TOGETHER:
-        return replace(rule, sides=())
-    if rule.kind is Kind.APART:
-        most = max(_present(item.requirement, answer.assignment) for item in broken)
-        return replace(rule, most=most) if len(rule.sides) > 2 else replace(rule, sides=())
-    free = {formulation.vmid(guest) for item in broken for guest in guests_of(item.requirement)}
-    return replace(rule, sides=(tuple(vmid for vmid in rule.vmids if vmid not in free),))
+    """What is left of a rule where some of what it demands is given up: it holds for all guests but a few."""
+    free = {formulation.vmid(g) for item in broken for g in _freed(item.requirement, answer.assignment)}
+    sides = (tuple(vmid for vmid in side if vmid not in free) for side in rule.sides)
+    return replace(rule, sides=tuple(side for side in sides if side)) if free else rule
 
 
-def _present(requirement: Requirement, assignment: Ints) -> int:
-    """The most sides that share a domain."""
-    if not isinstance(requirement, Apart):
-        return 1
-    on = [{domain_of(requirement, int(assignment[guest])) for guest in side} for side in requirement.sides]
-    return max(sum(domain in some for some in on) for domain in set().union(*on))
+def _freed(requirement: Requirement, assignment: Ints) -> set[int]:
+    """Guests without which an assignment keeps a requirement, as few as there can be on each node."""
+    match requirement:
+        case Together(guests):
+            at = [int(assignment[guest]) for guest in guests]
+            return {guest for guest, node in zip(guests, at, strict=True) if node != max(at, key=at.count)}
+        case Apart():
+            on: dict[int, dict[int, set[int]]] = {}
+            for number, side in enumerate(requirement.sides):
+                for guest in side:
+                    domain = domain_of(requirement, int(assignment[guest]))
+                    on.setdefault(domain, {}).setdefault(number, set()).add(guest)
+            crowds = (sorted(sides.values(), key=len, reverse=True) for sides in on.values())
+            return set[int]().union(*(guests for sides in crowds for guests in sides[requirement.most :]))
+        case _:
+            return set(guests_of(requirement))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from planner import capacity
 from planner.eligibility import ALONE, domains, is_left_alone
 from planner.formulate import Formulation
 from planner.rule import Kind, Rule
@@ -12,6 +13,11 @@ from solvers.requirement import Only, Requirement, Room, Together, Within
 
 RULE, LIMIT, STATE, FACT = 30, 20, 40, 1000
 """What it takes to give up a rule, a limit, the state of a node; or something that no decision can change."""
+SETTINGS = {
+    capacity.GUESTS: ("allow more guests on {} (max_guests)", LIMIT),
+    capacity.VCPUS: ("allow more vCPUs on {} (overcommit)", LIMIT),
+}
+"""Room that is a matter of settings: what would help, and what it takes."""
 SHOWN = 4
 """Guests that are named before the rest is counted."""
 
@@ -122,7 +128,8 @@ def _fixed(formulation: Formulation) -> Iterator[Demand]:
 def _room(formulation: Formulation) -> Iterator[Demand]:
     for n, node in enumerate(formulation.nodes):
         for r, name in enumerate(formulation.capacities):
-            yield Demand(Room(n, r), f"room of {node} ({name})", f"give {node} more room ({name})", FACT)
+            helps, weight = SETTINGS.get(name, ("give {} more room (" + name + ")", FACT))
+            yield Demand(Room(n, r), f"room of {node} ({name})", helps.format(node), weight)
 
 
 def _limits(formulation: Formulation) -> Iterator[Demand]:

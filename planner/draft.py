@@ -15,6 +15,7 @@ from solvers.problem import PPM, Ints
 
 GIB = 1024
 """MiB."""
+NOT_LEAST = "that as few should-rules as possible give way is not proven: with a longer time limit more may hold"
 
 
 def draw_up(
@@ -51,7 +52,7 @@ def draw_up(
             (_migration(formulation, guest, reach.assignment, reasons[guest], without[guest]),) for guest in reach.order
         ),
         stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
-        notes=(*case.cluster.notes, *formulation.notes),
+        notes=(*case.cluster.notes, *formulation.notes, *(() if case.least else (NOT_LEAST,))),
         gave_way=case.gave_way,
         conflict=clash.core,
         conflict_minimal=clash.minimal,

@@ -1,7 +1,5 @@
 """Owns the sentences that say why a guest is migrated, which rule is broken, and why a guest stays."""
 
-import numpy as np
-
 from planner import capacity
 from planner.formulate import Formulation
 from planner.rules import NodeState
@@ -29,8 +27,12 @@ def violation(formulation: Formulation, item: Violation) -> str:
             members = ", ".join(guest(formulation, g) for g in item.guests)
             return f"{formulation.together[item.index]}: {members} is on {node}, away from the others"
         case Rule.APART:
+            name, most = formulation.apart[item.index], formulation.problem.apart[item.index].most
+            if most > 1:
+                beyond, on = guest(formulation, item.guests[-1]), _domain(formulation, item, " and ")
+                return f"{name}: {beyond} is one too many on {on}, at most {most} may be there"
             members = " and ".join(guest(formulation, g) for g in item.guests)
-            return f"{formulation.apart[item.index]}: {members} are {_both(formulation, item, node)}"
+            return f"{name}: {members} are both on {_domain(formulation, item, ' or ')}"
         case Rule.CAPACITY:
             return _overfull(formulation, item, node)
         case Rule.LIMIT:
@@ -38,33 +40,15 @@ def violation(formulation: Formulation, item: Violation) -> str:
 
 
 def broken(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
-    """All rules that an assignment breaks, in words; where a few guests may share a node, once for each such node."""
-    problem = formulation.problem
-    several: dict[tuple[int, int], int] = {}
-    lines: list[str] = []
-    for item in check.violations(problem, assignment):
-        if item.rule is not Rule.APART or problem.apart[item.index].most == 1:
-            lines.append(violation(formulation, item))
-            continue
-        key = (item.index, int(problem.apart[item.index].domain_of(problem.nodes)[item.node]))
-        several[key] = several.get(key, problem.apart[item.index].most) + 1
-    for (index, domain), count in several.items():
-        rule = problem.apart[index]
-        there = [formulation.nodes[n] for n in np.flatnonzero(rule.domain_of(problem.nodes) == domain)]
-        lines.append(
-            f"{formulation.apart[index]}: {count} guests are on {' and '.join(there)}, at most {rule.most} may be"
-        )
-    return tuple(lines)
+    """All rules that an assignment breaks, in words."""
+    return tuple(violation(formulation, item) for item in check.violations(formulation.problem, assignment))
 
 
-def _both(formulation: Formulation, item: Violation, node: str) -> str:
-    """Where guests are that should be apart: on one node, or in one domain."""
-    rule = formulation.problem.apart[item.index]
-    if not rule.domains:
-        return f"both on {node}"
-    domain = rule.domains[item.node]
-    there = [name for name, its in zip(formulation.nodes, rule.domains, strict=True) if its == domain]
-    return f"both on {' or '.join(there)}"
+def _domain(formulation: Formulation, item: Violation, joined: str) -> str:
+    """Where guests are that should be apart: a node, or the nodes of a domain."""
+    domain = formulation.problem.apart[item.index].domain_of(formulation.problem.nodes)
+    names = zip(formulation.nodes, domain, strict=True)
+    return joined.join(name for name, its in names if its == domain[item.node])
 
 
 def _overfull(formulation: Formulation, item: Violation, node: str) -> str:

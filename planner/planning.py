@@ -30,6 +30,8 @@ ANY_SPREAD = 100 * PPM
 """ppm, more than any spread: a goal for those who want rules repaired and nothing else."""
 QUICK = ("descent", "greedy")
 """Solvers whose plans may be open where that of cpsat is blocked."""
+QUICK_SHARE = 0.2
+"""Part of the time limit that each of them has."""
 SCOUTED = 5.0
 """Seconds of a time limit from which a quick solver finds the guests to ask Proxmox VE about."""
 
@@ -68,7 +70,7 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, d
         return outlook.told(plan, case.formulation, failover, problem.origin, problem.origin)
     asked = _only_from(case.formulation, problem, drained)
     result, reach = _solved(case, asked, solver, budget)
-    if drained and check.violations(problem, reach.assignment):  # others may have to make room
+    if drained and _is_left(case.formulation, reach, drained):  # others may have to make room
         asked, drained = problem, ()
         result, reach = _solved(case, asked, solver, budget)
     plain = reach.assignment
@@ -98,22 +100,41 @@ def _only_from(formulation: Formulation, problem: Problem, nodes: Collection[str
     return problem.replace(movable=problem.movable & np.array(there, dtype=bool)[problem.origin])
 
 
-def _solved(case: Case, problem: Problem, solver: str, budget: Budget | None) -> tuple[Result, Reach]:
+def _is_left(formulation: Formulation, reach: Reach, nodes: Collection[str]) -> bool:
+    """Whether a guest that could be migrated is still on one of some nodes where it may not be."""
+    problem, at = formulation.problem, reach.assignment
+    there = np.array([name in nodes for name in formulation.nodes], dtype=bool)[at]
+    return bool((there & problem.movable & ~problem.eligibility[problem.eligible, at]).any())
+
+
+def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[Result, Reach]:
     """What a solver finds, and what can be got of it."""
     result = solve(case, problem, solver, budget)
     if solver == "proxlb":  # shown as ProxLB would do it, whatever it breaks
         migrated = tuple(int(guest) for guest in problem.migrated(result.assignment))
         return result, Reach(result.assignment, migrated, ())
-    reach = schedule.one_at_a_time(problem, result.assignment)
-    for quick in QUICK if reach.stranded and solver == "cpsat" else ():  # the best is no use where the way is blocked
-        other = solve(case, problem, quick, budget)
-        way = schedule.one_at_a_time(problem, other.assignment)
-        if check.score(problem, way.assignment) < check.score(problem, reach.assignment):
-            result, reach = replace(other, solver=solver, seconds=result.seconds + other.seconds), way
+    reach = schedule.one_at_a_time(problem, result.assignment, case.way)
+    if reach.stranded and solver == "cpsat":  # the best is no use where the way is blocked
+        result, reach = _open_way(case, problem, (result, reach), budget)
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
         result = replace(result, bound=least, cost_bound=None)
+    if case.gave_way and result.bound is not None:  # others might have given way
+        result = replace(result, bound=min(result.bound, bounds.spread_bound(case.way)), cost_bound=None)
     return result, reach
+
+
+def _open_way(case: Case, problem: Problem, best: tuple[Result, Reach], budget: Budget) -> tuple[Result, Reach]:
+    """The best of a plan that is blocked in part and those of quicker solvers; what is blocked stays named."""
+    first = best[1]
+    for quick in QUICK:
+        other = solve(case, problem, quick, replace(budget, seconds=budget.seconds * QUICK_SHARE))
+        way = schedule.one_at_a_time(problem, other.assignment, case.way)
+        if check.score(problem, way.assignment) < check.score(problem, best[1].assignment):
+            still = [item for item in first.stranded if way.assignment[item[0]] == problem.origin[item[0]]]
+            seconds = best[0].seconds + other.seconds
+            best = replace(other, solver=best[0].solver, seconds=seconds), replace(way, stranded=tuple(still))
+    return best
 
 
 def _is_quiet(formulation: Formulation) -> bool:
@@ -132,7 +153,7 @@ def _status(case: Case, result: Result, reach: Reach) -> PlanStatus:
     smallest = result.bound is not None and result.spread <= result.bound
     reached = max(result.score.spread, *result.score.later, 0) <= problem.tolerance
     asked = cheapest if case.policy.repair_only or (case.policy.until_balanced and reached) else smallest
-    if status is PlanStatus.OPTIMAL and (reach.stranded or not asked):
+    if status is PlanStatus.OPTIMAL and (reach.stranded or not asked or case.gave_way):
         return PlanStatus.FEASIBLE
     return status
 

@@ -143,7 +143,7 @@ class RuleSetting:
     """...but to repair a rule, or from a node in maintenance, or not more than once a day."""
     should: bool = False
     """Gives way where not all rules can hold..."""
-    price: Annotated[float, Gt(0), Le(1000)] = 1.0
+    price: Annotated[float, Ge(0.01), Le(1000)] = 1.0
     """...and of those that may, the cheapest."""
 
 
@@ -177,7 +177,7 @@ class Cluster:
     pools: dict[str, PoolRule] = field(default_factory=dict)
     """Pool to what is asked of its guests."""
     rules: tuple[RuleSetting, ...] = ()
-    should: dict[str, Annotated[float, Gt(0), Le(1000)]] = field(default_factory=dict)
+    should: dict[str, Annotated[float, Ge(0.01), Le(1000)]] = field(default_factory=dict)
     """Name of a rule from anywhere, or a pattern such as plb_affinity_*, to the price at which it gives way."""
 
 

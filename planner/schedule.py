@@ -21,19 +21,18 @@ class Reach:
     """Guests that cannot be migrated, with the node they should have got to."""
 
 
-def one_at_a_time(problem: Problem, assignment: Ints) -> Reach:
-    """Order the migrations of an assignment.
+def one_at_a_time(problem: Problem, assignment: Ints, way: Problem | None = None) -> Reach:
+    """Order the migrations of an assignment; `way` has the rules that hold at every moment, if not all do.
 
     Repairs come first, then what unloads the fullest nodes most. A bundle goes only when its target
     has room and no rule is broken by its arrival; bundles that block each other are stranded. When what
     is left is no better than today, or breaks a rule that held, nothing is migrated at all.
     """
-    order, stuck = _order(problem, assignment)
+    way = way or problem
+    order, stuck = _order(way, assignment)
     reached = assignment.copy()
     reached[stuck] = problem.origin[stuck]
-    if stuck and (
-        check.score(problem, reached) >= check.score(problem, problem.origin) or check.broken(problem, reached)
-    ):
+    if stuck and (check.score(problem, reached) >= check.score(problem, problem.origin) or check.broken(way, reached)):
         order, stuck, reached = [], [int(guest) for guest in problem.migrated(assignment)], problem.origin
     return Reach(reached, tuple(order), tuple((guest, int(assignment[guest])) for guest in stuck))
 

@@ -138,6 +138,52 @@ def test_a_should_rule_of_today_gives_way_to_maintenance() -> None:
     assert targets(plan) == {1: "b"} and len(plan.gave_way) == 1
 
 
+def crowds(plan: Plan, homes: dict[int, str]) -> list[int]:
+    """Numbers of guests on nodes with more than one."""
+    at = [targets(plan).get(vmid, home) for vmid, home in homes.items()]
+    return [count for node in "abc" if (count := at.count(node)) > 1]
+
+
+def test_a_rule_that_gives_way_for_one_guest_holds_for_the_others() -> None:
+    # 3 is alone on b, 4 alone on c: that 1 and 2 cannot be parted is no reason to put another two together.
+    guests = [vm(1, "a", gib=8, lock="backup"), vm(2, "a", gib=8, lock="backup"), vm(3, "b", gib=8), vm(4, "c", gib=2)]
+    plan = planned(*guests, vm(5, "b", gib=24), rules=(nice(apart=[1, 2, 3, 4]),), balanciness=0)
+    assert len(plan.gave_way) == 1
+    assert crowds(plan, {1: "a", 2: "a", 3: "b", 4: "c"}) == [2]
+
+
+def test_a_group_that_cannot_be_all_on_one_node_is_not_torn_apart() -> None:
+    guests = [*(vm(vmid, "a", gib=10) for vmid in (1, 2, 3)), vm(4, "b", gib=50), vm(5, "a", gib=20)]
+    plan = planned(*guests, rules=(nice(together=[1, 2, 3, 4]),), balanciness=0)
+    at = {vmid: targets(plan).get(vmid, "a") for vmid in (1, 2, 3)}
+    assert len(plan.gave_way) == 1 and len(set(at.values())) == 1
+
+
+def test_a_should_rule_does_not_block_the_way_of_one_that_must_hold() -> None:
+    # Guest 1 has to come to b, 2 should not be with it and can leave only once there is room on a.
+    rules = (rule("must", pin=[1], nodes=["b"]), nice(apart=[1, 2]), rule("two", pin=[2], nodes=["a", "b"]))
+    plan = planned(vm(1, "a", gib=30), vm(2, "b", gib=30), vm(3, "a", gib=25, lock="backup"), rules=rules)
+    assert targets(plan) == {1: "b", 2: "a"}
+    assert plan.gave_way == () == plan.violations_after == plan.stranded
+
+
+def test_what_gave_way_is_no_proof_of_the_spread() -> None:
+    rules = (nice(name="one", pin=[1], nodes=["a"]), nice(name="other", pin=[1], nodes=["b"]))
+    plan = planned(vm(1, "a", gib=20), vm(2, "a", gib=20), rules=rules)
+    assert plan.status is PlanStatus.FEASIBLE and len(plan.gave_way) == 1
+
+
+def test_advice_names_no_more_than_it_takes() -> None:
+    guests = [vm(vmid, "a", tags="plb_pin_a") for vmid in (1, 2, 3)]
+    plan = planned(*guests, vm(4, "b", tags="plb_pin_a"), maintenance=("a",))
+    assert plan.helps == ("let guests be on a",)
+
+
+def test_settings_that_leave_too_little_room_are_what_helps() -> None:
+    plan = planned(*(vm(vmid, "a") for vmid in range(1, 5)), max_guests={"default": 1})
+    assert len(plan.helps) == 1 and plan.helps[0].endswith("(max_guests)")
+
+
 # Repairs only, and draining
 
 
