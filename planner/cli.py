@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,6 +19,7 @@ from planner.options import Output, PlanByDefault, SolverName, TableOrJson, opti
 
 if TYPE_CHECKING:
     from planner.apply import Run
+    from planner.drain import Left
     from planner.plan import Plan
     from planner.planning import Case
     from planner.session import Session
@@ -67,11 +68,20 @@ def drain(
     detailed_exitcode: ExitcodeOption = False,
 ) -> None:
     """Show how to empty nodes under all rules, with the rest balanced. Changes nothing; apply takes its --out."""
-    _show(_plan(session.draining(nodes), solver, nodes), output, out, explained, detailed_exitcode)
+    from planner import drain, progress
+
+    cluster, nodes = session.cluster(), list(dict.fromkeys(nodes))
+    drain.check(cluster, nodes, session.settings.ignore_nodes)
+    result = progress.plan(session.draining(nodes), cluster, solver, nodes)
+    left = drain.left(cluster, result, nodes)
+    _show(result, output, out, explained, detailed_exitcode, left)
 
 
-def _show(result: "Plan", output: Output, out: Path | None, explained: bool, detailed_exitcode: bool) -> None:
-    """Print and save a plan, and end with the exit code that it means."""
+def _show(
+    result: "Plan", output: Output, out: Path | None, explained: bool, detailed_exitcode: bool,
+    left: "Sequence[Left]" = (),
+) -> None:  # fmt: skip
+    """Print and save a plan, say what it leaves on drained nodes, and end with the exit code that all this means."""
     from planner import report
     from planner.apply import command
     from planner.plan import save
@@ -85,16 +95,18 @@ def _show(result: "Plan", output: Output, out: Path | None, explained: bool, det
     else:
         for migration in result.migrations:
             print(command(migration))
-    if result.status.value == "infeasible":
+    for line in (line for item in left for line in item.lines()):
+        _say(line)
+    if result.status.value == "infeasible" or any(item.guests for item in left):
         raise typer.Exit(Exit.INFEASIBLE)
     if detailed_exitcode and result.migrations:
         raise typer.Exit(Exit.CHANGES)
 
 
-def _plan(session: "Session", solver: str, drained: Collection[str] = ()) -> "Plan":
+def _plan(session: "Session", solver: str) -> "Plan":
     from planner import progress
 
-    return progress.plan(session, session.cluster(), solver, drained)
+    return progress.plan(session, session.cluster(), solver)
 
 
 def _prepare(session: "Session") -> "Case":

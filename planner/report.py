@@ -113,15 +113,21 @@ def _known(item: Plan) -> str:
     """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
     if item.cheapest and item.balanced and item.status in WITHIN:
         return WITHIN[item.status]
-    if item.drained and item.status is PlanStatus.OPTIMAL:
-        return f"proven: no plan that migrates only guests of {', '.join(item.drained)} has a smaller spread"
     if item.repair_only and item.status in REPAIRED:
         return REPAIRED[item.status]
+    if item.drained and item.status is PlanStatus.OPTIMAL:
+        return f"proven: no plan that {_of_drained(item)} has a smaller spread"
     if item.status is PlanStatus.FEASIBLE and _was_balanced(item):
         return "within balanciness: rules are repaired, a smaller spread was not looked for"
     if item.status is PlanStatus.FEASIBLE and item.gap is not None and round(item.gap, 4) <= NEARLY:
-        return f"proven: at most {NEARLY:g} points from the smallest possible spread"
+        nearly = f"proven: at most {NEARLY:g} points from the smallest possible spread"
+        return f"{nearly} of a plan that {_of_drained(item)}" if item.drained else nearly
     return STATUS[item.status]
+
+
+def _of_drained(item: Plan) -> str:
+    """Which plans alone were looked for."""
+    return f"migrates only guests of {', '.join(item.drained)}"
 
 
 def _was_balanced(item: Plan) -> bool:
@@ -142,7 +148,7 @@ def _cheapest(item: Plan) -> list[str]:
     if item.cheapest is None:
         return []
     if not item.balanced:
-        out = (item.spread.bound or 0) > item.balanciness
+        out = (item.spread.bound or 0) > item.balanciness and not item.drained  # then others might help
         return [f"balanciness {item.balanciness:g} is {'out of reach: proven' if out else 'not reached'}"]
     if item.cost_bound is None or item.cost_gap is None:
         return []
