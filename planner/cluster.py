@@ -44,12 +44,14 @@ class Cluster:
 
         return make_plan(self._case(settings), solver)
 
-    def explain(self, vmid: int, plan: "Plan | None" = None, solver: str = "cpsat", **settings: Any) -> "Explanation":
+    def explain(
+        self, vmid: int | str, plan: "Plan | None" = None, solver: str = "cpsat", **settings: Any
+    ) -> "Explanation":
         """Why a plan, or one that a solver makes now, has a guest where it does, and why not elsewhere."""
         from planner.planning import make_plan
-        from planner.why import explain_guest
+        from planner.why import check_vmid, explain_guest
 
-        case = self._case(settings)
+        case, vmid = self._case(settings), check_vmid(self, vmid)
         return explain_guest(case, plan or make_plan(case, solver), vmid)
 
     def compare(self, solvers: Sequence[str] = ("greedy", "descent", "cpsat"), **settings: Any) -> pd.DataFrame:

@@ -29,11 +29,15 @@ SAYS = {
 """What is wrong with a value, by pydantic's error type or the part of it before the first `_`."""
 
 
+UNKNOWN_KEY = "unexpected_keyword_argument"
+"""pydantic's error type for a key that a mapping does not have."""
+
+
 def complaint(error: ErrorDetails, where: str, keys: Sequence[str]) -> str:
     """One line for pydantic's error about a setting; `keys` are those of the mappings that it consists of."""
     place, value, kind = error["loc"], error["input"], error["type"]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
-    if kind == "unexpected_keyword_argument":
+    if kind == UNKNOWN_KEY:
         return f"unknown key {path} {where}: {nearest(str(place[-1]), keys)}"
     if kind == "missing":
         return f"{path} {where} is missing: it must be given"
@@ -45,6 +49,13 @@ def complaint(error: ErrorDetails, where: str, keys: Sequence[str]) -> str:
     says = says.replace("'", "")
     shown = json.dumps(value) if place[0] != "api" and isinstance(value, str | int | float) else "the value"
     return f"{path} {where}: {shown} {says}"
+
+
+def clearest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first, but for a key that is missing the unknown one beside it: that is the same, misspelt."""
+    first = errors[0]
+    unknown = (e for e in errors if e["type"] == UNKNOWN_KEY and e["loc"][:-1] == first["loc"][:-1])
+    return next(unknown, first) if first["type"] == "missing" else first
 
 
 def nearest(word: str, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:

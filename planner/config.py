@@ -16,10 +16,11 @@ import yaml
 from annotated_types import Gt
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from planner.complaint import complaint, nearest, refuse_infinite
+from planner.complaint import clearest, complaint, nearest, refuse_infinite
 from planner.connection import Connection
 from planner.errors import ConfigError
 from planner.policy import Cluster, Policy
+from planner.words import with_lists, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def _validated(chosen: Mapping[tuple[str, str], _Setting], source: str | None) -
     try:
         return _adapter().validate_python(values | {"source": source})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = clearest(error.errors(include_url=False))
     section, key = str(first["loc"][0]), str(first["loc"][1])
     keys = [item.name for inner in _inner(_TYPES[section][key]) for item in fields(inner)]
     raise ConfigError(complaint(first, chosen[section, key].where, keys))  # not in the except clause: that has values
@@ -242,27 +243,16 @@ def _prepared(setting: _Setting) -> Any:
             raise ConfigError(f"{section}.{key} {where} is not JSON") from None
     if isinstance(value, str) and listed:
         return [word for word in re.split(r"[,\s]+", value) if word]
+    if kind == tuple[str, ...]:
+        value = words(value)
     flat = isinstance(value, Mapping) and not any(isinstance(part, Mapping) for part in value.values())
     if key in FOR_NODES and value and flat:
         value = {"default": value}
     for inner in _inner(kind):
-        value = _with_lists(value, inner)
+        value = with_lists(value, inner)
     if (mapped and section == "policy") or kind in (float, float | None):
         refuse_infinite(value, f"{section}.{key}", where)
     return value
-
-
-def _with_lists(value: Any, kind: Any) -> Any:
-    """A single word is a list of one wherever a mapping of this kind has a list, and a vmid is a word."""
-    if isinstance(value, list | tuple):
-        return [str(part) if type(part) is int else _with_lists(part, kind) for part in value]
-    if not isinstance(value, Mapping):
-        return value
-    lists = {item.name for item in fields(kind) if get_origin(item.type) is tuple}
-    return {
-        key: [str(part)] if key in lists and isinstance(part, str | int) else _with_lists(part, kind)
-        for key, part in value.items()
-    }
 
 
 def connection(config: Config, environ: Mapping[str, str] | None = None) -> Connection:

@@ -108,15 +108,17 @@ def reached(case: Case, plan: Plan) -> Ints:
     return result
 
 
-def check_vmid(cluster: Cluster, vmid: int) -> None:
-    """InputError when there is no such guest."""
-    if vmid not in set(cluster.guests["vmid"]):
-        raise InputError(f"there is no guest {vmid} in {cluster.snapshot.origin} (or the token may not see it)")
+def check_vmid(cluster: Cluster, vmid: int | str) -> int:
+    """The vmid, which may be given as text. InputError when there is no such guest."""
+    text = str(vmid)
+    if text.isdecimal() and int(text) in set(cluster.guests["vmid"]):
+        return int(text)
+    raise InputError(f"there is no guest {vmid} in {cluster.snapshot.origin} (or the token may not see it)")
 
 
 def _facts(case: Case, vmid: int) -> Explanation:
     """What is known of a guest without a plan; `why` where nothing can be planned with it."""
-    check_vmid(case.cluster, vmid)
+    vmid = check_vmid(case.cluster, vmid)
     row: Any = next(case.cluster.guests[case.cluster.guests["vmid"] == vmid].itertuples())
     used = 0 if row.status == "stopped" else int(row.memory_used_mib)
     return Explanation(
