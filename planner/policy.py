@@ -178,7 +178,8 @@ class Cluster:
     """Pool to what is asked of its guests."""
     rules: tuple[RuleSetting, ...] = ()
     should: dict[str, Annotated[float, Ge(0.01), Le(1000)]] = field(default_factory=dict)
-    """Name of a rule from anywhere, or a pattern such as plb_affinity_*, to the price at which it gives way."""
+    """Name of a rule from anywhere but the HA manager, or a pattern such as plb_affinity_*, to the price at which it
+    gives way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,13 +75,11 @@ def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     notes: list[str] = []
     guests = cluster.guests[~cluster.guests["template"]]
     states = _states(cluster, settings)
-    found = [
-        *tags.read(guests, {name.casefold(): name for name in names}, notes.append),
-        *_from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append),
-        *written.read(settings, guests, names, notes.append),
-    ]
-    priced = _with_prices((rule for rule in found if rule.vmids), settings, notes.append)
-    items = tuple(sorted(priced, key=lambda rule: (rule.name, rule.kind, rule.vmids)))
+    tagged = list(tags.read(guests, {name.casefold(): name for name in names}, notes.append))
+    of_ha = [rule for rule in _from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append) if rule.vmids]
+    found = [rule for rule in (*tagged, *written.read(settings, guests, names, notes.append)) if rule.vmids]
+    priced = _with_prices(found, of_ha, settings, notes.append)
+    items = tuple(sorted((*of_ha, *priced), key=lambda rule: (rule.name, rule.kind, rule.vmids)))
     return Rules(items, states, settings.domains, tuple(dict.fromkeys(notes)))
 
 
@@ -105,12 +103,17 @@ def _from_ha(
             yield pin(rule.name, members, some or ())
 
 
-def _with_prices(rules: Iterable[Rule], settings: ClusterPolicy, note: Callable[[str], None]) -> list[Rule]:
-    """The rules with the prices of those that `should` names."""
-    rules = list(rules)
+def _with_prices(
+    rules: list[Rule], of_ha: Iterable[Rule], settings: ClusterPolicy, note: Callable[[str], None]
+) -> list[Rule]:
+    """The rules with the prices of those that `should` names; those of the HA manager have none."""
     for pattern, price in settings.should.items():
+        in_vain = list(dict.fromkeys(rule.name for rule in of_ha if fnmatchcase(rule.name, pattern)))
+        if in_vain:
+            why = "HA rules must hold, as Proxmox VE keeps them itself"
+            note(f"{why}: cluster.should names {', '.join(in_vain)} in vain")
         named = [rule for rule in rules if rule.kind is not Kind.IGNORE and fnmatchcase(rule.name, pattern)]
-        if not named:
+        if not named and not in_vain:
             note(f"cluster.should names {pattern}, which is no rule of this cluster: it has no effect")
         rules = [replace(rule, price=price) if rule in named else rule for rule in rules]
     return rules
@@ -146,9 +149,14 @@ def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:
 def _scheduled(settings: ClusterPolicy, taken_at: str) -> Iterator[str]:
     """Nodes that are in maintenance at the time of a snapshot. ConfigError for a time that ends before it begins."""
     for window in settings.scheduled_maintenance:
-        begin, end = window.begin.astimezone(), window.end.astimezone()
+        try:
+            begin, end = window.begin.astimezone(), window.end.astimezone()
+        except (ValueError, OverflowError):  # at the ends of the calendar a zone leads out of it
+            when = f"{window.begin.isoformat()} to {window.end.isoformat()}"
+            where = f"cluster.scheduled_maintenance of {window.node}"
+            raise ConfigError(f"{where} is from {when}: write years from 1970 to 9000") from None
         if end <= begin:
             raise ConfigError(f"cluster.scheduled_maintenance of {window.node} ends before it begins: swap the two")
-        with contextlib.suppress(ValueError):  # a snapshot without a time is of no time
+        with contextlib.suppress(ValueError, OverflowError):  # a snapshot without a time is of no time
             if begin <= datetime.fromisoformat(taken_at).astimezone() < end:
                 yield window.node

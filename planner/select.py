@@ -20,7 +20,7 @@ def select(words: Iterable[str], guests: pd.DataFrame, where: str) -> tuple[int,
     Words may hold several, separated by commas; with nothing but exclusions all other guests are meant. ConfigError for
     a word that is not part of the grammar; `where` says where it was written.
     """
-    parts = [part.strip() for word in words for part in str(word).split(",") if part.strip()]
+    parts = _parts(words)
     named = [_test(part, where) for part in parts if not part.startswith("-")]
     excluded = [_test(part[1:].strip(), where) for part in parts if part.startswith("-")]
     if not named and excluded:
@@ -33,6 +33,13 @@ def select(words: Iterable[str], guests: pd.DataFrame, where: str) -> tuple[int,
     )
 
 
+def idle(words: Iterable[str], guests: pd.DataFrame, where: str) -> list[str]:
+    """Those of some words that mean no guest, whatever the others do."""
+    tests = {part: _test(part.removeprefix("-").strip(), where) for part in _parts(words)}
+    rows: list[Any] = list(guests.itertuples())
+    return [part for part, test in tests.items() if not any(map(test, rows))]
+
+
 def pools(words: Iterable[str]) -> list[str]:
     """Names of the pools that selectors speak of."""
     parts = [part.strip().removeprefix("-") for word in words for part in str(word).split(",")]
@@ -42,6 +49,10 @@ def pools(words: Iterable[str]) -> list[str]:
 def in_pool(pool: str, name: str) -> bool:
     """Whether a pool is `name` or one nested in it."""
     return pool == name or pool.startswith(f"{name}/")
+
+
+def _parts(words: Iterable[str]) -> list[str]:
+    return [part.strip() for word in words for part in str(word).split(",") if part.strip()]
 
 
 def _test(word: str, where: str) -> Callable[[Any], bool]:

@@ -1,23 +1,25 @@
 """Owns the reading of rules that the configuration writes: `rules`, `pools` and `ignore_guests` of its cluster."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pandas as pd
 
 from planner.errors import ConfigError
 from planner.policy import Cluster, PoolType, RuleSetting
 from planner.rule import Kind, Rule, apart, ignore, pin, together
-from planner.select import in_pool, select
+from planner.select import idle, in_pool, select
 
 ASKS = ("together", "apart", "pin", "avoid", "stay")
 """Of which a rule says exactly one."""
 NODE = "node"
 """What `per` says of rules that failure domains have nothing to do with."""
+OF_NONE = "is about no guest of this cluster: it has no effect"
 
 
 def read(settings: Cluster, guests: pd.DataFrame, nodes: list[str], note: Callable[[str], None]) -> Iterator[Rule]:
     """Rules of the configuration. ConfigError names the one that makes no sense; `note` those without effect."""
     names = [rule.name for rule in settings.rules]
+    _check_printable({"rules": names, "pools": settings.pools, "domains": settings.domains, "should": settings.should})
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"cluster.rules has two rules named {name}: rename one")
@@ -27,7 +29,18 @@ def read(settings: Cluster, guests: pd.DataFrame, nodes: list[str], note: Callab
     for pool in settings.pools:
         yield from _pool(pool, settings, guests, nodes, note)
     if settings.ignore_guests:
-        yield ignore("ignore_guests", select(settings.ignore_guests, guests, "cluster.ignore_guests"))
+        yield ignore("ignore_guests", _selected(settings.ignore_guests, guests, "cluster.ignore_guests", note))
+
+
+def _selected(words: Iterable[str], guests: pd.DataFrame, where: str, note: Callable[[str], None]) -> tuple[int, ...]:
+    """vmids of the guests that are meant, and a note where none is, or some of the words mean none."""
+    vmids = select(words, guests, where)
+    if not vmids:
+        note(f"{where} {OF_NONE}")
+        return vmids
+    for word in idle(words, guests, where):
+        note(f"{word} of {where} means no guest of this cluster")
+    return vmids
 
 
 def _rule(
@@ -39,9 +52,9 @@ def _rule(
         found = " and ".join(asks) or "none of them"
         raise ConfigError(f"{where} says {found}: it needs exactly one of {', '.join(ASKS)}")
     _check_fields(rule, asks[0], where, settings)
-    vmids = select(getattr(rule, asks[0]), guests, where)
-    if not vmids:
-        note(f"{where} is about no guest of this cluster: it has no effect")
+    vmids = _selected(getattr(rule, asks[0]), guests, where, note)
+    if len(vmids) == 1 and asks[0] in ("together", "apart") and not rule.against:
+        note(f"{where} is about guest {vmids[0]} alone: it has no effect")
     price = rule.price if rule.should else 0.0
     match asks[0]:
         case "together":
@@ -51,7 +64,7 @@ def _rule(
         case "apart":
             per = "" if rule.per == NODE else rule.per
             if rule.against:
-                others = select(rule.against, guests, where)
+                others = _selected(rule.against, guests, f"against of {where}", note)
                 return _against(rule.name, vmids, others, where, per, price)
             return apart(rule.name, vmids, rule.at_most, per, price)
         case ask:
@@ -103,6 +116,14 @@ def _pool(
         yield apart(f"pool {name}", vmids)
     if setting.pin:
         yield pin(f"pin of pool {name}", vmids, _known(setting.pin, nodes, f"{where}.pin names"), 1.0 - setting.strict)
+
+
+def _check_printable(named: Mapping[str, Iterable[str]]) -> None:
+    """Refuse names that would tear lines apart, or do worse to a terminal."""
+    for key, names in named.items():
+        for name in names:
+            if not name.isprintable():
+                raise ConfigError(f"cluster.{key} has a name with characters that cannot be shown: {name!a}")
 
 
 def _check_domains(settings: Cluster, nodes: list[str]) -> None:

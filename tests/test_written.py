@@ -1,11 +1,13 @@
 """Claims about rules in the configuration: what selectors mean, what a rule asks for, and what is refused."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from planner.config import load
-from planner.errors import ConfigError
+from planner.errors import ConfigError, InputError
 from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy, Unless
 from planner.rule import Kind
@@ -134,6 +136,13 @@ def test_ignored_guests_stay_and_their_load_counts(tmp_path: Any) -> None:
         ("  rules: [{name: r, stay: ['@pol-x']}]", "rule r of cluster.rules: '@pol-x' names no guests"),
         ("  rules: [{name: r, aparts: [1]}]", "unknown key cluster.rules[0].aparts in .*: did you mean apart?"),
         ("  rules: [{apart: [1]}]", "cluster.rules[0].name in .* is missing"),
+        ("  rules: [{nam: r, apart: [1]}]", "unknown key cluster.rules[0].nam in .*: did you mean name?"),
+        (
+            '  rules: [{name: "a\\nb", apart: [1]}]',
+            "cluster.rules has a name with characters that cannot be shown: 'a.nb'",
+        ),
+        ('  pools: {"a\\eb": {type: affinity}}', "cluster.pools has a name with characters that cannot be shown"),
+        ('  should: {"a\\tb": 2}', "cluster.should has a name with characters that cannot be shown"),
         ("  rules: [{name: '', apart: [1]}]", 'cluster.rules[0].name in .*: "" is empty'),
         ("  rules: [{name: r, stay: [1], unless: often}]", "is not one of never, repair, maintenance or daily"),
         ("  rules: [{name: r, apart: [1], at_most: 0}]", "is less than 1"),
@@ -163,6 +172,32 @@ def test_what_is_about_no_guest_is_said(tmp_path: Any) -> None:
         "rule r of cluster.rules is about no guest of this cluster: it has no effect",
         "pool none of cluster.pools has no guest in this cluster: it has no effect",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        (
+            "ignore_guests: [7, '@tag-none']",
+            ["cluster.ignore_guests is about no guest of this cluster: it has no effect"],
+        ),
+        ("ignore_guests: [web1, '@tag-wbe']", ["@tag-wbe of cluster.ignore_guests means no guest of this cluster"]),
+        ("rules: [{name: r, stay: ['@tag-db,-7']}]", ["-7 of rule r of cluster.rules means no guest of this cluster"]),
+        (
+            "rules: [{name: r, apart: [100], against: ['@tag-wbe']}]",
+            ["against of rule r of cluster.rules is about no guest of this cluster: it has no effect"],
+        ),
+        (
+            "rules: [{name: r, together: ['100']}]",
+            ["rule r of cluster.rules is about guest 100 alone: it has no effect"],
+        ),
+        ("rules: [{name: r, apart: ['102']}]", ["rule r of cluster.rules is about guest 102 alone: it has no effect"]),
+        ("rules: [{name: r, apart: ['102'], against: [100]}]", []),
+        ("rules: [{name: r, stay: ['102', 'web*', '-200']}]", []),
+    ],
+)
+def test_words_and_rules_without_effect_are_said(tmp_path: Any, text: str, notes: list[str]) -> None:
+    assert list(rules_of(tmp_path, f"  {text}\n").notes) == notes
 
 
 def test_a_guest_may_be_migrated_for_repairs_only(tmp_path: Any) -> None:
@@ -208,6 +243,30 @@ def test_in_a_notebook_rules_are_keywords_like_the_rest() -> None:
         here().plan(rules=[{"together": [100]}])
 
 
+def test_in_a_notebook_vmids_may_be_numbers_or_text() -> None:
+    frame = here().guests
+    for some in ([100, 200], frame["vmid"][frame["name"] == "web1"].tolist(), list(frame["vmid"].to_numpy()[[0, 4]])):
+        plan = here().plan("descent", ignore_guests=some, maintenance_nodes=["c"])
+        assert {200: "rule ignore_guests"}.items() <= {
+            item.vmid: item.reason.split(": ")[-1] for item in plan.stranded
+        }.items()
+    assert here().plan("descent", ignore_guests=200, maintenance_nodes=["c"]).stranded[0].vmid == 200
+    assert here().explain("100", solver="descent") == here().explain(100, solver="descent")
+    for nobody in ("web1", "7", 7):
+        with pytest.raises(InputError, match=f"there is no guest {nobody} in"):
+            here().explain(nobody)
+
+
+def test_rules_of_the_ha_manager_hold_whatever_should_says(tmp_path: Any) -> None:
+    row = {"rule": "db", "type": "resource-affinity", "affinity": "negative", "resources": "vm:102,vm:100"}
+    source = here(**{"/cluster/ha/rules": [row]})
+    text = "  rules: [{name: HA my own, together: [web*]}]\n  should: {HA*: 2}\n"
+    rules = read(source, settings(tmp_path, text))
+    assert {rule.name: rule.price for rule in rules.items} == {"HA rule db": 0, "HA my own": 2}
+    (note,) = rules.notes
+    assert note == "HA rules must hold, as Proxmox VE keeps them itself: cluster.should names HA rule db in vain"
+
+
 GUEST_IDS, HOMES = (100, 101, 102, 107, 200), "aabbc"
 
 
@@ -231,6 +290,16 @@ def test_maintenance_may_be_scheduled(tmp_path: Any) -> None:
     assert [states[name].value for name in "abc"] == ["online", "maintenance", "online"]
 
 
+@pytest.fixture
+def east() -> Iterator[None]:
+    """Local time two hours ahead: there the first hours of the calendar have no time in UTC."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "EAST-2")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.mark.parametrize(
     ("window", "message"),
     [
@@ -238,9 +307,14 @@ def test_maintenance_may_be_scheduled(tmp_path: Any) -> None:
         ("{node: a, begin: 2026-11-24, end: 2026-11-23}", "of a ends before it begins: swap the two"),
         ("{node: a, begin: tomorrow, end: 2026-11-23}", '"tomorrow" is not a time such as 2026-12-01T22:00'),
         ("{node: a, begin: 2026-11-23}", "end in .* is missing"),
+        (
+            "{node: a, begin: '0001-01-01T00:00', end: 2026-11-23}",
+            "of a is from 0001-.*: write years from 1970 to 9000",
+        ),
+        ("{node: a, begin: 2026-11-23, end: '9999-12-31T23:59-12:00'}", "is from .* to 9999-.*: write years from 1970"),
     ],
 )
-def test_maintenance_that_makes_no_sense_is_refused(tmp_path: Any, window: str, message: str) -> None:
+def test_maintenance_that_makes_no_sense_is_refused(tmp_path: Any, east: None, window: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         rules_of(tmp_path, f"  scheduled_maintenance: [{window}]\n")
 
