@@ -44,7 +44,7 @@ def explain(
     if output is TableOrJson.JSON:
         print(said.to_json())
     else:
-        report_why.explanation(said, report.console())
+        report_why.explanation(said, report.console(), of_file=plan_file is not None)
 
 
 def _planned(session: "Session", cluster: "Cluster", file: Path) -> "tuple[Session, Plan]":

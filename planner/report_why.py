@@ -10,12 +10,16 @@ from planner.why import Explanation
 
 GIB = 1024
 """MiB."""
+NOT_RECORDED = (
+    "guests, fit, reserve, overcommit, max_guests, guest_memory, reclaim_arc, with_ha_guests, with_local_disks, survive"
+)
+"""Settings that a plan file does not hold, and that change what is said of nodes."""
 STYLES = {Ground.PLANNED: "green", Ground.POSSIBLE: "", Ground.LIMIT: "yellow", Ground.UNREPAIRED: "yellow"}
 """How grounds look; the others keep a guest from a node."""
 
 
-def explanation(item: Explanation, out: Console) -> None:
-    """What a guest is and needs, its rules, why it goes or stays, and one line per node."""
+def explanation(item: Explanation, out: Console, *, of_file: bool = False) -> None:
+    """What a guest is and needs, its rules, why it goes or stays, and one line per node; of_file: under a plan file."""
     _line(out, f"{_called(item)} on {item.node}: {_needs(item)}")
     for mate in item.along:
         _line(out, f"Goes along: {mate} (counted with it below)")
@@ -27,6 +31,8 @@ def explanation(item: Explanation, out: Console) -> None:
         _line(out, row, STYLES.get(each.ground, "dim"))
     if item.spread is not None:
         _line(out, f"judged with the rest of the plan carried out: {item.solver}, spread {item.spread:.2f} points")
+        if of_file:
+            _line(out, f"judged with these settings as configured now, which a plan does not record: {NOT_RECORDED}")
 
 
 def _called(item: Explanation) -> str:

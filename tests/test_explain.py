@@ -1,7 +1,7 @@
 """Claims about explanations: what keeps a guest from each node, and that the checker agrees with every word of it."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 from random import Random
@@ -479,6 +479,17 @@ def test_explain_takes_a_plan_and_its_limits(cli: Cli, tmp_path: Path) -> None:
     goes = json.loads(cli("explain", migration.vmid, "--demo", "--plan", tmp_path / "p.json", "--output", "json").out)
     assert goes["target"] == migration.target
     assert goes["spread_without"] == pytest.approx(migration.spread_without)
+
+
+def test_that_a_plan_file_does_not_hold_all_settings_is_said(cli: Cli, tmp_path: Path) -> None:
+    words = ("explain", 121, "--demo", "--solver", "descent", "--max-migrations", 3)
+    cli("--demo", "--solver", "descent", "--max-migrations", 3, "--out", tmp_path / "p.json")
+    line = cli(*words, "--plan", tmp_path / "p.json").out.splitlines()[-1]
+    assert line.startswith("judged with these settings as configured now, which a plan does not record: guests, fit")
+    recorded = {item.name for item in fields(plans.Plan)}
+    named = set(line.partition("record: ")[2].split(", "))
+    assert named <= {item.name for item in fields(Policy)} and not named & recorded
+    assert "as configured now" not in cli(*words).out
 
 
 def test_what_cannot_be_explained_is_one_line(cli: Cli, tmp_path: Path) -> None:
