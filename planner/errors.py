@@ -26,6 +26,7 @@ class Exit(IntEnum):
     ERROR = 1
     CHANGES = 2
     INFEASIBLE = 3
+    """Proven: not all rules can hold within the limits. Or a drained node is not emptied."""
     PARTLY_APPLIED = 4
     STALE = 5
     USAGE = 64
