@@ -131,7 +131,7 @@ class Rulebook:
             return
         if rule["type"] == "resource-affinity":
             name, make = f"HA rule {rule['rule']}", together if rule["affinity"] == "positive" else apart
-            self._take(name, make(name, vmids))
+            self.must.add(make(name, vmids))
             return
         managed = {guest.vmid: guest.ha for guest in self.scenario.guests.values() if isinstance(guest.ha, dict)}
         self._near(
@@ -157,13 +157,13 @@ class Rulebook:
         if rule.get("affinity") == "negative":
             others = set(self.scenario.nodes) - named
             if rule.get("strict") or others & available:
-                self._take(rule["rule"], home(rule["rule"], vmids, others))
+                self.must.add(home(rule["rule"], vmids, others))
             return
         if rule.get("strict"):
-            self._take(rule["rule"], home(rule["rule"], staying & vmids, named))
+            self.must.add(home(rule["rule"], staying & vmids, named))
         usable = [classes[priority] for priority in sorted(classes, reverse=True) if classes[priority] & available]
         if usable or rule.get("strict"):
-            self._take(rule["rule"], home(rule["rule"], vmids - staying, usable[0] if usable else named))
+            self.must.add(home(rule["rule"], vmids - staying, usable[0] if usable else named))
 
     def _rule(self, rule: Mapping[str, Any]) -> None:
         name, asks = rule["name"], Asks()
