@@ -1,5 +1,6 @@
 """Claims about the command drain: what it says is proven, which nodes it refuses, and that guests who stay are seen."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from planner.policy import Policy
 from planner.snapshot import Snapshot, save
 from tests import rows
 from tests.commandline import Cli, alone, calling
+from tests.fakecluster import serving, small_cluster
 from tests.rows import ct, node, offline, snapshot, vm
+from tests.test_readme import configure
 
 NODES = (node("a"), node("b"), node("c"))
 
@@ -107,3 +110,16 @@ def test_what_stays_is_what_the_migrations_do_not_take() -> None:
     after = homes | {m.vmid: m.target for m in plan.migrations}
     (found,) = left(here, plan, ("a",))
     assert [int(text.split()[1]) for text in found.guests] == [vmid for vmid, on in after.items() if on == "a"] == [12]
+
+
+def test_the_plan_of_a_drain_is_carried_out_as_it_stands(cli: Cli, tmp_path: Path) -> None:
+    pve = small_cluster()
+    pve.time_scale = 0
+    with serving(pve, tmp_path) as served:
+        configure(served, tmp_path)
+        words = ("--config", tmp_path / "proxlb-plan.yaml")
+        drained = cli("drain", "pve1", *words, "--out", tmp_path / "drain.json", "--solver", "descent")
+        assert drained.code == 0 and "broken rules 7 -> 0" in drained.out
+        assert cli("apply", tmp_path / "drain.json", "--yes", *words).code == 0
+        after = cli("drain", "pve1", *words, "--solver", "descent", "--output", "json")
+    assert after.code == 0 and json.loads(after.out)["waves"] == []
