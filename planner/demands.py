@@ -156,7 +156,6 @@ def _left_alone(formulation: Formulation) -> set[int]:
 def _named(formulation: Formulation, guests: Iterable[int]) -> str:
     """Guests by vmid and name."""
     guests = list(guests)
-    rows = formulation.guests.iloc[guests[:SHOWN]]
-    names = [f"{v} ({name})" if name else str(v) for v, name in zip(rows["vmid"], rows["name"], strict=True)]
+    names = [formulation.labels[guest] for guest in guests[:SHOWN]]
     more = f" and {len(guests) - SHOWN} more" if len(guests) > SHOWN else ""
     return f"guest{'s' if len(guests) > 1 else ''} {', '.join(names)}{more}"

@@ -59,8 +59,7 @@ def _overfull(formulation: Formulation, item: Violation, node: str) -> str:
 
 def guest(formulation: Formulation, index: int) -> str:
     """A guest as people call it."""
-    row = formulation.guests.iloc[index]
-    return f"guest {row['vmid']} ({row['name']})" if row["name"] else f"guest {row['vmid']}"
+    return f"guest {formulation.labels[index]}"
 
 
 def _not_allowed(formulation: Formulation, index: int, node: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ class Formulation:
         result = self.problem.spreads(assignment).copy()
         result[list(self.stuck)] = result[len(self.resources) :]
         return result
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Guests as people call them, by vmid and name, in index order."""
+        both = zip(self.guests["vmid"], self.guests["name"], strict=True)
+        return tuple(f"{vmid} ({name})" if name else str(vmid) for vmid, name in both)
 
     def vmid(self, guest: int) -> int:
         """The vmid of a guest index."""
