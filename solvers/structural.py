@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from solvers.kin import Kin, tie
-from solvers.problem import Apart, Ints, Problem
+from solvers.problem import Apart, Bools, Ints, Problem
 from solvers.requirement import Only, Requirement, Room, Together, Within, domain_of
 
 Some = Mapping[int, Requirement]
@@ -143,15 +143,26 @@ def _too_full(kin: Kin, some: Some) -> Iterator[list[int]]:
     index, has = _rooms(kin, some)
     if not index:
         return
-    areas = np.unique(np.vstack([kin.allowed, np.ones((1, kin.problem.nodes), dtype=bool)]), axis=0)
+    areas, of, needs = _areas(kin)
     for area in areas:
-        inside = ~(kin.allowed & ~area).any(axis=1)
+        inside = ~(areas & ~area).any(axis=1)
         for r in range(has.shape[1]):
             nodes = np.flatnonzero(area).tolist()
             bound = all((node, r) in index for node in nodes)
-            if bound and int(kin.needs[inside, r].sum()) > int(kin.problem.capacity[area, r].sum()):
-                kins = set(np.flatnonzero(inside & (kin.needs[:, r] > 0)).tolist())
+            if bound and int(needs[inside, r].sum()) > int(kin.problem.capacity[area, r].sum()):
+                kins = set(np.flatnonzero(inside[of] & (kin.needs[:, r] > 0)).tolist())
                 yield [*(index[node, r] for node in nodes), *_tying(kin, some, kins)]
+
+
+def _areas(kin: Kin) -> tuple[Bools, Ints, Ints]:
+    """(a, n) the sets of nodes where kins may be, and all nodes; which is each kin's; (a, r) their needs."""
+    everywhere = np.ones((1, kin.problem.nodes), dtype=bool)
+    packed = np.ascontiguousarray(np.packbits(np.vstack([kin.allowed, everywhere]), axis=1))
+    rows = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()  # as whole rows they are sorted fast
+    _, first, of = np.unique(rows, return_index=True, return_inverse=True)
+    needs = np.zeros((len(first), kin.needs.shape[1]), dtype=np.int64)
+    np.add.at(needs, of[:-1], kin.needs)
+    return np.vstack([kin.allowed, everywhere])[first], of[:-1].astype(np.int64), needs
 
 
 def _too_far(kin: Kin, some: Some) -> Iterator[list[int]]:
