@@ -30,8 +30,10 @@ ANY_SPREAD = 100 * PPM
 """ppm, more than any spread: a goal for those who want rules repaired and nothing else."""
 QUICK = ("descent", "greedy")
 """Solvers whose plans may be open where that of cpsat is blocked."""
-QUICK_SHARE = 0.2
-"""Part of the time limit that each of them has."""
+BLOCKED = 3
+"""Migrations that are blocked, at most, of which each is left out to find another way."""
+DETOUR = 0.15
+"""Part of the time limit that each of these has."""
 SCOUTED = 5.0
 """Seconds of a time limit from which a quick solver finds the guests to ask Proxmox VE about."""
 
@@ -114,7 +116,7 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
         migrated = tuple(int(guest) for guest in problem.migrated(result.assignment))
         return result, Reach(result.assignment, migrated, ())
     reach = schedule.one_at_a_time(problem, result.assignment, case.way)
-    if reach.stranded and solver == "cpsat":  # the best is no use where the way is blocked
+    if reach.stranded:  # the best is no use where the way is blocked
         result, reach = _open_way(case, problem, (result, reach), budget)
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
@@ -125,16 +127,34 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
 
 
 def _open_way(case: Case, problem: Problem, best: tuple[Result, Reach], budget: Budget) -> tuple[Result, Reach]:
-    """The best of a plan that is blocked in part and those of quicker solvers; what is blocked stays named."""
-    first = best[1]
-    for quick in QUICK:
-        other = solve(case, problem, quick, replace(budget, seconds=budget.seconds * QUICK_SHARE))
+    """The best of a plan that is blocked in part, those of quicker solvers, and those that avoid what is blocked.
+
+    What stays blocked is named all the same.
+    """
+    first, solver = best[1], best[0].solver
+    short = replace(budget, seconds=budget.seconds * DETOUR)
+    detours = [(problem, quick) for quick in QUICK if solver == "cpsat"]
+    detours += [(_without(problem, *blocked), solver) for blocked in first.stranded[:BLOCKED]]
+    for question, name in detours:
+        other = solve(case, question, name, short)
         way = schedule.one_at_a_time(problem, other.assignment, case.way)
         if check.score(problem, way.assignment) < check.score(problem, best[1].assignment):
             still = [item for item in first.stranded if way.assignment[item[0]] == problem.origin[item[0]]]
-            seconds = best[0].seconds + other.seconds
-            best = replace(other, solver=best[0].solver, seconds=seconds), replace(way, stranded=tuple(still))
+            result = replace(
+                other, solver=solver, status=Status.FEASIBLE, bound=bounds.spread_bound(problem), cost_bound=None,
+                seconds=best[0].seconds + other.seconds,
+            )  # fmt: skip
+            best = result, replace(way, stranded=tuple(still))
     return best
+
+
+def _without(problem: Problem, guest: int, node: int) -> Problem:
+    """The problem in which a guest may not come to a node."""
+    row = problem.eligibility[problem.eligible[guest]].copy()
+    row[node] = False
+    eligible = problem.eligible.copy()
+    eligible[guest] = len(problem.eligibility)
+    return problem.replace(eligibility=np.vstack([problem.eligibility, row]), eligible=eligible)
 
 
 def _is_quiet(formulation: Formulation) -> bool:
