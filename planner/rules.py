@@ -43,10 +43,6 @@ class Rules:
         """One row per rule and guest, see `planner.frames.RULES`."""
         return frames.conform((row for rule in self.items for row in rule.rows()), frames.RULES, "rule")
 
-    def of(self, kind: Kind) -> dict[str, list[int]]:
-        """Rule name to the vmids it is about."""
-        return {rule.name: list(rule.vmids) for rule in self.items if rule.kind is kind}
-
     def pins(self) -> dict[int, set[str]]:
         """vmid to the nodes where all its pins let it be."""
         result: dict[int, set[str]] = {}

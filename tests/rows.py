@@ -10,7 +10,8 @@ from planner.errors import ApiRefused
 from planner.formulate import Formulation, formulate
 from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy
-from planner.rules import read
+from planner.rule import Kind
+from planner.rules import Rules, read
 from planner.snapshot import RESOURCES, Snapshot
 
 MIB, GIB = 2**20, 2**30
@@ -99,6 +100,11 @@ def guests(*rows: Any, **answers: Any) -> dict[int, Any]:
 def nodes(*rows: Any, **answers: Any) -> dict[str, Any]:
     """Name to row of the nodes frame."""
     return {row.node: row for row in cluster(*rows, **answers).nodes.itertuples()}
+
+
+def of_kind(rules: Rules, kind: Kind) -> dict[str, list[int]]:
+    """Rule name to the vmids it is about."""
+    return {rule.name: list(rule.vmids) for rule in rules.items if rule.kind is kind}
 
 
 def formulated(source: Cluster, policy: Policy | None = None, settings: ClusterPolicy | None = None) -> Formulation:

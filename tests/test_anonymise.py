@@ -20,7 +20,7 @@ from planner.rule import Kind
 from planner.rules import NodeState, read
 from planner.simulate import Size, demo
 from planner.snapshot import RESOURCES, Snapshot, content_path
-from tests.rows import DATA, KNOWN, ct, node, offline, recorded, snapshot, stopped, storage, vm, volume
+from tests.rows import DATA, KNOWN, ct, node, of_kind, offline, recorded, snapshot, stopped, storage, vm, volume
 
 SECRETS = (
     "zurich", "berlin", "oslo", "lisbon", "madrid", "acme", "payroll", "billing", "webshop", "vault", "fastdisk",
@@ -227,11 +227,11 @@ def test_rules_still_mean_the_same() -> None:
     new = dict(zip(before.states, after.states, strict=True))
     assert list(before.states.values()) == list(after.states.values())
     for kind in (Kind.TOGETHER, Kind.APART, Kind.IGNORE):
-        assert list(before.of(kind).values()) == list(after.of(kind).values())
+        assert list(of_kind(before, kind).values()) == list(of_kind(after, kind).values())
     assert after.pins() == {vmid: {new[name] for name in names} for vmid, names in before.pins().items()}
     pinned = [[note for note in rules.notes if note.startswith("tag plb_pin_")] for rules in (before, after)]
     assert len(pinned[0]) == len(pinned[1]) == 1, "a pin to no node stays one"
-    assert after.of(Kind.IGNORE) == {"plb_ignore": [106]}
+    assert of_kind(after, Kind.IGNORE) == {"plb_ignore": [106]}
 
 
 def test_all_that_a_plan_is_made_from_stays() -> None:

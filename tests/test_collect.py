@@ -22,6 +22,7 @@ from tests.rows import (
     guests,
     node,
     nodes,
+    of_kind,
     offline,
     recorded,
     snapshot,
@@ -415,7 +416,7 @@ def test_the_other_recorded_answers_are_read_too() -> None:
     assert [note[:10] for note in found.notes] == ["volumes on"]
     rules = read(found)
     assert rules.notes == ()
-    assert rules.of(Kind.APART) == {"HA rule keep-apart": [102, 103]}
+    assert of_kind(rules, Kind.APART) == {"HA rule keep-apart": [102, 103]}
     assert rules.pins()[102] == {"pve1", "pve2"}
 
 

@@ -10,7 +10,7 @@ from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy
 from planner.rule import Kind
 from planner.rules import Rules, read
-from tests.rows import cluster, ct, node, offline, vm
+from tests.rows import cluster, ct, node, of_kind, offline, vm
 
 GUESTS = (vm(1, "a"), vm(2, "b"), ct(3, "c"))
 
@@ -66,8 +66,8 @@ def test_every_ha_rule_is_to_be_kept_and_one_of_several_pins() -> None:
 
 def test_resource_affinity_keeps_guests_together_or_apart() -> None:
     rules = rules_of(among("positive", "vm:1, vm:2,vm:1", "pair"), among("negative", "vm:2,ct:3,vm:99", "away"))
-    assert rules.of(Kind.TOGETHER) == {"HA rule pair": [1, 2]}
-    assert rules.of(Kind.APART) == {"HA rule away": [2, 3]}
+    assert of_kind(rules, Kind.TOGETHER) == {"HA rule pair": [1, 2]}
+    assert of_kind(rules, Kind.APART) == {"HA rule away": [2, 3]}
 
 
 def test_what_has_no_effect_is_said() -> None:

@@ -6,7 +6,7 @@ from planner.errors import ConfigError
 from planner.policy import Cluster as ClusterPolicy
 from planner.rule import Kind
 from planner.rules import NodeState, Rules, read
-from tests.rows import cluster, ct, node, offline, vm
+from tests.rows import cluster, ct, node, of_kind, offline, vm
 
 
 def rules_of(*tags: str, settings: ClusterPolicy | None = None) -> Rules:
@@ -18,24 +18,24 @@ def rules_of(*tags: str, settings: ClusterPolicy | None = None) -> Rules:
 def test_without_tags_there_are_no_rules() -> None:
     rules = rules_of("", "prod;web", "plb", "affinity_plb_affinity_x")
     assert rules.frame.empty and rules.notes == ()
-    assert all(rules.of(kind) == {} for kind in Kind) and rules.pins() == {}
+    assert all(of_kind(rules, kind) == {} for kind in Kind) and rules.pins() == {}
 
 
 def test_guests_that_share_a_tag_share_a_rule() -> None:
     rules = rules_of("plb_affinity_x;plb_anti_affinity_x", "web;plb_affinity_x", "plb_affinity_y;plb_anti_affinity_x")
-    assert rules.of(Kind.TOGETHER) == {"plb_affinity_x": [1, 2], "plb_affinity_y": [3]}
-    assert rules.of(Kind.APART) == {"plb_anti_affinity_x": [1, 3]}
+    assert of_kind(rules, Kind.TOGETHER) == {"plb_affinity_x": [1, 2], "plb_affinity_y": [3]}
+    assert of_kind(rules, Kind.APART) == {"plb_anti_affinity_x": [1, 3]}
 
 
 def test_tags_are_read_without_case() -> None:
     rules = rules_of("PLB_Affinity_X", "plb_affinity_x", "plb_pin_pve2;PLB_PIN_PVE1", "PLB_IGNORE")
-    assert rules.of(Kind.TOGETHER) == {"plb_affinity_x": [1, 2]}
+    assert of_kind(rules, Kind.TOGETHER) == {"plb_affinity_x": [1, 2]}
     assert rules.pins() == {3: {"PVE2", "pve1"}}
-    assert rules.of(Kind.IGNORE) == {"plb_ignore": [4]}
+    assert of_kind(rules, Kind.IGNORE) == {"plb_ignore": [4]}
 
 
 def test_a_tag_that_is_given_twice_counts_once() -> None:
-    assert rules_of("plb_affinity_x;plb_affinity_X;plb_affinity_x").of(Kind.TOGETHER) == {"plb_affinity_x": [1]}
+    assert of_kind(rules_of("plb_affinity_x;plb_affinity_X;plb_affinity_x"), Kind.TOGETHER) == {"plb_affinity_x": [1]}
 
 
 def test_several_pins_mean_any_of_the_nodes() -> None:

@@ -13,7 +13,7 @@ from planner.policy import Policy, Unless
 from planner.rule import Kind
 from planner.rules import Rules, read
 from planner.select import select
-from tests.rows import TAKEN_AT, cluster, ct, formulated, node, vm
+from tests.rows import TAKEN_AT, cluster, ct, formulated, node, of_kind, vm
 
 GUESTS = (
     vm(100, "a", name="web1", tags="web;prod", pool="shop"),
@@ -102,8 +102,8 @@ def test_a_rule_may_be_about_failure_domains_give_way_and_allow_several(tmp_path
 def test_pools_are_read_as_proxlb_means_them(tmp_path: Any) -> None:
     text = "  pools:\n    shop: {type: anti-affinity, pin: [a, b], strict: false}\n    shopping: {type: affinity}\n"
     rules = rules_of(tmp_path, text)
-    assert rules.of(Kind.APART) == {"pool shop": [100, 101, 102]}
-    assert rules.of(Kind.TOGETHER) == {"pool shopping": [107]}
+    assert of_kind(rules, Kind.APART) == {"pool shop": [100, 101, 102]}
+    assert of_kind(rules, Kind.TOGETHER) == {"pool shopping": [107]}
     assert rules.pins() == {vmid: {"a", "b"} for vmid in (100, 101, 102)}
     assert {rule.name: rule.price for rule in rules.items} == {
         "pool shop": 0,
