@@ -50,6 +50,8 @@ def exchange(
     gains: Gains, one: int, other: int, slack: tuple[float, float], free: Bools, rng: np.random.Generator
 ) -> tuple[float, tuple[Move, ...]] | None:
     """The exchange between two nodes (columns) that gains most, or None if there is none."""
+    if not len(gains.bundles):  # of a large cluster the tables hold some nodes, and those perhaps nothing to migrate
+        return None
     go, come = (_sets(gains, a, b, free, rng) for a, b in ((one, other), (other, one)))
     found: list[tuple[float, Ints]] = []
     # Under a limit, sets that cost different numbers of migrations are not in each other's way.

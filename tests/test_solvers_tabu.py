@@ -151,3 +151,18 @@ def test_descent_reports_each_improvement_and_stops_by_itself() -> None:
     budget = Budget(seconds=600, progress=lambda item: seen.append(item.spread))
     answer = descent.solve(problem, budget, problem.origin)
     assert seen and min(seen) == problem.spread(answer.assignment)
+
+
+@pytest.mark.parametrize("nodes", [5, 120, 240])
+def test_a_large_cluster_of_which_a_few_guests_may_be_migrated_is_searched(nodes: int) -> None:
+    """As when one node is drained: nodes that are looked at together may then hold nothing that can be migrated."""
+    for seed in range(3):
+        problem = cluster(seed, nodes, 8 * nodes, limit=None).replace(together=(), apart=())
+        movable = problem.origin == seed
+        banned = np.append(problem.eligibility, np.ones((1, nodes), dtype=bool), axis=0)
+        banned[:, seed] = False
+        eligible = np.where(movable, len(banned) - 1, problem.eligible)
+        asked = problem.replace(movable=movable, eligibility=banned, eligible=eligible)
+        found = descent.solve(asked, Budget(seconds=2), asked.origin).assignment
+        assert not check.broken(asked, found)
+        assert check.score(asked, found) <= check.score(asked, asked.origin)
