@@ -13,7 +13,7 @@ from solvers.cheapest import Relaxation, cheapest
 from solvers.conflict import Conflict, conflict
 from solvers.possible import Clock, Oracle, Possibility
 from solvers.problem import Apart, Ints
-from solvers.requirement import Requirement, Together, domain_of, guests_of, holds
+from solvers.requirement import Requirement, Together, guests_of, holds
 
 MUST = 1 << 20
 """What a broken rule that must hold weighs beside prices, which are at most 1,000."""
@@ -130,7 +130,7 @@ def _freed(requirement: Requirement, assignment: Ints) -> set[int]:
             on: dict[int, dict[int, set[int]]] = {}
             for number, side in enumerate(requirement.sides):
                 for guest in side:
-                    domain = domain_of(requirement, int(assignment[guest]))
+                    domain = requirement.domain(int(assignment[guest]))
                     on.setdefault(domain, {}).setdefault(number, set()).add(guest)
             crowds = (sorted(sides.values(), key=len, reverse=True) for sides in on.values())
             return set[int]().union(*(guests for sides in crowds for guests in sides[requirement.most :]))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from planner import explain, plan
+from planner.capacity import GIB
 from planner.case import Case
 from planner.clash import Clash
 from planner.formulate import Formulation
@@ -13,8 +14,6 @@ from planner.schedule import Reach
 from solvers import Result
 from solvers.problem import PPM, Ints
 
-GIB = 1024
-"""MiB."""
 NOT_LEAST = "that as few should-rules as possible give way is not proven: with a longer time limit more may hold"
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from planner import explain, headroom
+from planner.capacity import GIB
 from planner.case import Case
 from planner.cpu import only_while_running
 from planner.formulate import Formulation
@@ -16,8 +17,6 @@ from solvers.problem import Ints, Problem
 
 SHOWN = 4
 """Guests that are named before the rest is counted."""
-GIB = 1024
-"""MiB."""
 NONE = "no running guest is managed by HA: the loss of a node starts none elsewhere, and --survive changes nothing"
 
 

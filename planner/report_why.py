@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from planner.capacity import GIB
 from planner.verdict import Ground, Verdict
 from planner.why import Explanation
 
-GIB = 1024
-"""MiB."""
 NOT_RECORDED = (
     "guests, fit, reserve, overcommit, max_guests, guest_memory, reclaim_arc, with_ha_guests, with_local_disks, survive"
 )

@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from planner import capacity, explain
+from planner.capacity import GIB
 from planner.question import SAME, Question
 from planner.rule import Kind
 from planner.rules import NodeState
@@ -15,8 +16,6 @@ from solvers.check import Rule, Violation
 from solvers.problem import PPM, Ints
 from solvers.requirement import Only, holds
 
-GIB = 1024
-"""MiB."""
 SHOWN = 4
 """Guests that are named before the rest is counted."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from solvers.kin import Kin, tie
 from solvers.problem import Apart, Ints, Problem
-from solvers.requirement import Requirement, Room, broken, domain_of
+from solvers.requirement import Requirement, Room, broken
 
 PER_MILLE = 1000
 
@@ -74,12 +74,12 @@ class _Attempt:
             coming.setdefault(number, set()).add(side)
         for number, sides in coming.items():
             apart = self._aparts[number]
-            if len(sides | self._present.get((number, domain_of(apart, node)), set())) > apart.most:
+            if len(sides | self._present.get((number, apart.domain(node)), set())) > apart.most:
                 return False
         return True
 
     def _take(self, one: int, node: int) -> int:
         self._free[node] -= np.where(self._bounded[node], self._kin.needs[one], 0)
         for number, side in self._sides.get(one, []):
-            self._present.setdefault((number, domain_of(self._aparts[number], node)), set()).add(side)
+            self._present.setdefault((number, self._aparts[number].domain(node)), set()).add(side)
         return node

@@ -67,6 +67,10 @@ class Apart(NamedTuple):
         """Guests of all sides."""
         return tuple(guest for side in self.sides for guest in side)
 
+    def domain(self, node: int) -> int:
+        """The domain of one node, as it is written."""
+        return self.domains[node] if self.domains else node
+
     def domain_of(self, nodes: int) -> Ints:
         """(n,) domain of each of so many nodes, numbered from 0 on."""
         return np.unique(self.domains, return_inverse=True)[1] if self.domains else np.arange(nodes)

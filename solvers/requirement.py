@@ -76,11 +76,6 @@ def guests_of(requirement: Requirement) -> tuple[int, ...]:
             return ()
 
 
-def domain_of(apart: Apart, node: int) -> int:
-    """The failure domain of a node."""
-    return apart.domains[node] if apart.domains else node
-
-
 def check(problem: Problem, requirements: Iterable[Requirement]) -> None:
     """Raise ValueError for a requirement that names what the problem does not have."""
     for each in requirements:
@@ -103,6 +98,6 @@ def check(problem: Problem, requirements: Iterable[Requirement]) -> None:
 def _are_apart(apart: Apart, assignment: Ints) -> bool:
     present: dict[int, int] = {}
     for side in apart.sides:
-        for domain in {domain_of(apart, int(assignment[guest])) for guest in side}:
+        for domain in {apart.domain(int(assignment[guest])) for guest in side}:
             present[domain] = present.get(domain, 0) + 1
     return max(present.values(), default=0) <= apart.most

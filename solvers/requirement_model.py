@@ -8,7 +8,7 @@ from ortools.sat.python import cp_model
 
 from solvers.kin import tie
 from solvers.problem import Apart, Bools, Ints, Problem
-from solvers.requirement import Only, Requirement, Room, Together, Within, domain_of, guests_of, holds
+from solvers.requirement import Only, Requirement, Room, Together, Within, guests_of, holds
 from solvers.run import run
 
 Linear = cp_model.LinearExprT
@@ -122,7 +122,7 @@ class RequirementModel:
     def _add_apart(self, apart: Apart, literal: Literal) -> None:
         nodes_of: dict[int, list[int]] = {}
         for node in range(self.problem.nodes):
-            nodes_of.setdefault(domain_of(apart, node), []).append(node)
+            nodes_of.setdefault(apart.domain(node), []).append(node)
         sides = [self._kin.named(side) for side in apart.sides if side]
         for nodes in nodes_of.values():
             present = [x for side in sides for x in self._presence(side, nodes)]

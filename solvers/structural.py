@@ -9,7 +9,7 @@ import numpy as np
 
 from solvers.kin import Kin, tie
 from solvers.problem import Apart, Bools, Ints, Problem
-from solvers.requirement import Only, Requirement, Room, Together, Within, domain_of
+from solvers.requirement import Only, Requirement, Room, Together, Within
 
 Some = Mapping[int, Requirement]
 """Requirements under their indices."""
@@ -78,7 +78,7 @@ def _too_few_domains(kin: Kin, some: Some) -> Iterator[list[int]]:
 
 
 def _reach(kin: Kin, apart: Apart, one: int) -> list[int]:
-    return sorted({domain_of(apart, node) for node in np.flatnonzero(kin.allowed[one]).tolist()})
+    return sorted({apart.domain(node) for node in np.flatnonzero(kin.allowed[one]).tolist()})
 
 
 def _unmatched(reach: list[list[int]], most: int) -> set[int]:
