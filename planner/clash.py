@@ -44,7 +44,7 @@ def explain(formulation: Formulation, seconds: float, seed: int) -> Clash:
     answer = conflict(formulation.problem, [d.requirement for d in found], [d.weight for d in found], seconds, seed)
     if answer.status is not Possibility.IMPOSSIBLE:
         return NONE
-    left = max(1.0, seconds - (time.monotonic() - began))
+    left = seconds - (time.monotonic() - began)
     helps = _enough(formulation, found, answer, left, seed)
     return Clash(True, tuple(found[i].says for i in answer.core), answer.minimal, helps)
 
@@ -56,6 +56,8 @@ def _enough(
     clock = Clock(seconds)
 
     def suffices(advice: Collection[str]) -> bool:
+        if clock.left() <= 0:  # counting, for one, is not stopped by it
+            return False
         rest = [d.requirement for d in found if d.helps not in advice and not _gives_way(d)]
         return Oracle(formulation.problem, rest, clock, seed).decide(range(len(rest)), 1.0) is Possibility.POSSIBLE
 
