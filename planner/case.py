@@ -1,6 +1,6 @@
 """Owns one cluster under one policy, ready for any number of solvers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -9,8 +9,8 @@ from planner import clash
 from planner.clash import Clash
 from planner.cluster import Cluster
 from planner.formulate import Formulation, formulate
+from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Policy
 from planner.rules import Rules, read
 from solvers.problem import Problem
 
@@ -34,6 +34,8 @@ class Case:
     """Should-rules, or what of them, that cannot hold beside the others."""
     least: bool = True
     """Proven: nothing of a lower price could give way instead."""
+    apply: Apply = field(default_factory=Apply)
+    """How what is planned will be carried out."""
 
     @cached_property
     def way(self) -> Problem:
@@ -51,7 +53,9 @@ class Case:
         return clash.explain(self.formulation, seconds, self.policy.seed)
 
 
-def prepare(cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = None) -> Case:
+def prepare(
+    cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = None, apply: Apply | None = None
+) -> Case:
     """Read the rules and formulate the problem, once for all solvers."""
     settings = settings or ClusterPolicy()
     rules = read(cluster, settings)
@@ -59,4 +63,4 @@ def prepare(cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = N
     outcome = clash.give_way(formulation, policy.time_limit * SHARE, policy.seed)
     if outcome.rules is not rules:
         formulation = formulate(cluster, outcome.rules, policy)
-    return Case(cluster, policy, settings, rules, formulation, outcome.given_up, outcome.proven)
+    return Case(cluster, policy, settings, rules, formulation, outcome.given_up, outcome.proven, apply or Apply())

@@ -113,7 +113,7 @@ def _prepare(session: "Session") -> "Case":
     from planner.planning import prepare
 
     cluster = session.cluster()
-    case = prepare(cluster, session.policy, session.settings)
+    case = prepare(cluster, session.policy, session.settings, session.apply)
     for note in (*cluster.notes, *case.formulation.notes):
         _say(f"note: {note}")
     return case
@@ -177,7 +177,7 @@ def _carry_out(session: "Session", chosen: "Plan") -> int:
     check_assumptions(chosen, session.cluster(), session.settings)
     run = Run(chosen)
     try:
-        Applier(session.writable(), session.clock, session.policy.migration_timeout, _say).carry_out(run)
+        Applier(session.writable(), session.clock, session.apply.migration_timeout, _say).carry_out(run)
     finally:
         report.run(run, report.console())
     if run.failed is None:

@@ -39,7 +39,7 @@ class Cluster:
         return read(self).frame
 
     def plan(self, solver: str = "cpsat", **settings: Any) -> "Plan":
-        """Plan with one solver; keywords are the fields of `Policy` and `Cluster` in `planner.policy`."""
+        """Plan with one solver; keywords are the fields of `Policy`, `Cluster` and `Apply` in `planner.policy`."""
         from planner.planning import make_plan
 
         return make_plan(self._case(settings), solver)
@@ -65,7 +65,7 @@ class Cluster:
         from planner.planning import prepare
 
         config = chosen(settings)
-        return prepare(self, config.policy, config.cluster)
+        return prepare(self, config.policy, config.cluster, config.apply)
 
     def __repr__(self) -> str:
         return f"<Cluster: {len(self.nodes)} nodes, {len(self.guests)} guests, {self.snapshot.taken_at}>"

@@ -19,7 +19,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from planner.complaint import clearest, complaint, nearest, refuse_infinite
 from planner.connection import Connection
 from planner.errors import ConfigError
-from planner.policy import Cluster, Policy
+from planner.policy import Apply, Cluster, Policy
 from planner.words import with_lists, words
 
 
@@ -47,6 +47,7 @@ class Config:
     api: Api = field(default_factory=Api)
     cluster: Cluster = field(default_factory=Cluster)
     policy: Policy = field(default_factory=Policy)
+    apply: Apply = field(default_factory=Apply)
     source: str | None = None  # path of the file that was read
 
 
@@ -64,7 +65,8 @@ SYSTEM_FILE = Path("/etc/proxlb-plan/config.yaml")
 SECRETS = ("token_secret", "password")
 # What is set for one of these replaces what a weaker place set for the other.
 _OTHER = {key: f"{key}_file" for key in SECRETS} | {f"{key}_file": key for key in SECRETS}
-_TYPES = {"api": get_type_hints(Api), "cluster": get_type_hints(Cluster), "policy": get_type_hints(Policy)}
+_SECTIONS = {"api": Api, "cluster": Cluster, "policy": Policy, "apply": Apply}
+_TYPES = {name: get_type_hints(section) for name, section in _SECTIONS.items()}
 _PATHS = {f"{section}.{key}": (section, key) for section, types in _TYPES.items() for key in types}
 FOR_NODES = ("reserve", "overcommit")
 """Settings of several parts for each node; the parts alone are for all of them."""
@@ -93,8 +95,8 @@ def load(
 
 
 def chosen(settings: Mapping[str, Any]) -> Config:
-    """Settings given as keywords, policy and cluster side by side; raises ConfigError."""
-    sections: dict[str, dict[str, Any]] = {"policy": {}, "cluster": {}}
+    """Settings given as keywords, policy, cluster and apply side by side; raises ConfigError."""
+    sections: dict[str, dict[str, Any]] = {"policy": {}, "cluster": {}, "apply": {}}
     for key, value in settings.items():
         section = next((name for name in sections if key in _TYPES[name]), None)
         if section is None:
@@ -115,7 +117,7 @@ def _from_file(path: Path, environ: Mapping[str, str]) -> list[_Setting]:
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML that can be used: {_yaml_problem(error)}") from None
     if not isinstance(sections, dict | None):
-        raise ConfigError(f"{path} is not a mapping: start it with `api:`, `cluster:` or `policy:`")
+        raise ConfigError(f"{path} is not a mapping: start it with `api:`, `cluster:`, `policy:` or `apply:`")
     settings = list(_from_mapping(sections or {}, f"in {path}", path.parent))
     held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
     if held and shared:

@@ -1,14 +1,17 @@
 """Owns the drawing up of a plan: what a solver found, in names and percent."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from planner import explain, plan
 from planner.capacity import GIB
 from planner.case import Case
 from planner.clash import Clash
 from planner.formulate import Formulation
-from planner.plan import Assumes, Change, Migration, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
-from planner.policy import Cheapest, Policy, Resource
+from planner.plan import (
+    Assumes, Change, Handling, Migration, NodeLoad, Plan, PlanStatus, Schedule, Spread, Stranded, Stuck,
+)  # fmt: skip
+from planner.policy import Apply, Cheapest, Policy, Resource
 from planner.rules import NodeState
 from planner.schedule import Reach
 from solvers import Result
@@ -48,8 +51,19 @@ def draw_up(
         violations_after=explain.broken(formulation, reach.assignment),
         nodes=_node_loads(formulation, reach.assignment),
         waves=tuple(
-            (_migration(formulation, guest, reach.assignment, reasons[guest], without[guest]),) for guest in reach.order
+            (
+                replace(
+                    _migration(formulation, guest, reach.assignment, reasons[guest], without[guest]),
+                    number=i,
+                    after=(i - 1,) if i > 1 else (),
+                    bundle=int(problem.bundle_of[guest]),
+                ),
+            )
+            for i, guest in enumerate(reach.order, 1)
         ),
+        schedule=Schedule(),
+        rollback=(),
+        handling=_handling(case.apply),
         stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
         notes=(*case.cluster.notes, *formulation.notes, *(() if case.least else (NOT_LEAST,))),
         gave_way=case.gave_way,
@@ -145,6 +159,11 @@ def _fixed(formulation: Formulation) -> list[Stranded]:
         if reason and formulation.rules.states[node] is NodeState.MAINTENANCE:
             result.append(Stranded(vmid, str(name), node, f"stays in maintenance: {reason}"))
     return result
+
+
+def _handling(settings: Apply) -> Handling:
+    """What Proxmox VE is told with every migration."""
+    return Handling(settings.bwlimit, dict(settings.target_storage), settings.conntrack, settings.restart_timeout)
 
 
 def _assumes(case: Case) -> Assumes:

@@ -1,7 +1,7 @@
 """Owns the plan: what is to be migrated, what that assumes and reaches; as JSON and back."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -10,7 +10,7 @@ from planner.errors import InputError
 from planner.policy import Cheapest, Combine, Mode, Resource
 from planner.snapshot import read_json, write
 
-FORMAT: Final = "proxlb-plan/1"
+FORMAT: Final = "proxlb-plan/2"
 
 
 class PlanStatus(StrEnum):
@@ -40,6 +40,20 @@ class Migration:
     reason: str
     spread_without: float
     """Percentage points: the spread if this migration, with those that have to go along, were left out."""
+    number: int = 0
+    """1, 2, ... in the order in which they start."""
+    after: tuple[int, ...] = ()
+    """Numbers of the migrations that must have ended well before this one starts: safe however long each takes."""
+    bundle: int = 0
+    """Migrations of one plan with the same number are of guests that travel as one."""
+    begin: float = 0.0
+    """Seconds after the start at which it is expected to begin..."""
+    end: float = 0.0
+    """...and to end."""
+    downtime: float = 0.0
+    """Seconds for which the guest is expected to be down: a running container restarts."""
+    bypass: bool = False
+    """Whether this is a stop on the way: the guest goes on to another node later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +148,59 @@ class Assumes:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What has been reached when a wave has ended; the plan may be cut off there."""
+
+    spread: float
+    """Percentage points."""
+    violations: int
+    """Broken rules."""
+    seconds: float
+    """After the start, as expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What Proxmox VE is told with every migration."""
+
+    bwlimit: float | None = None
+    """MiB/s."""
+    target_storage: dict[str, str] = field(default_factory=dict)
+    """Storage on the source to that on the target; `default`: for all others."""
+    conntrack: bool = False
+    restart_timeout: int | None = None
+    """Seconds that a container has to shut down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long the migrations take, side by side under their limits."""
+
+    seconds: float = 0.0
+    """From the first start to the last end, as expected."""
+    bound: float = 0.0
+    """Seconds: proven, these migrations under these limits take no less, if each takes as long as expected."""
+    one_by_one: float = 0.0
+    """Seconds they would take one after the other."""
+    parallel: int = 1
+    """At most so many at once..."""
+    per_source: int = 1
+    """...so many from one node..."""
+    per_target: int = 1
+    """...and so many to one node."""
+    bandwidth: float | None = None
+    """MiB/s that a node's network carries in each direction."""
+    pace: str = ""
+    """Where the durations come from."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """After each wave."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A plan; `apply` carries out exactly this."""
 
-    format: Literal["proxlb-plan/1"]
+    format: Literal["proxlb-plan/2"]
     solver: str
     status: PlanStatus
     resources: tuple[Resource, ...]
@@ -165,6 +228,11 @@ class Plan:
     violations_after: tuple[str, ...]
     nodes: tuple[NodeLoad, ...]
     waves: tuple[tuple[Migration, ...], ...]
+    """Migrations that run side by side as far as `after` lets them; after each wave the cluster is no worse than now."""
+    schedule: Schedule
+    rollback: tuple[tuple[Migration, ...], ...]
+    """The way back from the end of the plan, in waves."""
+    handling: Handling
     stranded: tuple[Stranded, ...]
     gave_way: tuple[str, ...]
     """Should-rules that cannot hold beside the others, with their prices."""
@@ -234,7 +302,17 @@ def load(path: Path) -> Plan:
         first: Any = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"plan {path} is damaged at {where}: {first['msg'].lower()}; make a new one") from None
-    doubles = len(plan.migrations) - len({migration.vmid for migration in plan.migrations})
-    if doubles:
-        raise InputError(f"plan {path} migrates a guest twice: make a new one")
+    _check_order(plan, path)
     return plan
+
+
+def _check_order(plan: Plan, path: Path) -> None:
+    """The numbers count up, nothing waits for what comes later, and no guest but one that stops on its way goes twice."""
+    at: dict[int, Migration] = {}
+    for number, migration in enumerate(plan.migrations, 1):
+        if migration.number != number or any(not 0 < before < number for before in migration.after):
+            raise InputError(f"plan {path} is damaged at migration {number}: its order makes no sense; make a new one")
+        before = at.get(migration.vmid)
+        if before and (not before.bypass or before.target != migration.source or before.number not in migration.after):
+            raise InputError(f"plan {path} migrates guest {migration.vmid} twice: make a new one")
+        at[migration.vmid] = migration

@@ -15,8 +15,8 @@ from planner.draft import draw_up
 from planner.errors import MissingDependency, UsageError
 from planner.formulate import Formulation
 from planner.plan import Plan, PlanStatus
+from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Policy
 from planner.schedule import Reach
 from planner.snapshot import Snapshot, Source
 from solvers import SOLVERS, Budget, Result, Solver, Status, bounds, check, greedy, judge, with_bound
@@ -40,7 +40,7 @@ SCOUTED = 5.0
 
 def checked_plan(
     cluster: Cluster, policy: Policy, settings: ClusterPolicy, solver: str, budget: Budget, source: Source | None,
-    drained: Collection[str] = (),
+    drained: Collection[str] = (), apply: Apply | None = None,
 ) -> Plan:  # fmt: skip
     """Plan, asking Proxmox VE about the guests that would be migrated, until it would admit all of the migrations.
 
@@ -48,7 +48,7 @@ def checked_plan(
     """
 
     def plan_with(solver: str, policy: Policy, snapshot: Snapshot) -> Plan:
-        case = prepare(replace(cluster, snapshot=snapshot), policy, settings)
+        case = prepare(replace(cluster, snapshot=snapshot), policy, settings, apply)
         return make_plan(case, solver, budget, drained)
 
     slow = solver == "cpsat" and policy.time_limit >= SCOUTED

@@ -69,6 +69,13 @@ class PoolType(StrEnum):
     ANTI_AFFINITY = "anti-affinity"
 
 
+class OnDrift(StrEnum):
+    """What a run does when something is not as the plan assumes."""
+
+    STOP = "stop"
+    SKIP = "skip"
+
+
 class Free(StrEnum):
     """How `greedy` finds the most free node."""
 
@@ -183,6 +190,65 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """Commands with their arguments, run without a shell; what happens arrives as JSON on stdin."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    before_run: tuple[str, ...] = ()
+    """When it does not end with 0, nothing is migrated."""
+    after_run: tuple[str, ...] = ()
+    before_migration: tuple[str, ...] = ()
+    """When it does not end with 0, the migration is not started."""
+    after_migration: tuple[str, ...] = ()
+    timeout: Annotated[float, Gt(0)] = 300.0
+    """Seconds that each may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """How plans are put in order and carried out (section `apply`)."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    parallel: Annotated[int, Ge(1)] = 4
+    """At most so many migrations at once in the cluster..."""
+    per_source: Annotated[int, Ge(1)] = 1
+    """...so many from one node..."""
+    per_target: Annotated[int, Ge(1)] = 1
+    """...and so many to one node."""
+    bandwidth: Annotated[float, Gt(0)] | None = None
+    """MiB/s that the migration network of a node carries in each direction; None: not known."""
+    bwlimit: Annotated[float, Gt(0)] | None = None
+    """MiB/s that one migration may take, told to Proxmox VE; None: what that has configured."""
+    bypass: bool = True
+    """Whether a guest may stop on a third node on its way, where it blocks others otherwise."""
+    target_storage: dict[str, str] = field(default_factory=dict)
+    """Storage on the source to that on the target, for local disks; `default`: for all others."""
+    conntrack: bool = False
+    """Whether connections that the firewall of Proxmox VE 9 knows are handed over with a virtual machine."""
+    restart_timeout: Annotated[int, Ge(1)] | None = None
+    """Seconds that a container has to shut down; None: Proxmox VE's own default."""
+    migration_timeout: Annotated[float, Gt(0)] = 3600.0
+    """Seconds after which no longer is waited for one migration."""
+    max_failures: Annotated[int, Ge(0)] = 0
+    """Migrations that may fail before no more are started."""
+    on_drift: OnDrift = OnDrift.STOP
+    """What happens when a guest or its target is not as the plan assumes."""
+    deadline: str | None = None
+    """When no more migrations are started: a time such as 06:00, or a while such as 90m or 2h30m."""
+    window: tuple[str, ...] = ()
+    """Times of the day within which migrations are started, such as 22:00-06:00; none: at any time."""
+    no_return: Annotated[float, Ge(0)] = 24.0
+    """Hours within which a guest is not sent back to where it was taken from, but to repair a rule."""
+    max_per_day: Annotated[int, Ge(1)] | None = None
+    """How often a guest is migrated within a day, but to repair a rule."""
+    hooks: Hooks = field(default_factory=Hooks)
+    state_directory: str | None = None
+    """Where the journal is; None: $STATE_DIRECTORY, or the usual place."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How to plan (section `policy`), named like the flags."""
 
@@ -231,8 +297,6 @@ class Policy:
     time_limit: Annotated[float, Gt(0)] = 20.0
     """Seconds for one solver."""
     seed: Annotated[int, Ge(0)] = 0
-    migration_timeout: Annotated[float, Gt(0)] = 3600.0
-    """Seconds after which `apply` no longer waits for one migration."""
 
     def __post_init__(self) -> None:
         """One resource, or names separated by commas, may be given as text."""

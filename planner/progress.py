@@ -18,7 +18,9 @@ def plan(session: "Session", cluster: "Cluster", solver: str, drained: Collectio
     from planner.planning import checked_plan
 
     with budget(session.policy, solver) as limits:
-        result = checked_plan(cluster, session.policy, session.settings, str(solver), limits, session.source, drained)
+        result = checked_plan(
+            cluster, session.policy, session.settings, str(solver), limits, session.source, drained, session.apply
+        )
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr, flush=True)
     return result

@@ -9,8 +9,8 @@ from planner import collect, snapshot
 from planner.clock import Clock, FastClock, RealClock
 from planner.cluster import Cluster
 from planner.errors import UsageError
+from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Policy
 from planner.simulate import Size, demo
 from planner.snapshot import Snapshot, Source
 
@@ -28,6 +28,7 @@ class Session:
 
     policy: Policy
     settings: ClusterPolicy
+    apply: Apply
     source: Source | None
     clock: Clock
     recorded: Snapshot | None = None
@@ -87,13 +88,13 @@ def open_session(
     settings = load(config, flags)
     if demo_size is not None:
         clock = FastClock(DEMO_SPEED)
-        return Session(settings.policy, settings.cluster, demo(_size(demo_size), clock), clock)
+        return Session(settings.policy, settings.cluster, settings.apply, demo(_size(demo_size), clock), clock)
     if file is not None:
-        return Session(settings.policy, settings.cluster, None, RealClock(), snapshot.load(file))
+        return Session(settings.policy, settings.cluster, settings.apply, None, RealClock(), snapshot.load(file))
     from planner.pve import Pve
 
     pve = Pve(connection(settings))
-    return Session(settings.policy, settings.cluster, pve, RealClock(), connected=pve)
+    return Session(settings.policy, settings.cluster, settings.apply, pve, RealClock(), connected=pve)
 
 
 def _size(name: str) -> Size:

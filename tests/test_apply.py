@@ -69,7 +69,8 @@ def a_plan(source: Any, *wanted: tuple[int, str], **changes: Any) -> Plan:
     for vmid, target in wanted:
         row: Any = rows[vmid]
         one = Migration(vmid, row.name, row.type, row.node, target, 4096, 0, row.status == "running", "test", 0.0)
-        waves.append((replace(one, **changes),))
+        number = len(waves) + 1
+        waves.append((replace(one, number=number, after=(number - 1,) if waves else (), bundle=number, **changes),))
     return replace(make_plan(prepare(cluster, Policy()), "greedy"), waves=tuple(waves))
 
 

@@ -98,7 +98,7 @@ def test_json_is_all_that_is_on_stdout(cli: Cli, served: Served, tmp_path: Path)
     served.pve.nodes["pve3"]["online"] = False
     config = write_config(tmp_path / "c.yaml", served)
     outcome = cli("--config", config, "--solver", "greedy", "--output", "json")
-    assert json.loads(outcome.out)["format"] == "proxlb-plan/1"
+    assert json.loads(outcome.out)["format"] == "proxlb-plan/2"
     assert "note: node pve3 is offline" in outcome.err
 
 
@@ -263,7 +263,7 @@ def test_every_mistake_gets_one_line(
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "foreign.json").write_text('{"name": "package"}')
     (tmp_path / "nan.json").write_text('{"format": NaN}')
-    (tmp_path / "damaged.json").write_text('{"format": "proxlb-plan/1", "solver": 3}')
+    (tmp_path / "damaged.json").write_text('{"format": "proxlb-plan/2", "solver": 3}')
     write_snapshot(tmp_path / "empty.json")
     write_snapshot(tmp_path / "double.json", node_row("pve1"), guest_row(100, "pve1"), guest_row(100, "pve1"))
     outcome = cli(*words.split())

@@ -165,7 +165,7 @@ BAD_FILES = {
     "list": (b"[]", "holds list"),
     "number": (b"7", "holds int"),
     "foreign": (b'{"data": []}', "its format is None"),
-    "plan": (b'{"format": "proxlb-plan/1"}', "not a snapshot"),
+    "plan": (b'{"format": "proxlb-plan/2"}', "not a snapshot"),
     "later_format": (b'{"format": "proxlb-plan-snapshot/2"}', "not a snapshot"),
     "no_answers": (b'{"format": "proxlb-plan-snapshot/1"}', "no answer for /cluster/resources"),
     "answers_list": (b'{"format": "proxlb-plan-snapshot/1", "answers": []}', "no answer for /cluster/resources"),
