@@ -66,14 +66,33 @@ class Sides:
     def migrate(self, bundle: int, now: int, node: int) -> None:
         """Take over that a bundle goes from node `now` to another."""
         to, home = int(self._domain[node]), int(self._domain[now])
-        if to == home:
-            return
+        if to != home:
+            self._leave(bundle, home)
+            self._arrive(bundle, to)
+
+    def arrive(self, bundle: int, now: int, node: int) -> None:
+        """Take over that a bundle on node `now` is on another as well."""
+        to = int(self._domain[node])
+        if to != self._domain[now]:
+            self._arrive(bundle, to)
+
+    def leave(self, bundle: int, node: int, target: int) -> None:
+        """Take over that a bundle which is on `target` as well is no longer on a node."""
+        home = int(self._domain[node])
+        if home != self._domain[target]:
+            self._leave(bundle, home)
+
+    def _arrive(self, bundle: int, to: int) -> None:
+        self._present[to] += self._joining(bundle, to)
+        if self._guests is not None:
+            for side, guests in self.of[bundle].items():
+                self._guests[side, to] += guests
+
+    def _leave(self, bundle: int, home: int) -> None:
         self._present[home] -= self._leaving(bundle, home)
-        self._present[to] += self._joining(bundle, self._domain[node])
         if self._guests is not None:
             for side, guests in self.of[bundle].items():
                 self._guests[side, home] -= guests
-                self._guests[side, to] += guests
 
     def _beyond(self, sides: int) -> int:
         return max(0, sides - self._most)
@@ -84,7 +103,7 @@ class Sides:
             return len(self.of[bundle])
         return sum(int(self._guests[side, home] == guests) for side, guests in self.of[bundle].items())
 
-    def _joining(self, bundle: int, to: Ints) -> Ints:
+    def _joining(self, bundle: int, to: int | Ints) -> Ints:
         """Sides that domains gain with a bundle that is in none of them."""
         if self._guests is None:
             return np.full(np.shape(to), len(self.of[bundle]), dtype=np.int64)

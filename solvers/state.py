@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from solvers.presence import admits, apart_by_bundle
 from solvers.problem import Bools, Ints, Problem
-from solvers.sides import Sides
 
 
 class State:
@@ -16,11 +16,7 @@ class State:
         self.usage = problem.usage(assignment)
         self.migrations = len(problem.migrated(assignment))
         self.moved_mib = problem.moved_mib(assignment)
-        self._apart: dict[int, list[Sides]] = {}
-        for rule in problem.apart:
-            sides = Sides(problem, rule, assignment)
-            for bundle in sides.of:
-                self._apart.setdefault(bundle, []).append(sides)
+        self._apart = apart_by_bundle(problem, assignment)
         self._together = _members(problem, problem.together)
         self._together_on = self._counts(problem.together)
 
@@ -56,11 +52,8 @@ class State:
 
     def _admits(self, bundle: int, nodes: int | slice) -> Bools:
         """Whether eligibility, room and groups let a bundle go to nodes, as one for `int` and (n,) for `slice`."""
-        problem, now, needs = self.problem, self.node(bundle), self.problem.bundle_needs[bundle]
-        result = problem.eligibility[problem.eligible[problem.bundles[bundle]], nodes].all(axis=0)
-        result = result & ((self.usage[nodes] + needs <= problem.capacity[nodes]) | (needs == 0)).all(axis=-1)
-        for sides in self._apart.get(bundle, ()):
-            result = result & sides.admits(bundle, now, nodes)
+        now = self.node(bundle)
+        result = admits(self.problem, self.usage, self._apart, bundle, now, nodes)
         for group, members in self._together.get(bundle, {}).items():
             result = result & (self._together_on[group][now] <= members)
         return np.asarray(result, dtype=np.bool_)
