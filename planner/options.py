@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
-from planner.policy import Cheapest, Combine, Free, GuestMemory, GuestType, Mode, Policy, Resource
+from planner.policy import Apply, Cheapest, Combine, Free, GuestMemory, GuestType, Mode, OnDrift, Policy, Resource
 
+FOR_RUNS = ("config", "snapshot_file", "demo", "allow_partial", "maintenance_nodes", "ignore_nodes")
+"""Options that matter when nothing is planned."""
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
 
@@ -62,9 +64,13 @@ def option(names: str, text: str, default: str, **more: Any) -> Any:
 
 
 def _setting(names: str, text: str, field: str, **more: Any) -> Any:
-    """An option that sets a field of the policy, which owns the default."""
-    value = getattr(Policy(), field)
-    shown = "none" if value is None else "no" if value is False else f"{value:g}" if isinstance(value, float) else value
+    """An option that sets a field of the policy, or of section apply, which own the defaults."""
+    value = getattr(Policy() if hasattr(Policy, field) else Apply(), field)
+    words = {None: "none", False: "no", True: "yes"}
+    if value is None or isinstance(value, bool):
+        shown = words[value]
+    else:
+        shown = f"{value:g}" if isinstance(value, float) else value
     return option(names, text, ",".join(value) if isinstance(value, tuple) else str(shown), **more)
 
 
@@ -154,6 +160,36 @@ SHARED: dict[str, Any] = {
 }  # fmt: skip
 """What a cluster is planned from, for what and how; the same for every command."""
 
+SCHEDULE: dict[str, Any] = {
+    "parallel": Annotated[int | None, _setting("--parallel", "Migrations at once.", "parallel")],
+    "per_source": Annotated[int | None, _setting("--per-source", "Migrations at once from one node.", "per_source")],
+    "per_target": Annotated[int | None, _setting("--per-target", "Migrations at once to one node.", "per_target")],
+    "bandwidth": Annotated[
+        float | None, option("--bandwidth", "MiB/s that the migration network of a node carries.", "not known")
+    ],
+    "bwlimit": Annotated[
+        float | None, option("--bwlimit", "MiB/s that one migration may take.", "as configured in Proxmox VE")
+    ],
+    "bypass": Annotated[
+        bool | None,
+        _setting("--bypass/--no-bypass", "Guests may stop on a third node where they block others.", "bypass"),
+    ],
+}
+"""How migrations are put in order: part of every plan, and settings of section apply."""
+APPLYING: dict[str, Any] = {
+    "max_failures": Annotated[
+        int | None, _setting("--max-failures", "So many may fail before no more are started.", "max_failures")
+    ],
+    "deadline": Annotated[str | None, _setting("--deadline", "Start none after this: 06:00, 90m, 2h30m.", "deadline")],
+    "window": Annotated[
+        list[str] | None, option("--window", "Start only then: 22:00-06:00. Repeatable.", "at any time")
+    ],
+    "on_drift": Annotated[
+        OnDrift | None, _setting("--on-drift", "Not as planned: end the run, or leave that out.", "on_drift")
+    ],
+}
+"""How a plan is carried out: settings of section apply, for commands that do so."""
+
 
 class Choice(NamedTuple):
     """Where the command line says that a cluster comes from, and what it sets: the arguments of `open_session`."""
@@ -164,19 +200,19 @@ class Choice(NamedTuple):
     demo: str | None
 
 
-def with_choice(command: Callable[..., None]) -> Callable[..., None]:
+def with_choice(command: Callable[..., None], options: Mapping[str, Any] = SHARED | SCHEDULE) -> Callable[..., None]:
     """Give a command the shared options; they arrive as one Choice, of which nothing has been opened."""
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
-        chosen = {name: values.pop(name) for name in SHARED}
+        chosen = {name: values.pop(name) for name in options}
         command(choice=_choice(chosen), **values)
 
     given = ("session", "choice")
     own = [p for p in inspect.signature(command).parameters.values() if p.name not in given]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in SHARED.items()
+        for name, annotation in options.items()
     ]
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     wrapper.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
@@ -197,15 +233,23 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
     return with_choice(opened)
 
 
-def _choice(chosen: dict[str, Any]) -> Choice:
+def with_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command about a run that there is already the options that matter then, as one Choice."""
+    return with_choice(command, {name: SHARED[name] for name in FOR_RUNS} | APPLYING)
+
+
+def _choice(given: dict[str, Any]) -> Choice:
+    chosen = dict.fromkeys(SHARED | SCHEDULE | APPLYING) | given
     config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
     cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
+    apply = {name: chosen.pop(name) for name in SCHEDULE | APPLYING}
+    apply["window"] = apply["window"] or None
     for name, example in (("reserve", "memory=8"), ("overcommit", "cpu=4")):
         chosen[name] = _for_nodes(name, chosen[name] or [], example)
     chosen["max_guests"] = _max_guests(chosen["max_guests"] or [])
     chosen["weights"] = _weights(chosen["weights"] or [])
     chosen["resource"] = _resources(chosen["resource"])
-    return Choice(str(config) if config else None, {"policy": chosen, "cluster": cluster}, file, demo)
+    return Choice(str(config) if config else None, {"policy": chosen, "cluster": cluster, "apply": apply}, file, demo)
 
 
 def _for_nodes(name: str, items: list[str], example: str) -> dict[str, dict[str, str]] | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.clock import Clock
-    from planner.journal import Step
+    from planner.run import Step
 
 EVERY = 30.0
 """Seconds between two plain lines about one migration."""
