@@ -1,25 +1,28 @@
 """Owns what Ctrl-C and SIGTERM do to a run: the first ends it in good order, the second leaves at once."""
 
+import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOPPING = "stopping: no more is started, what is under way is waited for; once more Ctrl-C leaves at once"
+STDERR = 2
+STOPPING = b"stopping: no more is started, what is under way is waited for; once more Ctrl-C leaves at once\n"
 
 
-@contextmanager
-def heeded(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+@contextlib.contextmanager
+def heeded() -> Iterator[Callable[[], bool]]:
     """Within it the first signal is only remembered, which the function that it gives tells; the next one raises
-    KeyboardInterrupt, as without it."""
+    KeyboardInterrupt."""
     heard: list[int] = []
 
     def hear(number: int, frame: FrameType | None) -> None:
         heard.append(number)
         if len(heard) > 1:
             raise KeyboardInterrupt
-        say(STOPPING)
+        with contextlib.suppress(OSError):  # not print: the signal may have come in the middle of one
+            os.write(STDERR, STOPPING)
 
     before = {number: signal.signal(number, hear) for number in SIGNALS}
     try:
