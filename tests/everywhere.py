@@ -69,8 +69,9 @@ class Everywhere:
     def _clashes(self, places: Places, bundle: tuple[int, ...]) -> bool:
         """Whether guests that have just arrived find no room, or are where another rule wants them apart."""
         node = places[bundle[0]]
-        needed = self.book.lacks(node, dict.fromkeys(bundle, node), room=0)
-        if set(needed) & set(self.book.lacks(node, places)):
+        room = self.book.room
+        needed = {what for vmid in bundle for what, need in room.needs(self.book.planned[vmid]).items() if need}
+        if needed & set(room.lacks(node, places)):
             return True
         rules = [rule for asks in self.book.everything() for rule in asks.apart]
         return any(
@@ -112,4 +113,4 @@ class Everywhere:
         migrated = [self.book.planned[vmid] for vmid, node in places.items() if node != self.home[vmid]]
         most, gib = self.book.policy.get("max_migrations"), self.book.policy.get("max_gib")
         few = most is None or len(migrated) <= most
-        return not few or (gib is not None and sum(map(self.book.copied, migrated)) > gib + 1e-6)
+        return not few or (gib is not None and sum(map(self.book.room.copied, migrated)) > gib + 1e-6)

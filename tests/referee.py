@@ -21,8 +21,8 @@ def objections(scenario: Scenario, plan: Any) -> list[str]:
         if migration.target in book.closed:
             found.append(f"{migration.target} takes no guests, but gets {vmid}")
         places[vmid] = migration.target
-        alone = set(book.lacks(migration.target, {vmid: migration.target}, room=0))  # what it takes at all
-        if short := alone & set(book.lacks(migration.target, places)):
+        takes = {what for what, need in book.room.needs(book.planned[vmid]).items() if need}
+        if short := takes & set(book.room.lacks(migration.target, places)):
             found.append(f"{migration.target} has no room for {vmid} at that moment: {', '.join(short)}")
         now = {fact for fact in book.broken(places) - held if fact[0] in ("apart", "home")}
         found += [f"broken on the way, by {vmid}: {fact}" for fact in now]
@@ -35,12 +35,21 @@ def objections(scenario: Scenario, plan: Any) -> list[str]:
 
 def _beyond_limits(book: Rulebook, plan: Any) -> list[str]:
     most, gib = book.policy.get("max_migrations"), book.policy.get("max_gib")
-    copied = sum(book.copied(book.planned[migration.vmid]) for migration in plan.migrations)
-    twice = len({m.vmid for m in plan.migrations}) < len(plan.migrations)
-    found = ["a guest is migrated twice"] if twice else []
+    copied = sum(book.room.copied(book.planned[migration.vmid]) for migration in plan.migrations)
+    found = ["a guest is migrated twice"] if _twice(plan) else []
     if most is not None and len(plan.migrations) > most:
         found.append(f"{len(plan.migrations)} migrations, at most {most}")
     return found + ([f"{copied} GiB, at most {gib}"] if gib is not None and copied > gib + 1e-6 else [])
+
+
+def _twice(plan: Any) -> bool:
+    """Whether a guest is migrated more often than to one stop on its way and on to another node."""
+    for vmid in {migration.vmid for migration in plan.migrations}:
+        *stops, last = [migration for migration in plan.migrations if migration.vmid == vmid]
+        back = any(last.target == stop.source for stop in stops)
+        if len(stops) > 1 or back or last.bypass or not all(stop.bypass for stop in stops):
+            return True
+    return False
 
 
 def _wrong_figures(book: Rulebook, plan: Any, places: Places) -> list[str]:
@@ -48,7 +57,7 @@ def _wrong_figures(book: Rulebook, plan: Any, places: Places) -> list[str]:
     for node in plan.nodes:
         for resource, shown in node.load_after.items():
             if resource in ("memory", "cpu"):
-                load = book.load(node.node, places, resource)
+                load = book.room.load(node.node, places, resource)
                 if abs(load - shown) > 0.01:
                     found.append(f"{resource} of {node.node} will be {load:.3f} %, not {shown:.3f}")
     for resource in plan.resources:

@@ -1,14 +1,14 @@
 """Owns what rules and limits of a scenario mean, read anew by names: knows no problem, no frame, no solver."""
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from tests.asks import Apart, Asks, Fact, Places, apart, home, together
+from tests.room import Room
 from tests.rows import TAKEN_AT
-from tests.scenario import Guest, Node, Scenario
+from tests.scenario import Guest, Scenario
 from tests.selector import select
 
 NOW = datetime.fromisoformat(TAKEN_AT).astimezone()
@@ -43,7 +43,8 @@ class Rulebook:
         maintained |= {window["node"] for window in windows if _moment(window["begin"]) <= NOW < _moment(window["end"])}
         self.maintained = {n.name for n in nodes if n.maintenance or n.name in maintained} - self.offline - self.ignored
         self.closed = self.offline | self.ignored | self.maintained
-        self.planned = {v: g for v, g in scenario.guests.items() if not g.template and g.on not in self.offline}
+        self.room = Room(scenario, self.offline)
+        self.planned = self.room.planned
         self.left_alone = {vmid for vmid, guest in self.planned.items() if self._left_alone(guest)}
         self.fixed = self.left_alone | {vmid for vmid, guest in self.planned.items() if self._cannot(guest)}
         self.must, self.should, self._for_repairs = Asks(), list[Should](), set[int]()
@@ -74,16 +75,10 @@ class Rulebook:
         return bool(tagged or chosen or guest.on in self.ignored or kinds not in ("all", guest.type) or rebalanced)
 
     def _cannot(self, guest: Guest) -> bool:
-        local = self._local(guest)
-        there = [sum(name in self._own(node) for node in self.scenario.nodes) for name in local]
+        local = self.room.local(guest)
+        there = [sum(name in self.room.own(node) for node in self.scenario.nodes) for name in local]
         refused = local and not self.policy.get("with_local_disks", False)
         return bool(guest.lock or guest.status == "unknown" or refused or 1 in there or self._said(guest) is None)
-
-    def _own(self, node: str) -> dict[str, dict[str, Any]]:
-        """Storages that a node shares with no other, and what is known of them."""
-        given = self.scenario.nodes[node].storages.items() if node not in self.offline else ()
-        facts = {name: value if isinstance(value, dict) else {"size": value} for name, value in given}
-        return {name: fact for name, fact in facts.items() if not fact.get("shared")}
 
     def _said(self, guest: Guest) -> dict[str, Any] | None:
         """What Proxmox VE says about migrating a guest; None: that it cannot be."""
@@ -104,10 +99,6 @@ class Rulebook:
             barred = set(self.scenario.nodes) - set(known) if known else set()
         small = {n for n, node in self.scenario.nodes.items() if guest.type == "vm" and node.cpus < guest.cpus}
         return (barred | small) - {guest.on}
-
-    def _local(self, guest: Guest) -> dict[str, float]:
-        """Its disks on storages that its node shares with no other."""
-        return {name: size for name, size in guest.disks.items() if name in self._own(guest.on)}
 
     def _tags(self) -> None:
         names = {name.casefold(): name for name in self.scenario.nodes}
@@ -240,61 +231,4 @@ class Rulebook:
 
     def _overfull(self, places: Places) -> Iterable[Fact]:
         for node in set(places.values()):
-            yield from ((what, node) for what in self.lacks(node, places))
-
-    def lacks(self, node: str, places: Places, room: float | None = None) -> list[str]:
-        """What a node has less of than its guests need; or, with a room of 0, what they need at all."""
-        facts, assigned = self.scenario.nodes[node], self.policy.get("fit", "used") == "assigned"
-        here = [self.planned[vmid] for vmid, on in places.items() if on == node]
-        running = [guest for guest in here if guest.status != "stopped"]
-        factors = self._of_node("overcommit", node, {})
-        memory = (facts.memory - self.reserve(node)) * float(factors.get("memory", 1)) - (0 if assigned else facts.used)
-        threads = (facts.cpus - self.reserve(node, "cpu")) * float(factors.get("cpu", math.inf))
-        needed = {
-            "memory": (sum(guest.memory if assigned else guest.taken for guest in running), max(0, memory)),
-            "vCPUs": (sum(guest.cpus for guest in running), threads),
-            "guests": (len(here), self._of_node("max_guests", node, math.inf)),
-            **self._storages(facts, here),
-        }
-        return [what for what, (need, has) in needed.items() if need > (has if room is None else room) + 1e-6]
-
-    def _storages(self, facts: Node, here: list[Guest]) -> dict[str, tuple[float, float]]:
-        """What guests need and have of each storage that several nodes have; without one there is no room."""
-        if not self.policy.get("with_local_disks") and "disk" not in str(self.policy.get("resource")):
-            return {}
-        own, kept = self._own(facts.name), self.reserve(facts.name, "disk")
-        result = {}
-        for name in {name for guest in here for name in self._local(guest)}:
-            others = [g for g in self.scenario.on(facts.name) if g.vmid not in self.planned]
-            size = own.get(name, {"size": 0})
-            room = size["size"] - size.get("used", 0) - sum(g.disks.get(name, 0) for g in others) - kept
-            if sum(name in self._own(node) for node in self.scenario.nodes) > 1:
-                result[name] = sum(g.disks.get(name, 0) for g in here), max(0, room)
-        return result
-
-    def copied(self, guest: Guest) -> float:
-        """GiB that its migration copies."""
-        return guest.taken + sum(self._local(guest).values())
-
-    def reserve(self, node: str, resource: str = "memory") -> float:
-        """What a node keeps for itself."""
-        return float(self._of_node("reserve", node, {}).get(resource, 0))
-
-    def _of_node(self, setting: str, node: str, default: Any) -> Any:
-        """A setting that may be one for all nodes, or one of each."""
-        given = self.policy.get(setting) or {}
-        if isinstance(default, dict) and given and not any(isinstance(value, dict) for value in given.values()):
-            return given
-        return given.get(node, given.get("default", default))
-
-    def load(self, node: str, places: Places, resource: str) -> float:
-        """Percent of memory or CPU in use, or assigned."""
-        facts, assigned = self.scenario.nodes[node], self.policy.get("mode", "used") == "assigned"
-        here = [self.planned[v] for v, on in places.items() if on == node and self.planned[v].status != "stopped"]
-        if resource == "memory":
-            own, total = facts.used, facts.memory
-            taken = sum(guest.memory if assigned else guest.taken for guest in here)
-        else:
-            own, total = facts.cpu, float(facts.cpus)
-            taken = sum(guest.cpus if assigned else guest.cpu for guest in here)
-        return 100 * (taken + (0 if assigned else own)) / (total - self.reserve(node, resource))
+            yield from ((what, node) for what in self.room.lacks(node, places))

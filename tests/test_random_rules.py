@@ -102,7 +102,9 @@ class Judgement:
         if self.book.should or plan.spread.bound is None or plan.status is PlanStatus.NO_ACTION:
             return []
         try:
-            spreads = [self._spread(places) for places in Everywhere(self.book, FEW, STEPS).placements()]
+            balanced = set(self.scenario.nodes) - self.book.closed
+            every = Everywhere(self.book, FEW, STEPS).placements()
+            spreads = [spread for at in every if (spread := self.book.room.spread(at, balanced)) is not None]
         except TooMany:
             return []
         least = min(spreads, default=math.inf)
@@ -111,19 +113,6 @@ class Judgement:
         found = [f"optimal with a spread of {plan.spread.after}, but {least} is possible"] if wrong else []
         beaten = plan.spread.bound > least + ROUNDED
         return found + ([f"bound {plan.spread.bound}, but {least} is possible"] if beaten else [])
-
-    def _spread(self, places: Places) -> float:
-        """Percentage points between the fullest and the emptiest node, resources combined as asked for."""
-        policy, balanced = self.book.policy, set(self.scenario.nodes) - self.book.closed
-        resources, combine = policy.get("resource", ["memory"]), policy.get("combine", "worst")
-        spreads = []
-        for resource in resources:
-            loads = [self.book.load(node, places, resource) for node in balanced]
-            spreads.append(max(loads) - min(loads))
-        weights = [policy.get("weights", {}).get(resource, 1) for resource in resources]
-        if combine == "weighted":
-            return float(sum(w * spread for w, spread in zip(weights, spreads, strict=True)) / sum(weights))
-        return spreads[0] if combine == "order" else max(spreads)
 
 
 def _proven(plan: Plan, cheapest: float | None) -> list[str]:

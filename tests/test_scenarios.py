@@ -220,6 +220,7 @@ class Going(NamedTuple):
     vmid: int
     source: str
     target: str
+    bypass: bool = False
 
 
 RULED = """
