@@ -11,6 +11,7 @@
     ├── Locked             75   somebody else is at work
     ├── StalePlan           5   what the plan assumes no longer holds
     ├── PartlyApplied       4   some migrations were carried out, some were not
+    ├── JournalError        1   the journal cannot be read or written
     └── MissingDependency   1   an optional package is not installed
 
 A message is one line: what is wrong with which thing, and what to do about it.
@@ -106,6 +107,10 @@ class PartlyApplied(PlannerError):
     """A plan was carried out only in part."""
 
     exit_code = Exit.PARTLY_APPLIED
+
+
+class JournalError(PlannerError):
+    """The journal of runs cannot be read or written."""
 
 
 class MissingDependency(PlannerError):

@@ -291,28 +291,33 @@ def save(plan: Plan, path: Path) -> None:
 
 def load(path: Path) -> Plan:
     """Read a plan file; InputError says what is wrong with it."""
-    from pydantic import TypeAdapter, ValidationError
-
     document = read_json(path, "plan")
     if document.get("format") != FORMAT:
         raise InputError(f"{path} is not a plan: its format is {document.get('format')!r}, not {FORMAT!r}")
+    return parse(document, f"plan {path}")
+
+
+def parse(document: dict[str, Any], what: str) -> Plan:
+    """The plan that a JSON object describes; InputError says what is wrong with `what`."""
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         plan = TypeAdapter(Plan).validate_python(document)
     except ValidationError as error:
         first: Any = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"plan {path} is damaged at {where}: {first['msg'].lower()}; make a new one") from None
-    _check_order(plan, path)
+        raise InputError(f"{what} is damaged at {where}: {first['msg'].lower()}; make a new one") from None
+    _check_order(plan, what)
     return plan
 
 
-def _check_order(plan: Plan, path: Path) -> None:
+def _check_order(plan: Plan, what: str) -> None:
     """The numbers count up, nothing waits for what comes later, and no guest but one that stops on its way goes twice."""
     at: dict[int, Migration] = {}
     for number, migration in enumerate(plan.migrations, 1):
         if migration.number != number or any(not 0 < before < number for before in migration.after):
-            raise InputError(f"plan {path} is damaged at migration {number}: its order makes no sense; make a new one")
+            raise InputError(f"{what} is damaged at migration {number}: its order makes no sense; make a new one")
         before = at.get(migration.vmid)
         if before and (not before.bypass or before.target != migration.source or before.number not in migration.after):
-            raise InputError(f"plan {path} migrates guest {migration.vmid} twice: make a new one")
+            raise InputError(f"{what} migrates guest {migration.vmid} twice: make a new one")
         at[migration.vmid] = migration
