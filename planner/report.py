@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planner import outlook
+from planner import outlook, report_schedule
+from planner.amounts import duration
 from planner.apply import Run
 from planner.finding import Finding, Level
 from planner.plan import Migration, NodeLoad, Plan, PlanStatus
@@ -64,6 +65,8 @@ def plan(item: Plan, out: Console, *, explained: bool = False) -> None:
         out.print(_loads(item, resource))
     if item.migrations:
         out.print(_migrations(item, explained))
+    for line in report_schedule.lines(item):
+        _line(out, line)
     if explained:
         _names(out, "No gain in spread", [f"{_guest(m.vmid, m.name)}: {m.reason}" for m in _ties(item)])
     _names(out, "Still broken", item.violations_after)
@@ -214,13 +217,15 @@ def bar(percent: float) -> Text:
 def _migrations(item: Plan, explained: bool) -> Table:
     table = Table(box=None, pad_edge=False, title=f"{len(item.migrations)} migrations", title_justify="left")
     gain = ("without it",) if explained else ()
-    for name in ("", "guest", "name", "type", "from", "to", "size", *gain, "why"):
-        right = name in ("", "guest", "size", *gain)
+    begins = ("begins",) if item.schedule.seconds else ()
+    for name in ("", "guest", "name", "type", "from", "to", "size", *begins, *gain, "why"):
+        right = name in ("", "guest", "size", *begins, *gain)
         table.add_column(name, justify="right" if right else "left", no_wrap=name != "why")
     for number, m in enumerate(item.migrations, 1):
         size = f"{(m.memory_mib + m.local_disk_mib) / 1024:.1f} GiB"
+        begin = (duration(m.begin),) if begins else ()
         without = (f"{m.spread_without:.2f}",) if explained else ()
-        table.add_row(str(number), str(m.vmid), m.name, m.type, m.source, m.target, size, *without, m.reason)
+        table.add_row(str(number), str(m.vmid), m.name, m.type, m.source, m.target, size, *begin, *without, m.reason)
     return table
 
 
