@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from planner import outlook, report_schedule
+from planner import outlook, report_when
 from planner.amounts import duration
 from planner.apply import Run
 from planner.finding import Finding, Level
@@ -65,7 +65,7 @@ def plan(item: Plan, out: Console, *, explained: bool = False) -> None:
         out.print(_loads(item, resource))
     if item.migrations:
         out.print(_migrations(item, explained))
-    for line in report_schedule.lines(item):
+    for line in report_when.lines(item):
         _line(out, line)
     if explained:
         _names(out, "No gain in spread", [f"{_guest(m.vmid, m.name)}: {m.reason}" for m in _ties(item)])
