@@ -1,5 +1,6 @@
 """Owns one cluster under one policy, ready for any number of solvers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,6 +10,8 @@ from planner import clash
 from planner.clash import Clash
 from planner.cluster import Cluster
 from planner.formulate import Formulation, formulate
+from planner.pace import Pace
+from planner.pace import read as read_pace
 from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
 from planner.rules import Rules, read
@@ -37,6 +40,14 @@ class Case:
     apply: Apply = field(default_factory=Apply)
     """How what is planned will be carried out."""
 
+    measured: Callable[[], Pace] | None = None
+    """Finds out how fast migrations are; None: by what was recorded."""
+
+    @cached_property
+    def pace(self) -> Pace:
+        """How long migrations take; asked for only when something is migrated."""
+        return self.measured() if self.measured else read_pace(self.cluster.snapshot, self.apply)
+
     @cached_property
     def way(self) -> Problem:
         """What has to hold at every moment of a plan: without should-rules, which hold in the end."""
@@ -54,8 +65,9 @@ class Case:
 
 
 def prepare(
-    cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = None, apply: Apply | None = None
-) -> Case:
+    cluster: Cluster, policy: Policy, settings: ClusterPolicy | None = None, apply: Apply | None = None,
+    measured: Callable[[], Pace] | None = None,
+) -> Case:  # fmt: skip
     """Read the rules and formulate the problem, once for all solvers."""
     settings = settings or ClusterPolicy()
     rules = read(cluster, settings)
@@ -63,4 +75,5 @@ def prepare(
     outcome = clash.give_way(formulation, policy.time_limit * SHARE, policy.seed)
     if outcome.rules is not rules:
         formulation = formulate(cluster, outcome.rules, policy)
-    return Case(cluster, policy, settings, rules, formulation, outcome.given_up, outcome.proven, apply or Apply())
+    gave = outcome.given_up, outcome.proven
+    return Case(cluster, policy, settings, rules, formulation, *gave, apply or Apply(), measured)

@@ -1,16 +1,13 @@
 """Owns the drawing up of a plan: what a solver found, in names and percent."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-from planner import explain, plan
+from planner import agenda, explain, plan
 from planner.capacity import GIB
 from planner.case import Case
 from planner.clash import Clash
 from planner.formulate import Formulation
-from planner.plan import (
-    Assumes, Change, Handling, Migration, NodeLoad, Plan, PlanStatus, Schedule, Spread, Stranded, Stuck,
-)  # fmt: skip
+from planner.plan import Assumes, Change, Handling, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
 from planner.policy import Apply, Cheapest, Policy, Resource
 from planner.rules import NodeState
 from planner.schedule import Reach
@@ -26,7 +23,7 @@ def draw_up(
     """The plan of what is reached, in names and percent."""
     formulation, policy = case.formulation, case.policy
     problem = formulation.problem
-    reasons, without = explain.reasons(formulation, reach.assignment), explain.without(problem, reach.assignment)
+    there, times, back = agenda.agenda(case, reach)
     return Plan(
         format=plan.FORMAT,
         solver=result.solver,
@@ -50,19 +47,9 @@ def draw_up(
         violations_before=explain.broken(formulation, problem.origin),
         violations_after=explain.broken(formulation, reach.assignment),
         nodes=_node_loads(formulation, reach.assignment),
-        waves=tuple(
-            (
-                replace(
-                    _migration(formulation, guest, reach.assignment, reasons[guest], without[guest]),
-                    number=i,
-                    after=(i - 1,) if i > 1 else (),
-                    bundle=int(problem.bundle_of[guest]),
-                ),
-            )
-            for i, guest in enumerate(reach.order, 1)
-        ),
-        schedule=Schedule(),
-        rollback=(),
+        waves=there,
+        schedule=times,
+        rollback=back,
         handling=_handling(case.apply),
         stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
         notes=(*case.cluster.notes, *formulation.notes, *(() if case.least else (NOT_LEAST,))),
@@ -122,22 +109,6 @@ def _cost_bound(policy: Policy, result: Result) -> float | None:
     """Migrations or GiB, by what the policy counts first."""
     counts = policy.until_balanced and policy.cheapest is Cheapest.MIGRATIONS
     return result.cost_bound if counts or result.cost_bound is None else result.cost_bound / GIB
-
-
-def _migration(formulation: Formulation, guest: int, assignment: Ints, reason: str, without: int) -> Migration:
-    row = formulation.guests.iloc[guest]
-    return Migration(
-        vmid=int(row["vmid"]),
-        name=str(row["name"]),
-        type=row["type"],
-        source=str(row["node"]),
-        target=formulation.nodes[int(assignment[guest])],
-        memory_mib=int(row["memory_used_mib"]) if row["status"] != "stopped" else 0,
-        local_disk_mib=int(row["disk_mib"]),
-        running=row["status"] != "stopped",
-        reason=reason,
-        spread_without=_points(without),
-    )
 
 
 def _blocked(formulation: Formulation, reach: Reach) -> list[Stranded]:

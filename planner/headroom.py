@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from planner import schedule
 from planner.errors import MissingDependency
 from planner.schedule import Reach
 from planner.survive import Failover
@@ -28,18 +27,21 @@ SPARE = (0.0, 0.5)
 
 Rank = tuple[int, int, int, int, Score, int]
 Solve = Callable[[Problem, str, Budget], Result]
+InOrder = Callable[[Ints], Reach]
+"""What can be got of an assignment."""
 
 
 def kept(
-    problem: Problem, failover: Failover, first: tuple[Result, Reach], solve: Solve, solver: str, budget: Budget
-) -> tuple[Result, Reach]:
+    problem: Problem, failover: Failover, first: tuple[Result, Reach], solve: Solve, in_order: InOrder, solver: str,
+    budget: Budget,
+) -> tuple[Result, Reach]:  # fmt: skip
     """What was found first, or, where it loses headroom or lacks it, the best of some attempts to have it.
 
     No node whose loss is survived today is one whose loss is not: in doubt fewer migrations are made, or none.
     """
     if not failover.losses(first[1].assignment):
         return first
-    attempts = _Attempts(problem, failover, first[1], budget.seconds)
+    attempts = _Attempts(problem, failover, first[1], in_order, budget.seconds)
     quick = replace(budget, seconds=budget.seconds * QUICK, progress=None)
     if budget.work is not None:
         quick = replace(quick, work=budget.work * QUICK)
@@ -76,8 +78,10 @@ def _judged(problem: Problem, first: Result, reach: Reach, seconds: float) -> Re
 class _Attempts:
     """Assignments that were found, and the best of those that lose no headroom."""
 
-    def __init__(self, problem: Problem, failover: Failover, first: Reach, seconds: float) -> None:
-        self.problem, self.failover, self.first = problem, failover, first
+    def __init__(
+        self, problem: Problem, failover: Failover, first: Reach, in_order: InOrder, seconds: float
+    ) -> None:  # fmt: skip
+        self.problem, self.failover, self.first, self._in_order = problem, failover, first, in_order
         self.helpable = _helpable(failover, first.assignment)
         self.before = {loss.node for loss in failover.losses(problem.origin)}
         self.missing = self.helpable.missing(self.helpable.losses(problem.origin))
@@ -111,10 +115,8 @@ class _Attempts:
     def add_parts(self, reach: Reach) -> None:
         """The first so many of its migrations: the most that lose no headroom, as far as that is found quickly."""
         clock = Clock(self._limit * QUICK)
-        for count in range(len(reach.order) - 1, 0, -1):
-            assignment = self.problem.origin.copy()
-            assignment[list(reach.order[:count])] = reach.assignment[list(reach.order[:count])]
-            if self.add(Reach(assignment, reach.order[:count], reach.stranded)) or clock.left() <= 0:
+        for count in range(len(reach.legs) - 1, 0, -1):
+            if self.add(reach.first(count, self.problem.origin)) or clock.left() <= 0:
                 return
 
     def explore(self, solve: Callable[[Problem], Result]) -> Problem | None:
@@ -143,7 +145,7 @@ class _Attempts:
         """Solve a problem with less room; what was found, and whether it is the best so far."""
         result = solve(tight)
         self.seconds += result.seconds
-        reach = schedule.one_at_a_time(self.problem, result.assignment)
+        reach = self._in_order(result.assignment)
         self._latest = reach.assignment
         return result, self.add(reach)
 

@@ -1,19 +1,20 @@
 """Owns the making of a plan: cluster, policy and a solver's name in, a Plan out."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
-from planner import candidates, clash, headroom, outlook, schedule
+from planner import agenda, candidates, clash, headroom, outlook, pace, schedule
 from planner.baseline import Proxlb
 from planner.case import Case, prepare
 from planner.cluster import Cluster
 from planner.draft import draw_up
 from planner.errors import MissingDependency, UsageError
 from planner.formulate import Formulation
+from planner.pace import Pace
 from planner.plan import Plan, PlanStatus
 from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
@@ -47,8 +48,13 @@ def checked_plan(
     With `drained` nodes only their guests are migrated, if that is enough to empty them.
     """
 
+    @cache
+    def measured() -> Pace:
+        asked = pace.asked(cluster.snapshot, source) if source is not None else cluster.snapshot
+        return pace.read(asked, apply or Apply())
+
     def plan_with(solver: str, policy: Policy, snapshot: Snapshot) -> Plan:
-        case = prepare(replace(cluster, snapshot=snapshot), policy, settings, apply)
+        case = prepare(replace(cluster, snapshot=snapshot), policy, settings, apply, measured)
         return make_plan(case, solver, budget, drained)
 
     slow = solver == "cpsat" and policy.time_limit >= SCOUTED
@@ -77,7 +83,8 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, d
         result, reach = _solved(case, asked, solver, budget)
     plain = reach.assignment
     if failover and solver != "proxlb":
-        result, reach = headroom.kept(asked, failover, (result, reach), partial(solve, case), solver, budget)
+        in_order = partial(agenda.reach, case, asked)
+        result, reach = headroom.kept(asked, failover, (result, reach), partial(solve, case), in_order, solver, budget)
     status, why = _status(case, result, reach), clash.NONE
     if solver != "proxlb" and check.violations(problem, reach.assignment):
         why = case.clash
@@ -113,9 +120,8 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
     """What a solver finds, and what can be got of it."""
     result = solve(case, problem, solver, budget)
     if solver == "proxlb":  # shown as ProxLB would do it, whatever it breaks
-        migrated = tuple(int(guest) for guest in problem.migrated(result.assignment))
-        return result, Reach(result.assignment, migrated, ())
-    reach = schedule.one_at_a_time(problem, result.assignment, case.way)
+        return result, schedule.one_by_one(problem, result.assignment)
+    reach = agenda.reach(case, problem, result.assignment)
     if reach.stranded:  # the best is no use where the way is blocked
         result, reach = _open_way(case, problem, (result, reach), budget)
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
@@ -134,10 +140,11 @@ def _open_way(case: Case, problem: Problem, best: tuple[Result, Reach], budget: 
     first, solver = best[1], best[0].solver
     short = replace(budget, seconds=budget.seconds * DETOUR)
     detours = [(problem, quick) for quick in QUICK if solver == "cpsat"]
-    detours += [(_without(problem, *blocked), solver) for blocked in first.stranded[:BLOCKED]]
+    detours += [(_without(problem, [blocked]), solver) for blocked in first.stranded[:BLOCKED]]
+    detours += [(_without(problem, first.stranded), solver)] if len(first.stranded) > 1 else []
     for question, name in detours:
         other = solve(case, question, name, short)
-        way = schedule.one_at_a_time(problem, other.assignment, case.way)
+        way = agenda.reach(case, problem, other.assignment)
         if check.score(problem, way.assignment) < check.score(problem, best[1].assignment):
             still = [item for item in first.stranded if way.assignment[item[0]] == problem.origin[item[0]]]
             result = replace(
@@ -148,13 +155,15 @@ def _open_way(case: Case, problem: Problem, best: tuple[Result, Reach], budget: 
     return best
 
 
-def _without(problem: Problem, guest: int, node: int) -> Problem:
-    """The problem in which a guest may not come to a node."""
-    row = problem.eligibility[problem.eligible[guest]].copy()
-    row[node] = False
-    eligible = problem.eligible.copy()
-    eligible[guest] = len(problem.eligibility)
-    return problem.replace(eligibility=np.vstack([problem.eligibility, row]), eligible=eligible)
+def _without(problem: Problem, blocked: Iterable[tuple[int, int]]) -> Problem:
+    """The problem in which guests may not come to the nodes that they cannot get to."""
+    rows, eligible = list(problem.eligibility), problem.eligible.copy()
+    for guest, node in blocked:
+        row = rows[eligible[guest]].copy()
+        row[node] = False
+        eligible[guest] = len(rows)
+        rows.append(row)
+    return problem.replace(eligibility=np.array(rows), eligible=eligible)
 
 
 def _is_quiet(formulation: Formulation) -> bool:

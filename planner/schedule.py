@@ -1,65 +1,119 @@
-"""Owns the order of migrations: one at a time, each to a node that has room for it at that moment."""
+"""Owns what can be got of an assignment on a way that is safe at every moment: who goes when, and via which node."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from planner import order, precedence
+from planner.order import Effort, Order
 from solvers import check
 from solvers.problem import Ints, Problem
-from solvers.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """Guests that travel as one from one node to another, as indices."""
+
+    guests: tuple[int, ...]
+    source: int
+    target: int
+    after: tuple[int, ...] = ()
+    """Indices of the legs that must have ended before this one begins."""
+    bypass: bool = False
+    """Whether they stop there and go on later."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """What can be got of an assignment, one migration at a time."""
+    """What can be got of an assignment."""
 
     assignment: Ints
     """(g,) where the guests are in the end."""
-    order: tuple[int, ...]
-    """Guests in the order in which they are migrated."""
+    legs: tuple[Leg, ...]
+    """In an order that is safe one after the other; side by side each waits for those in its `after` only."""
     stranded: tuple[tuple[int, int], ...]
     """Guests that cannot be migrated, with the node they should have got to."""
 
+    def first(self, count: int, origin: Ints) -> "Reach":
+        """So many of its first legs alone; whoever has stopped on the way by then stays there."""
+        assignment = origin.copy()
+        for leg in self.legs[:count]:
+            assignment[list(leg.guests)] = leg.target
+        gone = {guest for leg in self.legs[count:] for guest in leg.guests}
+        legs = (replace(leg, bypass=leg.bypass and gone.isdisjoint(leg.guests)) for leg in self.legs[:count])
+        return Reach(assignment, tuple(legs), self.stranded)
 
-def one_at_a_time(problem: Problem, assignment: Ints, way: Problem | None = None) -> Reach:
-    """Order the migrations of an assignment; `way` has the rules that hold at every moment, if not all do.
 
-    Repairs come first, then what unloads the fullest nodes most. A bundle goes only when its target
-    has room and no rule is broken by its arrival; bundles that block each other are stranded. When what
-    is left is no better than today, or breaks a rule that held, nothing is migrated at all.
+def schedule(
+    problem: Problem, assignment: Ints, way: Problem | None = None, effort: Effort | None = None, *, bypass: bool = True
+) -> Reach:
+    """Put the migrations of an assignment in order; `way` has the rules that hold at every moment, if not all do.
+
+    Repairs come first, then what evens out most per second. A bundle goes only when its target has room and no rule is
+    broken by its arrival, guests under way counting on both ends. Bundles that block each other stop on third nodes,
+    where that is allowed (`bypass`), within the limits, and better than to leave them; otherwise they are stranded.
+    When what is left is no better than today, or breaks a rule that held, nothing is migrated at all.
     """
-    way = way or problem
-    order, stuck = _order(way, assignment)
-    reached = assignment.copy()
-    reached[stuck] = problem.origin[stuck]
-    if stuck and (check.score(problem, reached) >= check.score(problem, problem.origin) or check.broken(way, reached)):
-        order, stuck, reached = [], [int(guest) for guest in problem.migrated(assignment)], problem.origin
-    return Reach(reached, tuple(order), tuple((guest, int(assignment[guest])) for guest in stuck))
+    way = (way or problem).replace(max_migrations=None, max_moved_mib=None)
+    effort = effort or by_size(way)
+    best = order.direct(way, assignment, effort)
+    reached = _reached(way, assignment, best)
+    if best.blocked and bypass:
+        other = order.with_stops(way, assignment, effort, _left(problem, assignment), best)
+        better = _reached(way, assignment, other)
+        if check.score(problem, better)[:3] < check.score(problem, reached)[:3]:
+            best, reached = other, better
+    worse = check.score(problem, reached) >= check.score(problem, problem.origin)
+    if best.blocked and (worse or check.broken(way, reached)):
+        return Reach(problem.origin, (), _wanted(assignment, problem.migrated(assignment)))
+    stranded = np.flatnonzero(reached != assignment)
+    return Reach(reached, _legs(way, best), _wanted(assignment, stranded))
 
 
-def _order(problem: Problem, assignment: Ints) -> tuple[list[int], list[int]]:
-    """Guests in an order in which each finds room, and those that never do."""
-    state = State(problem.replace(max_migrations=None, max_moved_mib=None), problem.origin)
-    pending = sorted(
-        {int(problem.bundle_of[guest]) for guest in problem.migrated(assignment)},
-        key=lambda bundle: (not state.offends(bundle), -_unloads(problem, state, bundle), bundle),
+def one_by_one(problem: Problem, assignment: Ints) -> Reach:
+    """All migrations of an assignment one after the other, whatever they break."""
+    guests = [int(guest) for guest in problem.migrated(assignment)]
+    legs = (
+        Leg((guest,), int(problem.origin[guest]), int(assignment[guest]), (index - 1,) if index else ())
+        for index, guest in enumerate(guests)
     )
-    order: list[int] = []
-    while True:
-        ready = next((b for b in pending if state.legal(b)[_target(problem, assignment, b)]), None)
-        if ready is None:
-            return order, [int(guest) for bundle in pending for guest in problem.bundles[bundle]]
-        state.migrate(ready, _target(problem, assignment, ready))
-        order += [int(guest) for guest in problem.bundles[ready]]
-        pending.remove(ready)
+    return Reach(assignment, tuple(legs), ())
 
 
-def _target(problem: Problem, assignment: Ints, bundle: int) -> int:
-    return int(assignment[problem.bundles[bundle][0]])
+def by_size(problem: Problem) -> Effort:
+    """Effort where no speed is known: what is copied, and as if nothing restarted."""
+    return Effort(problem.bundle_mib, np.zeros(len(problem.bundles), dtype=np.int64))
 
 
-def _unloads(problem: Problem, state: State, bundle: int) -> int:
-    """How much a bundle takes off its node, more if that node is full."""
-    node = state.node(bundle)
-    weight = problem.bundle_weights(problem.bundles[bundle])[0, node]
-    return int(weight * np.maximum(state.loads[0, node], 1))
+def by_guest(problem: Problem, seconds: Ints, restarts: Ints) -> Effort:
+    """Effort from the seconds that migrating each guest takes, (g,), and whether it restarts, (g,)."""
+    return Effort(problem.by_bundle(seconds), problem.by_bundle(restarts))
+
+
+def _legs(way: Problem, found: Order) -> tuple[Leg, ...]:
+    waits = precedence.waits(way, found.hops)
+    return tuple(
+        Leg(tuple(int(g) for g in way.bundles[hop.bundle]), hop.source, hop.target, after, hop.bypass)
+        for hop, after in zip(found.hops, waits, strict=True)
+    )
+
+
+def _reached(way: Problem, assignment: Ints, found: Order) -> Ints:
+    """Where the guests are in the end."""
+    result = assignment.copy()
+    for bundle in found.blocked:
+        result[way.bundles[bundle]] = way.origin[way.bundles[bundle]]
+    return result
+
+
+def _left(problem: Problem, assignment: Ints) -> tuple[int, int]:
+    """Migrations and MiB that the limits leave beside those of an assignment."""
+    most = (math.inf if problem.max_migrations is None else problem.max_migrations,
+            math.inf if problem.max_moved_mib is None else problem.max_moved_mib)  # fmt: skip
+    used = (len(problem.migrated(assignment)), problem.moved_mib(assignment))
+    return tuple(int(min(limit - taken, 1 << 60)) for limit, taken in zip(most, used, strict=True))  # type: ignore[return-value]
+
+
+def _wanted(assignment: Ints, guests: Ints) -> tuple[tuple[int, int], ...]:
+    return tuple((int(guest), int(assignment[guest])) for guest in guests)

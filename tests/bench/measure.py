@@ -11,7 +11,7 @@ from planner.cluster import Cluster
 from planner.collect import collect
 from planner.planning import Case, prepare, solve
 from planner.policy import Policy
-from planner.schedule import one_at_a_time
+from planner.schedule import schedule
 from planner.simulate import Size
 from solvers import Budget, Progress, Result, judge
 from solvers.problem import PPM
@@ -175,7 +175,7 @@ def _by_solver(case: Case, solver: str, budget: Budget) -> _Outcome:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     reached = result.assignment
     if solver != "proxlb":  # it migrates whether there is room or not
-        reached = one_at_a_time(problem, result.assignment).assignment
+        reached = schedule(problem, result.assignment).assignment
     return _Outcome(result, result.status.value, problem.spread(reached), peak)
 
 
