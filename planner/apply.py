@@ -1,16 +1,16 @@
 """Owns the carrying out of a plan: exactly that plan, one migration at a time, believing only where guests are."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+from planner.assumptions import check_assumptions
 from planner.clock import Clock
-from planner.cluster import Cluster
 from planner.errors import BadAnswer, Locked, PlannerError, StalePlan, Unreachable
 from planner.plan import Migration, Plan
-from planner.policy import Cluster as ClusterPolicy
-from planner.rules import Rules, read
 from planner.snapshot import RESOURCES, Source
+
+__all__ = ["Applier", "MigrationFailed", "Run", "check_assumptions", "command", "parameters"]
 
 POLL = 1.0
 """Seconds between two looks at a task."""
@@ -53,47 +53,6 @@ class MigrationFailed(PlannerError):
     def __init__(self, message: str, *, unknown: bool = False) -> None:
         super().__init__(message)
         self.unknown = unknown
-
-
-def check_assumptions(plan: Plan, cluster: Cluster, settings: ClusterPolicy | None = None) -> None:
-    """StalePlan when guests, nodes or rules are not as the plan assumes.
-
-    What is said of nodes today (`settings`) counts as well: a node that was put in maintenance since receives nothing.
-    """
-    today = settings or ClusterPolicy()
-    known = set(cluster.nodes["node"])
-    assumed = (*plan.assumes.maintenance_nodes, *plan.assumes.ignore_nodes)
-    if missing := [name for name in assumed if name not in known]:
-        raise StalePlan(f"the plan is stale: node {missing[0]} is gone; make a new plan")
-    both = replace(
-        today,
-        maintenance_nodes=(*plan.assumes.maintenance_nodes, *today.maintenance_nodes),
-        ignore_nodes=(*plan.assumes.ignore_nodes, *today.ignore_nodes),
-    )
-    found = list(_differences(plan, cluster, read(cluster, both)))
-    if found:
-        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-        raise StalePlan(f"the plan is stale: {'; '.join(found[:3])}{more}; make a new plan")
-
-
-def _differences(plan: Plan, cluster: Cluster, rules: Rules) -> Iterable[str]:
-    for node, state in plan.assumes.nodes.items():
-        if node not in rules.states:
-            yield f"node {node} is gone"
-        elif rules.states[node].value != state:
-            yield f"node {node} is {rules.states[node].value}, not {state}"
-    vmids = [int(vmid) for vmid in cluster.guests["vmid"]]
-    places, types = (dict(zip(vmids, map(str, cluster.guests[name]), strict=True)) for name in ("node", "type"))
-    for vmid, node in plan.assumes.guests.items():
-        if vmid not in places:
-            yield f"guest {vmid} is gone"
-        elif places[vmid] != node:
-            yield f"guest {vmid} is on {places[vmid]}, not on {node}"
-    for migration in plan.migrations:
-        if types.get(migration.vmid, migration.type) != migration.type:
-            yield f"guest {migration.vmid} is another one: a {types[migration.vmid]}, not a {migration.type}"
-    if rules.digest() != plan.assumes.rules:
-        yield "the rules have changed"
 
 
 class Applier:

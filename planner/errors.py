@@ -10,7 +10,9 @@
     ├── ApiRefused          1   Proxmox VE answered with an error of its own
     ├── Locked             75   somebody else is at work
     ├── StalePlan           5   what the plan assumes no longer holds
+    │   └── Drift           5   a guest or node is not as one migration needs it
     ├── PartlyApplied       4   some migrations were carried out, some were not
+    ├── HookFailed          1   a command of the operator says no, or cannot be run
     ├── JournalError        1   the journal cannot be read or written
     └── MissingDependency   1   an optional package is not installed
 
@@ -103,10 +105,18 @@ class StalePlan(PlannerError):
     exit_code = Exit.STALE
 
 
+class Drift(StalePlan):
+    """A guest or a node is not as a migration needs it; the rest of the plan may still hold."""
+
+
 class PartlyApplied(PlannerError):
     """A plan was carried out only in part."""
 
     exit_code = Exit.PARTLY_APPLIED
+
+
+class HookFailed(PlannerError):
+    """A command of the operator stopped what was about to be done."""
 
 
 class JournalError(PlannerError):
