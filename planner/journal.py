@@ -61,7 +61,7 @@ class Journal:
             self._db.executemany(
                 "INSERT INTO migration (run, number, vmid, source, target, step, changed_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(run, m.number, m.vmid, m.source, m.target, Step.PLANNED, at) for m in plan.migrations],
+                [(run, m.number, m.vmid, _text(m.source), _text(m.target), Step.PLANNED, at) for m in plan.migrations],
             )
         assert run is not None
         return run
