@@ -41,8 +41,24 @@ class _Task:
     """Id of its row: qemu/100."""
     source: str
     target: str
+    began_at: float
     done_at: float
+    mib: float
+    """Memory that is copied."""
     running: bool = True
+
+    def log(self, now: float) -> list[str]:
+        """What Proxmox VE would say of it so far, a line per second for a virtual machine."""
+        if self.type == "vzmigrate":
+            started = [] if self.running else ["start container on target node"]
+            return [f"shutdown CT {self.guest.split('/')[1]}", *started]
+        lines = []
+        for second in range(1, int(min(now, self.done_at) - self.began_at) + 1):
+            copied = f"{min(self.mib, second * BANDWIDTH_MIB) / 1024:.1f} GiB of {self.mib / 1024:.1f} GiB VM-state"
+            lines.append(f"migration active, transferred {copied}, {BANDWIDTH_MIB}.0 MiB/s")
+        took = round(self.done_at - self.began_at)
+        end = f"migration finished successfully (duration 00:{took // 60:02d}:{took % 60:02d})"
+        return lines if self.running else [*lines, end]
 
 
 class SimulatedCluster:
@@ -60,8 +76,13 @@ class SimulatedCluster:
     def get(self, path: str, /, **params: Any) -> Any:
         """Answer a GET; ApiRefused (501) for what is not simulated."""
         self._settle()
-        if path.endswith("/status") and "/tasks/" in path:
-            return self._task_status(path.split("/")[-2])
+        match path.split("/"):
+            case ["", "nodes", _, "tasks"]:
+                return [self._listed(task) for task in self._tasks.values()]
+            case ["", "nodes", _, "tasks", upid, "status"]:
+                return self._task_status(upid)
+            case ["", "nodes", _, "tasks", upid, "log"]:
+                return self._task_log(upid, **params)
         answers: dict[str, Any] = {
             RESOURCES: lambda: [dict(row) for row in self._rows.values()],
             "/version": lambda: {"version": "9.2.6", "release": "9.2", "repoid": "demo"},
@@ -96,7 +117,8 @@ class SimulatedCluster:
         sort = "qmigrate" if kind == "qemu" else "vzmigrate"
         upid = f"UPID:{source}:{len(self._tasks):08X}:00000000:00000000:{sort}:{vmid}:demo@pve:"
         seconds = OVERHEAD + row["mem"] / MIB / BANDWIDTH_MIB
-        self._tasks[upid] = _Task(upid, sort, row["id"], source, data["target"], self._clock.now() + seconds)
+        now, mib = self._clock.now(), row["mem"] / MIB
+        self._tasks[upid] = _Task(upid, sort, row["id"], source, data["target"], now, now + seconds, mib)
         row["lock"] = "migrate"
         return upid
 
@@ -145,12 +167,18 @@ class SimulatedCluster:
             return {"upid": upid, "status": "running"}
         return {"upid": upid, "status": "stopped", "exitstatus": "OK"}
 
+    def _task_log(self, upid: str, *, start: int = 0, limit: int = 50) -> list[dict[str, Any]]:
+        if upid not in self._tasks:
+            raise _refused(f"there is no task {upid}")
+        lines = self._tasks[upid].log(self._clock.now())
+        return [{"n": start + n, "t": text} for n, text in enumerate(lines[start : start + limit], 1)]
+
     def _running(self) -> list[dict[str, Any]]:
-        return [
-            {"upid": task.upid, "id": task.guest.split("/")[1], "node": task.source, "type": task.type}
-            for task in self._tasks.values()
-            if task.running
-        ]
+        return [self._listed(task) for task in self._tasks.values() if task.running]
+
+    def _listed(self, task: _Task) -> dict[str, Any]:
+        row = {"upid": task.upid, "id": task.guest.split("/")[1], "node": task.source, "type": task.type}
+        return row if task.running else row | {"status": "OK"}
 
 
 def _refused(reason: str) -> ApiRefused:

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from planner import collect, snapshot
+from planner import collect, snapshot, tasklog
 from planner.clock import FastClock
 from planner.errors import ApiRefused
 from planner.planning import make_plan, prepare
 from planner.policy import Policy
-from planner.simulate import SHAPES, SimulatedCluster, Size, demo, demo_resources
+from planner.simulate import BANDWIDTH_MIB, SHAPES, SimulatedCluster, Size, demo, demo_resources
+from planner.snapshot import RESOURCES
 
 GIB = 2**30
 
@@ -109,3 +110,20 @@ def test_a_clock_with_no_speed_does_not_wait() -> None:
     clock = FastClock()
     clock.sleep(10**6)
     assert clock.now() == 10**6
+
+
+def test_the_log_of_a_migration_tells_how_far_it_is() -> None:
+    clock = FastClock()
+    cluster = demo(Size.SMALL, clock)
+    row = next(row for row in cluster.get(RESOURCES) if row["type"] == "qemu" and row["mem"] > 8 * 2**30)
+    target = next(r["node"] for r in cluster.get(RESOURCES) if r["type"] == "node" and r["node"] != row["node"])
+    upid = cluster.post(f"/nodes/{row['node']}/qemu/{row['vmid']}/migrate", target=target, online=1)
+    path = f"/nodes/{row['node']}/tasks/{upid}/log"
+    assert tasklog.progress(tasklog.texts(cluster.get(path, start=0, limit=500))) is None
+    clock.sleep(3)
+    told = tasklog.progress(tasklog.texts(cluster.get(path, start=0, limit=500)))
+    assert told is not None and 0 < told.done_mib < told.total_mib and told.mib_per_second == BANDWIDTH_MIB
+    clock.sleep(1000)
+    ended = tasklog.texts(cluster.get(path, start=0, limit=500))
+    assert tasklog.summary(ended).seconds and cluster.get(path, start=len(ended), limit=500) == []
+    assert [task["status"] for task in cluster.get(f"/nodes/{row['node']}/tasks", vmid=row["vmid"])] == ["OK"]
