@@ -1,7 +1,7 @@
 """Owns how seconds and sizes are said to people."""
 
 MINUTE, HOUR = 60, 3600
-BYTES_PER_GIB = 2**30
+MIB_PER_GIB = 1024
 
 
 def duration(seconds: float) -> str:
@@ -18,10 +18,9 @@ def duration(seconds: float) -> str:
 
 def gib(mib: float) -> str:
     """MiB as GiB."""
-    return f"{mib / 1024:.1f} GiB"
+    return f"{mib / MIB_PER_GIB:.1f} GiB"
 
 
-def copied(done: int, total: int) -> str:
-    """Bytes of all bytes: 1.2 of 2.5 GiB; without `of` where the total is not known."""
-    of = f" of {total / BYTES_PER_GIB:.1f}" if total else ""
-    return f"{done / BYTES_PER_GIB:.1f}{of} GiB"
+def copied(done: float, total: float) -> str:
+    """MiB of all MiB as GiB: 1.2 of 2.5 GiB; without `of` where the total is not known."""
+    return f"{done / MIB_PER_GIB:.1f}{f' of {total / MIB_PER_GIB:.1f}' if total else ''} GiB"

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from planner.amounts import copied, duration, gib
 from planner.plan import Migration
+from planner.tasklog import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
 
 EVERY = 30.0
 """Seconds between two plain lines about one migration."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a migration is, by its task log."""
-
-    bytes_done: int
-    bytes_total: int
-    """0: not known."""
-    mib_per_second: float | None = None
 
 
 class Watch(Protocol):
@@ -101,7 +91,7 @@ class Lines:
             return
         self._said[migration.number] = now
         speed = "" if progress.mib_per_second is None else f", {progress.mib_per_second:.0f} MiB/s"
-        self._say(f"{named(migration)}: {copied(progress.bytes_done, progress.bytes_total)}{speed}")
+        self._say(f"{named(migration)}: {copied(progress.done_mib, progress.total_mib)}{speed}")
 
     def ended(self, migration: Migration, step: "Step", note: str) -> None:
         self._reason = ""
@@ -152,8 +142,8 @@ class Bars:
     def progress(self, migration: Migration, progress: Progress) -> None:
         self.started(migration, "")
         speed = "" if progress.mib_per_second is None else f"  {progress.mib_per_second:.0f} MiB/s"
-        what = f"{copied(progress.bytes_done, progress.bytes_total)}{speed}"
-        total, done = progress.bytes_total or None, progress.bytes_done
+        what = f"{copied(progress.done_mib, progress.total_mib)}{speed}"
+        total, done = progress.total_mib or None, progress.done_mib
         self._display.update(self._tasks[migration.number], total=total, completed=done, what=what)
         share = min(1.0, done / total) if total else 0.0
         self._parts[migration.number] = share * self._sizes.get(migration.number, 0)
