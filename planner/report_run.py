@@ -10,12 +10,10 @@ from rich.text import Text
 
 from planner.amounts import duration
 from planner.run import Entry, RunRecord, RunState, Step, Summary
+from planner.runs import OPEN, UNSETTLED
 from planner.watch import named
 
 COMMAND = "proxlb-plan"
-FINAL = (RunState.DONE, RunState.ABORTED, RunState.ROLLED_BACK)
-UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
-"""Steps after which a migration may be under way."""
 STYLES = {Step.DONE: "", Step.FAILED: "red", Step.UNKNOWN: "red", Step.CHECKED: "red", Step.STARTED: "red"}
 """How steps look; the others are yellow."""
 
@@ -55,10 +53,8 @@ def advice(item: Summary, *, alive: bool) -> list[str]:
         return [f"it is running: `{COMMAND} abort {item.id}` ends it"]
     back = item.counts.get(Step.DONE, 0) > 0 and item.kind == "apply"
     way_back = [f"`{COMMAND} rollback {item.id}` takes back what was done"] if back else []
-    if item.state is RunState.ROLLED_BACK:
-        return []
-    if item.state in FINAL:
-        return way_back
+    if item.state not in OPEN:
+        return [] if item.state is RunState.ROLLED_BACK else way_back
     gone = "its process is gone: " if item.state is RunState.RUNNING else ""
     return [f"{gone}`{COMMAND} resume {item.id}` goes on, `{COMMAND} abort {item.id}` ends it for good", *way_back]
 
