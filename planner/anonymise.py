@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner import recent
+from planner import pace, recent
 from planner.disguise import Disguise
 from planner.rule import Kind
 from planner.snapshot import GROUPS, RESOURCES, Snapshot, content_path, hour_path, rows
@@ -273,7 +273,9 @@ def _options(names: Names, answer: Row) -> dict[str, Any]:
     crs: Fields = {"ha": words, "ha-auto-rebalance-method": words, "ha-rebalance-on-start": _number}
     crs |= {f"ha-auto-rebalance{end}": _number for end in ("", "-threshold", "-margin", "-hold-duration")}
     parts: dict[str, Fields] = {"crs": crs, "migration": {"type": words}}
-    return {name: _row(names, answer[name], parts[name]) for name in parts if isinstance(answer.get(name), dict)}
+    shown = {name: _row(names, answer[name], parts[name]) for name in parts if isinstance(answer.get(name), dict)}
+    limit = pace.datacentre_limit(answer)
+    return shown if limit is None else shown | {"bwlimit": {"migration": limit * 1024}}
 
 
 def _permissions(names: Names, answer: Row) -> dict[str, Any]:

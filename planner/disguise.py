@@ -1,4 +1,4 @@
-"""Owns answers about migrating a guest without names: the same nodes are admitted, the same guests fixed."""
+"""Owns answers about migrating guests without names: the same nodes admitted, guests fixed, durations measured."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from planner import cpu
+from planner import cpu, past, recent, tasklog
 from planner.admission import DEVICE, HA_CAUSES, MIB, MOUNT, SIZE, flag, items, mib, record, text
 from planner.errors import InputError
 from planner.preconditions import DENIED, ERROR, FOREIGN, SILENT, config_path, status_path
@@ -41,7 +41,23 @@ class Disguise:
             case ["", "nodes", node, "qemu", vmid, _] if node in self.node and vmid.isdecimal():
                 if path == config_path(node, int(vmid)):
                     return self._of(config_path(self.node[node], int(vmid)), answer, _vm_config)
+            case ["", "nodes", node, _] if node in self.node:
+                kind = next((kind for kind in recent.TYPES if path == past.tasks_path(node, kind)), None)
+                return (past.tasks_path(self.node[node], kind), self._tasks(answer, kind)) if kind else None
+            case ["", "nodes", _, "tasks", upid, _] if new := past.renamed(upid, self.node):
+                return (past.log_path(new), _log(answer)) if path == past.log_path(upid) else None
         return None
+
+    def _tasks(self, answer: Any, kind: str) -> list[dict[str, Any]]:
+        """Past migrations that say nothing of who started them; of a refusal, and what makes no sense, nothing."""
+        rows = [row for row in answer if isinstance(row, dict)] if isinstance(answer, list) else []
+        named = ((row, past.renamed(str(row.get("upid")), self.node)) for row in rows)
+        return [
+            {"upid": upid, "node": upid.split(":")[1], "id": upid.split(":")[6], "type": kind, "status": "OK"}
+            | {name: row[name] for name in ("starttime", "endtime") if isinstance(row.get(name), int)}
+            for row, upid in named
+            if upid and str(row.get("status", "")).startswith(past.WELL)
+        ]
 
     def _of(self, path: str, answer: Any, guest: Callable[[Mapping[str, Any]], Any]) -> tuple[str, Any] | None:
         try:
@@ -144,6 +160,12 @@ def _vm_config(answer: Mapping[str, Any]) -> dict[str, Any]:
     kind = cpu.type_of(answer)
     known = kind in (*cpu.WHOLE, *cpu.LEVELS, cpu.DEFAULT) or any(names.fullmatch(kind) for names in cpu.NAMED.values())
     return {"cpu": kind if known else OTHER}
+
+
+def _log(answer: Any) -> list[dict[str, Any]]:
+    """The figures of a log."""
+    shown = filter(None, map(tasklog.figures, tasklog.texts(answer)))
+    return [{"n": number, "t": line} for number, line in enumerate(shown, 1)]
 
 
 def _resource(name: Any) -> str:

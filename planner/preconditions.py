@@ -62,7 +62,7 @@ def ask(source: Source, guests: pd.DataFrame, known: Collection[str]) -> dict[st
 
     In parallel, each once. Of a node that does not answer nothing more is asked.
     """
-    return _ask(source, dict(zip(paths(guests).values(), map(str, guests["node"]), strict=True)), known)
+    return ask_all(source, dict(zip(paths(guests).values(), map(str, guests["node"]), strict=True)), known)
 
 
 def ask_cpus(source: Source, cluster: Cluster, guests: pd.DataFrame, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,15 +74,18 @@ def ask_cpus(source: Source, cluster: Cluster, guests: pd.DataFrame, known: Mapp
     online = cluster.nodes.loc[cluster.nodes["status"] == "online", "node"]
     if running.empty or len(online) < 2:
         return {}
-    told = _ask(source, {status_path(node): str(node) for node in online}, known)
+    told = ask_all(source, {status_path(node): str(node) for node in online}, known)
     if not cpu.are_different(_cpus({**known, **told}, online).values()):
         return told
     columns = zip(running["node"], running["vmid"], strict=True)
-    return told | _ask(source, {config_path(node, int(vmid)): str(node) for node, vmid in columns}, known)
+    return told | ask_all(source, {config_path(node, int(vmid)): str(node) for node, vmid in columns}, known)
 
 
-def _ask(source: Source, places: Mapping[str, str], known: Collection[str]) -> dict[str, Any]:
-    """Path to answer, of those that are not known; `places`: path to the node that answers."""
+def ask_all(source: Source, places: Mapping[str, str], known: Collection[str]) -> dict[str, Any]:
+    """Path to answer, of those that are not known, in parallel; refusals are values (see ERROR).
+
+    `places`: path to the node that answers; of one that does not nothing more is asked.
+    """
     wanted = {where: node for where, node in places.items() if where not in known}
     if not wanted:
         return {}

@@ -22,7 +22,9 @@ COPIED = re.compile(r"(\d+) bytes \([^)]*\) copied, (\d+(?:\.\d+)?) s")
 BEGUN = re.compile(r"start migrate command|starting online/live migration")
 AVERAGE = re.compile(rf"average migration speed: {SIZE}/s - downtime (\d+) ms")
 DURATION = re.compile(r"migration (?:finished [a-z ]+|aborted) \(duration (\d+):(\d\d):(\d\d)\)")
-TELLING = (MEMORY, DISK, COPIED, BEGUN, AVERAGE, DURATION)
+RESTARTED = re.compile(r"shutdown CT(?= \d)|start container on target node")
+"""Of a container that ran."""
+TELLING = (MEMORY, DISK, COPIED, BEGUN, AVERAGE, DURATION, RESTARTED)
 ERROR = re.compile(r"ERROR: |can't |migration status error: ")
 TASK_ERROR = "TASK ERROR: "
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -64,6 +66,8 @@ class Summary:
     """By Proxmox VE's account: memory that the machine has, used or not, per second."""
     downtime_s: float | None = None
     """For which a running machine was halted."""
+    restarted: bool = False
+    """Whether it was a container that ran: it was down all the time."""
 
     @property
     def mib(self) -> float:
@@ -116,6 +120,8 @@ def summary(lines: Iterable[str]) -> Summary:
             result = replace(result, seconds=float(hours * 3600 + minutes * 60 + seconds))
         elif told := AVERAGE.search(line):
             result = replace(result, average_mib_s=_mib(told[1], told[2]), downtime_s=int(told[3]) / 1000)
+        elif RESTARTED.search(line):
+            result = replace(result, restarted=True)
     return result
 
 
