@@ -16,6 +16,7 @@ import yaml
 from annotated_types import Gt
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from planner import times
 from planner.complaint import clearest, complaint, nearest, refuse_infinite
 from planner.connection import Connection
 from planner.errors import ConfigError
@@ -207,9 +208,12 @@ def _validated(chosen: Mapping[tuple[str, str], _Setting], source: str | None) -
     for (section, key), setting in chosen.items():
         values[section][key] = _prepared(setting)
     try:
-        return _adapter().validate_python(values | {"source": source})
+        config = _adapter().validate_python(values | {"source": source})
     except ValidationError as error:
         first = clearest(error.errors(include_url=False))
+    else:
+        times.check(config.apply, {key: its.where for (section, key), its in chosen.items() if section == "apply"})
+        return config
     section, key = str(first["loc"][0]), str(first["loc"][1])
     keys = [item.name for inner in _inner(_TYPES[section][key]) for item in fields(inner)]
     raise ConfigError(complaint(first, chosen[section, key].where, keys))  # not in the except clause: that has values
