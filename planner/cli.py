@@ -221,6 +221,7 @@ def snapshot(
     """Record the API's answers, to plan from them later or elsewhere."""
     from planner.anonymise import anonymised
     from planner.collect import collect
+    from planner.past import asked
     from planner.preconditions import completed
     from planner.snapshot import save
 
@@ -232,6 +233,8 @@ def snapshot(
         taken, notes = completed(cluster, session.source)
         for note in notes:
             _say(f"note: {note}")
+    if session.source is not None:
+        taken = asked(taken, session.source)
     save(anonymised(taken) if anonymise else taken, out)
     _say(f"wrote {out}: {len(cluster.nodes)} nodes, {len(cluster.guests)} guests")
 

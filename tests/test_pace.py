@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from planner import pace, past
+from planner import snapshot as snapshots
 from planner.anonymise import anonymised
 from planner.errors import ApiRefused, BadAnswer, Forbidden, Unreachable
 from planner.pace import Pace
@@ -15,6 +16,7 @@ from planner.policy import Apply
 from planner.preconditions import ERROR
 from planner.snapshot import Snapshot
 from tests.rows import FixedSource, node, offline, recorded, snapshot, vm
+from tests.test_schemas import SNAPSHOT
 
 
 def upid(number: int, of: str = "pve1", kind: str = "qmigrate", user: str = "root@pam!t1") -> str:
@@ -285,3 +287,12 @@ def test_without_names_a_log_that_was_recorded_in_full_says_no_more_than_figures
 
 def test_a_pace_of_ones_own_can_be_made() -> None:
     assert Pace(100, 50, 1, 2, "mine").seconds("vm", True, 80, 50) == pytest.approx(1 + 80 * pace.DIRTY / 100 + 1)
+
+
+def test_what_is_recorded_is_as_described_and_gives_the_same_pace_again(tmp_path: Any) -> None:
+    of, source = cluster_that_migrated()
+    source.answers["/nodes/pve2/tasks"] = None
+    told = pace.asked(of, source)
+    snapshots.save(told, tmp_path / "s.json")
+    assert [error.message for error in SNAPSHOT.iter_errors(json.loads((tmp_path / "s.json").read_text()))] == []
+    assert pace.read(snapshots.load(tmp_path / "s.json"), Apply()) == pace.read(told, Apply()) != pace.read(of, Apply())
