@@ -106,7 +106,7 @@ class _Walk:
 
     def go(self) -> bool:
         """Migrate whatever can reach its target, until that is nothing; whether something is left."""
-        while ready := next(self._ready(), None):
+        while (ready := next(self._ready(), None)) is not None:
             self._hop(ready, self._target[ready], bypass=False)
             self.pending.remove(ready)
         return bool(self.pending)

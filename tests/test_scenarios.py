@@ -35,7 +35,7 @@ def _cases() -> Iterable[Any]:
 def plan_of(scenario: Scenario, solver: str, directory: Path) -> Plan:
     """What `proxlb-plan --solver ...` plans for this cluster with these settings."""
     settings = scenario.config(directory)
-    return make_plan(prepare(collect(scenario.snapshot()), settings.policy, settings.cluster), solver, BUDGET)
+    return make_plan(prepare(collect(scenario.snapshot()), settings.policy, settings.cluster, settings.apply), solver, BUDGET)
 
 
 @pytest.mark.parametrize(("path", "solver"), list(_cases()))
