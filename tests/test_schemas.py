@@ -189,7 +189,7 @@ def changed_migration(document: Any, **changes: Any) -> Any:
 
 
 BAD_PLANS: dict[str, Damage] = {
-    "format": lambda d: d | {"format": "proxlb-plan/2"},
+    "format": lambda d: d | {"format": "proxlb-plan/1"},
     "status": lambda d: d | {"status": "perfect"},
     "more": lambda d: d | {"comment": "x"},
     "seconds": lambda d: d | {"seconds": "1"},
@@ -197,6 +197,10 @@ BAD_PLANS: dict[str, Damage] = {
     "negative_spread": lambda d: d | {"spread": d["spread"] | {"after": -1}},
     "limit": lambda d: d | {"max_migrations": 1.5},
     "balanciness": lambda d: d | {"balanciness": 101},
+    "no_number": lambda d: changed_migration(d, number=0),
+    "after_words": lambda d: changed_migration(d, after="1"),
+    "no_schedule": lambda d: {key: value for key, value in d.items() if key != "schedule"},
+    "checkpoint": lambda d: d | {"schedule": d["schedule"] | {"checkpoints": [{"spread": 1}]}},
     "empty_wave": lambda d: d | {"waves": [[]]},
     "flat_waves": lambda d: d | {"waves": d["waves"][0]},
     "notes": lambda d: d | {"notes": "x"},
@@ -232,6 +236,9 @@ def test_a_damaged_plan_is_not_as_described(kind: str) -> None:
 
 # Both
 
+COUNTS = ("vmid", "number", "bundle", "violations", "parallel", "per_source", "per_target")
+"""Figures that count, or number, what their names say."""
+
 
 @pytest.mark.parametrize("schema", [PLAN.schema, SNAPSHOT.schema])
 def test_figures_say_their_unit(schema: dict[str, Any]) -> None:
@@ -250,7 +257,7 @@ def test_figures_say_their_unit(schema: dict[str, Any]) -> None:
     for name, described in properties(schema):
         text = described.get("description", "").lower()
         if described.get("type") in ("number", "integer") or described.get("$ref", "").endswith(("number", "points")):
-            assert any(unit.lower() in text for unit in units) or name in ("vmid",), name
+            assert any(unit.lower() in text for unit in units) or name in COUNTS, name
 
 
 def properties(schema: Any) -> list[tuple[str, Any]]:
