@@ -1,6 +1,6 @@
 """Owns the agenda of a plan: the legs of what is reached as migrations with times, in waves, with the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -48,7 +48,8 @@ def agenda(case: Case, found: Reach) -> tuple[Waves, Schedule, Waves]:
     most = limits(case.apply)
     migrations = waves.timed(_migrations(case, found), most) if found.legs else ()
     there = waves.cut(migrations, most, lambda first: _no_worse(case.formulation, first))
-    return there, _schedule(case, there, migrations, most), waves.way_back(migrations, most, BACK)
+    pace = case.pace.says if migrations else ""
+    return there, figures(case.formulation, there, most, pace), waves.way_back(migrations, most, BACK)
 
 
 def _migrations(case: Case, found: Reach) -> list[Migration]:
@@ -82,25 +83,17 @@ def _size(formulation: Formulation, guest: int) -> tuple[str, bool, int, int]:
     return str(row["type"]), bool(running), int(row["memory_used_mib"]) if running else 0, int(row["disk_mib"])
 
 
-def _reached(formulation: Formulation, done: Sequence[Migration]) -> Ints:
-    """Where the guests are when some migrations have ended."""
-    index = {int(vmid): i for i, vmid in enumerate(formulation.guests["vmid"])}
-    node = {name: i for i, name in enumerate(formulation.nodes)}
-    result = formulation.problem.origin.copy()
-    for migration in done:
-        result[index[migration.vmid]] = node[migration.target]
-    return result
-
-
 def _no_worse(formulation: Formulation, done: Sequence[Migration]) -> bool:
     """Whether fewer rules are broken when some migrations have ended, or no more and the spread is no larger."""
     problem = formulation.problem
-    before, now = (check.score(problem, at) for at in (problem.origin, _reached(formulation, done)))
+    before, now = (check.score(problem, at) for at in (problem.origin, formulation.after(done)))
     tolerated = max(before.spread, problem.tolerance)
     return now.violations < before.violations or (now.violations == before.violations and now.spread <= tolerated)
 
 
-def _schedule(case: Case, there: Waves, migrations: Sequence[Migration], most: Limits) -> Schedule:
+def figures(formulation: Formulation, there: Waves, most: Limits, pace: str) -> Schedule:
+    """How long waves take, and what has been reached after each."""
+    migrations = [migration for wave in there for migration in wave]
     return Schedule(
         seconds=max((m.end for m in migrations), default=0.0),
         bound=waves.least(migrations, most),
@@ -109,18 +102,16 @@ def _schedule(case: Case, there: Waves, migrations: Sequence[Migration], most: L
         per_source=most.per_source,
         per_target=most.per_target,
         bandwidth=most.bandwidth,
-        pace=case.pace.says if migrations else "",
-        checkpoints=tuple(_checkpoints(case.formulation, there)),
+        pace=pace,
+        checkpoints=tuple(_checkpoints(formulation, there)),
     )
 
 
-def _checkpoints(formulation: Formulation, there: Waves) -> list[Checkpoint]:
-    result = []
+def _checkpoints(formulation: Formulation, there: Waves) -> Iterator[Checkpoint]:
+    problem = formulation.problem
     done: list[Migration] = []
     for wave in there:
         done += wave
-        at = _reached(formulation, done)
-        problem = formulation.problem
-        broken, spread = len(check.violations(problem, at)), problem.spread(at) * 100 / PPM
-        result.append(Checkpoint(spread, broken, max(m.end for m in done)))
-    return result
+        at = formulation.after(done)
+        spread = problem.spread(at) * 100 / PPM
+        yield Checkpoint(spread, len(check.violations(problem, at)), max(m.end for m in done))

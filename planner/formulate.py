@@ -1,6 +1,6 @@
 """Owns the way from frames, rules and policy to a Problem: names become indices, frames become arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from planner import capacity, eligibility
 from planner.cluster import Cluster
 from planner.eligibility import LOCAL_DISKS, REBALANCED
 from planner.errors import ConfigError, Forbidden, InputError
+from planner.plan import Migration
 from planner.policy import Cheapest, Combine, Mode, Policy, Resource
 from planner.rules import NodeState, Rules
 from solvers import check
@@ -70,6 +71,15 @@ class Formulation:
         """Guests as people call them, by vmid and name, in index order."""
         both = zip(self.guests["vmid"], self.guests["name"], strict=True)
         return tuple(f"{vmid} ({name})" if name else str(vmid) for vmid, name in both)
+
+    def after(self, migrations: Iterable[Migration]) -> Ints:
+        """(g,) where the guests are when some migrations have ended."""
+        index = {int(vmid): i for i, vmid in enumerate(self.guests["vmid"])}
+        node = {name: i for i, name in enumerate(self.nodes)}
+        result = self.problem.origin.copy()
+        for migration in migrations:
+            result[index[migration.vmid]] = node[migration.target]
+        return result
 
     def vmid(self, guest: int) -> int:
         """The vmid of a guest index."""

@@ -4,7 +4,6 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-
 WORTH = 0.95
 """How much shorter a schedule must be for an order that does not put first what is gained most by."""
 

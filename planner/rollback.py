@@ -1,0 +1,72 @@
+"""Owns the way back of a run: what it really did, each migration turned round, by the cluster as it is now."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner import agenda, clash, waves
+from planner.case import Case
+from planner.draft import draw_up
+from planner.errors import StalePlan, UsageError
+from planner.plan import Migration, Plan, PlanStatus
+from planner.run import RunRecord, Step
+from planner.schedule import Reach
+from planner.timetable import Limits
+from solvers import Result, Status, check
+
+UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
+SOLVER = "rollback"
+"""Who has planned the way back."""
+
+
+def plan_back(record: RunRecord, case: Case) -> Plan:
+    """The plan that takes back what a run has done, of a case with the cluster as it is now.
+
+    It passes through the states of the cluster that the run has passed through, and may break again what that has
+    repaired. UsageError when there is nothing to take back, or it is not known what became of a migration; StalePlan
+    when a guest is no longer where the run has brought it.
+    """
+    open_ones = [entry.migration for entry in record.entries if entry.step in UNSETTLED]
+    if open_ones:
+        raise UsageError(
+            f"what became of guest {open_ones[0].vmid} in run {record.id} is not known: "
+            f"`proxlb-plan resume {record.id}` or `proxlb-plan abort {record.id}` finds out"
+        )
+    done = [entry.migration for entry in record.entries if entry.step is Step.DONE]
+    if not done:
+        raise UsageError(f"run {record.id} has migrated nothing: there is nothing to take back")
+    _check_places(record, case, done)
+    limits = _limits(record.plan)
+    back = waves.way_back(done, limits, f"takes back run {record.id}")
+    return _drawn_up(case, back, done, limits)
+
+
+def _check_places(record: RunRecord, case: Case, done: Sequence[Migration]) -> None:
+    guests = case.cluster.guests
+    places = dict(zip(map(int, guests["vmid"]), map(str, guests["node"]), strict=True))
+    planned = set(map(int, case.formulation.guests["vmid"]))
+    for vmid, node in {m.vmid: m.target for m in done}.items():
+        if vmid not in places:
+            raise StalePlan(f"guest {vmid} is gone: run {record.id} cannot be taken back")
+        if places[vmid] != node:
+            raise StalePlan(
+                f"guest {vmid} is on {places[vmid]}, run {record.id} left it on {node}: it cannot be taken back"
+            )
+        if vmid not in planned:
+            raise StalePlan(f"guest {vmid} is on a node that is ignored or away: run {record.id} cannot be taken back")
+
+
+def _limits(plan: Plan) -> Limits:
+    item = plan.schedule
+    return Limits(item.parallel, item.per_source, item.per_target, item.bandwidth)
+
+
+def _drawn_up(case: Case, back: waves.Waves, done: Sequence[Migration], limits: Limits) -> Plan:
+    """The plan with its figures, by today's loads."""
+    problem, migrations = case.formulation.problem, tuple(migration for wave in back for migration in wave)
+    assignment = case.formulation.after(migrations)
+    spread, score = problem.spread(assignment), check.score(problem, assignment)
+    result = Result(SOLVER, Status.FEASIBLE, assignment, score, spread, None, 0.0, 0)
+    plan = draw_up(case, result, PlanStatus.FEASIBLE, Reach(assignment, (), ()), clash.NONE)
+    schedule = agenda.figures(case.formulation, back, limits, "as planned for the way there")
+    there = waves.cut(waves.timed(done, limits), limits, lambda _: True)
+    return replace(plan, waves=back, schedule=schedule, rollback=there, stranded=(), cost_bound=None, cheapest=None)
