@@ -1,20 +1,26 @@
 """Owns a cluster in memory that answers like the API: loads move with the guests, migrations take time."""
 
 import random
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from planner import access
 from planner.clock import Clock
 from planner.errors import ApiRefused
+from planner.simulated_task import SimulatedTask
 from planner.snapshot import RESOURCES
 
 MIB, GIB = 2**20, 2**30
-BANDWIDTH_MIB = 1100
-"""MiB/s of a migration: a 10 Gbit/s network."""
-OVERHEAD = 3.0
-"""Seconds that every migration takes besides copying."""
+STORAGE = "local-lvm"
+"""Where local disks are, on every node."""
+WHILE_RUNNING = ("status", "cpu", "mem", "memhost", "uptime")
+"""What the row of a guest says while it runs."""
+DAY = 24 * 3600
+HISTORY = (12, 4)
+"""Migrations of virtual machines and of containers that the demo has had."""
 
 
 class Size(StrEnum):
@@ -31,43 +37,23 @@ GENERATIONS = ((128, 32), (256, 64), (384, 96))
 """GiB and threads of the kinds of nodes that a grown cluster has."""
 
 
-@dataclass(slots=True)
-class _Task:
-    """A migration that is under way, or over."""
-
-    upid: str
-    type: str
-    guest: str
-    """Id of its row: qemu/100."""
-    source: str
-    target: str
-    began_at: float
-    done_at: float
-    mib: float
-    """Memory that is copied."""
-    running: bool = True
-
-    def log(self, now: float) -> list[str]:
-        """What Proxmox VE would say of it so far, a line per second for a virtual machine."""
-        if self.type == "vzmigrate":
-            started = [] if self.running else ["start container on target node"]
-            return [f"shutdown CT {self.guest.split('/')[1]}", *started]
-        lines = []
-        for second in range(1, int(min(now, self.done_at) - self.began_at) + 1):
-            copied = f"{min(self.mib, second * BANDWIDTH_MIB) / 1024:.1f} GiB of {self.mib / 1024:.1f} GiB VM-state"
-            lines.append(f"migration active, transferred {copied}, {BANDWIDTH_MIB}.0 MiB/s")
-        took = round(self.done_at - self.began_at)
-        end = f"migration finished successfully (duration 00:{took // 60:02d}:{took % 60:02d})"
-        return lines if self.running else [*lines, end]
-
-
 class SimulatedCluster:
-    """Resource rows that can be read and guests that can be migrated. Nothing leaves the process."""
+    """Resource rows that can be read and guests that can be migrated. Nothing leaves the process.
 
-    def __init__(self, resources: list[dict[str, Any]], clock: Clock) -> None:
+    `epoch`: unix seconds when the clock was 0; now, if not said. `local_disks`: vmid to GiB on its node alone.
+    """
+
+    def __init__(
+        self, resources: list[dict[str, Any]], clock: Clock, *, epoch: float | None = None,
+        local_disks: Mapping[int, float] = MappingProxyType({}), past: Iterable[SimulatedTask] = (),
+    ) -> None:  # fmt: skip
         self._rows = {row["id"]: dict(row) for row in resources}
         self._clock = clock
-        self._tasks: dict[str, _Task] = {}
+        self._epoch = time.time() - clock.now() if epoch is None else epoch
+        self._disks = dict(local_disks)
+        self._tasks = {task.upid: task for task in past}
+        self._down: dict[str, dict[str, Any]] = {}
+        """Row id to what it said of a container that is stopped while it migrates."""
         self._own = {row["node"]: (row["mem"], row["cpu"] * row["maxcpu"]) for row in self._of("node")}
         for guest in self._of("qemu", "lxc"):
             memory, cores = self._own[guest["node"]]
@@ -77,12 +63,14 @@ class SimulatedCluster:
         """Answer a GET; ApiRefused (501) for what is not simulated."""
         self._settle()
         match path.split("/"):
-            case ["", "nodes", _, "tasks"]:
-                return [self._listed(task) for task in self._tasks.values()]
-            case ["", "nodes", _, "tasks", upid, "status"]:
-                return self._task_status(upid)
-            case ["", "nodes", _, "tasks", upid, "log"]:
-                return self._task_log(upid, **params)
+            case ["", "nodes", node, "tasks"]:
+                return self._listed(node, **params)
+            case ["", "nodes", node, "tasks", upid, "status"]:
+                return self._task(node, upid).status(self._now())
+            case ["", "nodes", node, "tasks", upid, "log"]:
+                return self._log(self._task(node, upid), **params)
+            case ["", "nodes", node, "storage", storage, "content"] if storage == STORAGE:
+                return self._volumes(node)
         answers: dict[str, Any] = {
             RESOURCES: lambda: [dict(row) for row in self._rows.values()],
             "/version": lambda: {"version": "9.2.6", "release": "9.2", "repoid": "demo"},
@@ -114,21 +102,34 @@ class SimulatedCluster:
         flag = "online" if kind == "qemu" else "restart"
         if row["status"] == "running" and not data.get(flag):
             raise _refused(f"guest {vmid} is running: {flag} is missing")
-        sort = "qmigrate" if kind == "qemu" else "vzmigrate"
-        upid = f"UPID:{source}:{len(self._tasks):08X}:00000000:00000000:{sort}:{vmid}:demo@pve:"
-        seconds = OVERHEAD + row["mem"] / MIB / BANDWIDTH_MIB
-        now, mib = self._clock.now(), row["mem"] / MIB
-        self._tasks[upid] = _Task(upid, sort, row["id"], source, data["target"], now, now + seconds, mib)
+        task = self._begun(row, data)
+        self._tasks[task.upid] = task
         row["lock"] = "migrate"
-        return upid
+        if kind == "lxc" and row["status"] == "running":  # it is down until it has arrived
+            self._down[row["id"]] = {name: row[name] for name in WHILE_RUNNING if name in row}
+            row |= dict.fromkeys(self._down[row["id"]], 0) | {"status": "stopped"}
+        return task.upid
+
+    def _begun(self, row: dict[str, Any], data: dict[str, Any]) -> SimulatedTask:
+        """The task that migrates a guest. Proxmox VE finds only then that disks cannot go along."""
+        vmid, kind, local = row["vmid"], row["type"], self._disks.get(row["vmid"], 0)
+        refused = kind == "qemu" and local and not data.get("with-local-disks")
+        return SimulatedTask(
+            upid=_upid(len(self._tasks), row, row["node"], self._now()), source=row["node"], target=data["target"],
+            began=self._now(), running=row["status"] == "running", memory_mib=row["mem"] / MIB,
+            size_mib=row["maxmem"] / MIB, disk_mib=local * 1024,
+            failure=f"can't migrate '{STORAGE}:vm-{vmid}-disk-0' without with-local-disks" if refused else "",
+        )  # fmt: skip
 
     def _of_guest(self, row: dict[str, Any], node: str, what: str) -> dict[str, Any]:
-        """Where a guest may go (everywhere: its disks are on shared storage), or its configuration."""
+        """Where a guest may go (everywhere: every node has the same storages), or its configuration."""
         vmid, kind = row["vmid"], row["type"]
         if row["node"] != node:
             raise _refused(f"Configuration file 'nodes/{node}/{kind}/{vmid}.conf' does not exist")
+        local = self._disks.get(vmid)
+        volume = f"{STORAGE if local else 'shared'}:vm-{vmid}-disk-0"
         if what == "config":
-            disk = {"rootfs" if kind == "lxc" else "scsi0": f"shared:vm-{vmid}-disk-0,size=32G"}
+            disk = {"rootfs" if kind == "lxc" else "scsi0": f"{volume},size={local or 32:g}G"}
             lock = {"lock": row["lock"]} if row.get("lock") else {}
             return {"digest": "0" * 40, "memory": row["maxmem"] // MIB, "cores": row["maxcpu"], **disk, **lock}
         if row.get("lock"):
@@ -139,8 +140,8 @@ class SimulatedCluster:
             return {"running": running, "allowed-nodes": others, "not-allowed-nodes": {}}
         return {
             "running": running, "allowed_nodes": others, "not_allowed_nodes": {name: {} for name in others},
-            "local_disks": [], "local_resources": [], "mapped-resources": [], "mapped-resource-info": {},
-            "has-dbus-vmstate": 1,
+            "local_disks": [_disk(volume, local)] if local else [], "local_resources": [],
+            "mapped-resources": [], "mapped-resource-info": {}, "has-dbus-vmstate": 1,
         }  # fmt: skip
 
     def _of(self, *kinds: str) -> list[dict[str, Any]]:
@@ -149,10 +150,11 @@ class SimulatedCluster:
     def _settle(self) -> None:
         """Let migrations arrive whose time has come, and loads follow."""
         for task in self._tasks.values():
-            if task.running and task.done_at <= self._clock.now():
-                task.running = False
-                row = self._rows[task.guest]
-                row["node"] = task.target
+            if not task.arrived and task.is_over(self._now()):
+                task.arrived = True
+                row = self._rows[f"{'qemu' if task.kind == 'qmigrate' else 'lxc'}/{task.vmid}"]
+                row["node"] = task.source if task.failure else task.target
+                row |= self._down.pop(row["id"], {})
                 del row["lock"]
         for node in self._of("node"):
             guests = [row for row in self._of("qemu", "lxc") if row["node"] == node["node"]]
@@ -160,25 +162,57 @@ class SimulatedCluster:
             node["mem"] = memory + sum(row["mem"] for row in guests)
             node["cpu"] = (cores + sum(row["cpu"] * row["maxcpu"] for row in guests)) / node["maxcpu"]
 
-    def _task_status(self, upid: str) -> dict[str, Any]:
-        if upid not in self._tasks:
-            raise _refused(f"there is no task {upid}")
-        if self._tasks[upid].running:
-            return {"upid": upid, "status": "running"}
-        return {"upid": upid, "status": "stopped", "exitstatus": "OK"}
+    def _now(self) -> float:
+        """Unix seconds."""
+        return self._epoch + self._clock.now()
 
-    def _task_log(self, upid: str, *, start: int = 0, limit: int = 50) -> list[dict[str, Any]]:
-        if upid not in self._tasks:
-            raise _refused(f"there is no task {upid}")
-        lines = self._tasks[upid].log(self._clock.now())
-        return [{"n": start + n, "t": text} for n, text in enumerate(lines[start : start + limit], 1)]
+    def _task(self, node: str, upid: str) -> SimulatedTask:
+        if upid not in self._tasks or self._tasks[upid].source != node:
+            raise _refused(f"there is no task {upid} on {node}")
+        return self._tasks[upid]
+
+    def _log(self, task: SimulatedTask, start: int = 0, limit: int = 50, **_: Any) -> list[dict[str, Any]]:
+        lines = task.log(self._now())[int(start) :][: int(limit)]
+        return [{"n": number, "t": line} for number, line in enumerate(lines, int(start) + 1)]
+
+    def _listed(self, node: str, *, limit: int = 50, start: int = 0, **wanted: Any) -> list[dict[str, Any]]:
+        """Tasks of a node, the newest first."""
+        rows = (task.row(self._now()) for task in self._tasks.values() if task.source == node)
+        chosen = sorted((row for row in rows if _is_wanted(row, **wanted)), key=lambda row: -row["starttime"])
+        return chosen[int(start) :][: int(limit)]
 
     def _running(self) -> list[dict[str, Any]]:
-        return [self._listed(task) for task in self._tasks.values() if task.running]
+        return [task.row(self._now()) for task in self._tasks.values() if not task.is_over(self._now())]
 
-    def _listed(self, task: _Task) -> dict[str, Any]:
-        row = {"upid": task.upid, "id": task.guest.split("/")[1], "node": task.source, "type": task.type}
-        return row if task.running else row | {"status": "OK"}
+    def _volumes(self, node: str) -> list[dict[str, Any]]:
+        there = [row for row in self._of("qemu", "lxc") if row["node"] == node and row["vmid"] in self._disks]
+        return [
+            {"volid": f"{STORAGE}:vm-{row['vmid']}-disk-0", "vmid": row["vmid"], "format": "raw",
+             "content": "images" if row["type"] == "qemu" else "rootdir", "size": int(self._disks[row["vmid"]] * GIB)}
+            for row in there
+        ]  # fmt: skip
+
+
+def _is_wanted(
+    row: dict[str, Any], source: str = "archive", statusfilter: str = "", typefilter: str = "", vmid: Any = "", **_: Any
+) -> bool:
+    """Whether a task is among those asked for: of the archive are those that are over."""
+    over, well = "status" in row, row.get("status") == "OK"
+    return (
+        source in ("all", "archive" if over else "active")
+        and statusfilter in ("", "ok" if well else "error")
+        and typefilter in ("", row["type"])
+        and str(vmid) in ("", row["id"])
+    )
+
+
+def _upid(number: int, row: dict[str, Any], node: str, at: float, user: str = "demo@pve") -> str:
+    sort = "qmigrate" if row["type"] == "qemu" else "vzmigrate"
+    return f"UPID:{node}:{number + 4096:08X}:{number:08X}:{int(at):08X}:{sort}:{row['vmid']}:{user}:"
+
+
+def _disk(volume: str, gib: float) -> dict[str, Any]:
+    return {"cdrom": 0, "drivename": "scsi0", "is_attached": 1, "shared": 0, "size": int(gib * GIB), "volid": volume}
 
 
 def _refused(reason: str) -> ApiRefused:
@@ -187,7 +221,23 @@ def _refused(reason: str) -> ApiRefused:
 
 def demo(size: Size, clock: Clock, seed: int = 0) -> SimulatedCluster:
     """A seeded cluster that has drifted out of balance, with a few rules; the same for the same seed."""
-    return SimulatedCluster(demo_resources(size, seed), clock)
+    resources, epoch = demo_resources(size, seed), time.time()
+    return SimulatedCluster(resources, clock, epoch=epoch - clock.now(), past=_history(resources, seed, epoch))
+
+
+def _history(resources: list[dict[str, Any]], seed: int, now: float) -> Iterator[SimulatedTask]:
+    """Migrations of the last weeks, which tell how long such ones take."""
+    rng = random.Random(f"history-{seed}")
+    names = [row["node"] for row in resources if row["type"] == "node"]
+    for kind, count in zip(("qemu", "lxc"), HISTORY, strict=True):
+        guests = [row for row in resources if row["type"] == kind]
+        for number in range(count):
+            row, at = rng.choice(guests), now - DAY * rng.uniform(2, 40)
+            source = rng.choice([name for name in names if name != row["node"]])
+            yield SimulatedTask(
+                _upid(number + 9000, row, source, at, "root@pam"), source, row["node"], at, running=True, arrived=True,
+                memory_mib=row["mem"] / MIB, size_mib=row["maxmem"] / MIB,
+            )  # fmt: skip
 
 
 def demo_resources(size: Size, seed: int = 0) -> list[dict[str, Any]]:

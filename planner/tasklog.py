@@ -143,8 +143,14 @@ def figures(line: str) -> str | None:
 
 
 def essence(lines: Iterable[str]) -> list[str]:
-    """The lines that a summary is made of: of those that only count on, the last."""
-    telling = [line for line in lines if figures(line) is not None]
+    """The lines that a summary is made of: of those that only count on, the last; of a disk none after it is ready."""
+    telling, ready = [], set()
+    for line in lines:
+        disk = DISK.search(line)
+        if figures(line) is not None and not (disk and disk[1] in ready):
+            telling.append(line)
+        if disk and disk[7]:
+            ready.add(disk[1])
     return [line for line, then in pairwise([*telling, ""]) if not _counts_on(line, then)]
 
 

@@ -54,6 +54,9 @@ all 'mirror' jobs are ready
 """.splitlines()
 
 
+READY = [*disks("drive")[:7], "drive-scsi0: transferred 8.1 GiB of 8.1 GiB (100.00%) in 5m 1s, ready"]
+
+
 def recorded(name: str) -> list[str]:
     answer: Any = json.loads((RECORDED / f"{name}.json").read_text())
     return tasklog.texts(answer["body"]["data"])
@@ -111,8 +114,7 @@ def test_a_summary_adds_up_disks_one_after_the_other() -> None:
 
 
 def test_a_disk_that_is_ready_is_not_counted_on() -> None:
-    again = "drive-scsi0: transferred 8.1 GiB of 8.1 GiB (100.00%) in 5m 1s, ready"
-    assert tasklog.summary([*disks("drive")[:7], again]).disks == Copied(8192, 80)
+    assert tasklog.summary(READY).disks == Copied(8192, 80)
 
 
 def test_volumes_of_a_stopped_guest_count_with_what_dd_says() -> None:
@@ -137,7 +139,7 @@ def test_errors_say_why_without_time_and_without_saying_it_twice() -> None:
     assert tasklog.errors(LIVE + LIVE_END) == ()
 
 
-@pytest.mark.parametrize("lines", [LIVE + LIVE_END, disks("drive"), disks("mirror") + LIVE + LIVE_END, VOLUMES])
+@pytest.mark.parametrize("lines", [LIVE + LIVE_END, disks("drive"), disks("mirror") + LIVE + LIVE_END, VOLUMES, READY])
 def test_the_essence_of_a_log_says_the_same_in_few_lines(lines: list[str]) -> None:
     few = tasklog.essence(lines)
     assert set(few) < set(lines) and tasklog.summary(few) == tasklog.summary(lines)
