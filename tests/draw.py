@@ -13,7 +13,7 @@ from tests.scenario import Guest, Node, Scenario
 def draw(seed: int, nodes: int, guests: int, chosen: Collection[str]) -> Scenario:
     """A scenario; leaving out a feature, or the last guest, changes nothing else of it."""
     names = [f"pve{i}" for i in range(1, nodes + 1)]
-    parts: Parts = {"nodes": {}, "guests": {}, "policy": {}, "cluster": {}, "ha_rules": [], "answers": {}}
+    parts: Parts = {"nodes": {}, "guests": {}, "policy": {}, "cluster": {}, "ha_rules": [], "answers": {}, "apply": {}}
     for name in names:
         rng = Random(f"{seed} {name}")
         size = {"memory": rng.choice([32, 64, 64, 96]), "cpus": rng.choice([4, 8, 16])}
@@ -28,7 +28,7 @@ def draw(seed: int, nodes: int, guests: int, chosen: Collection[str]) -> Scenari
         nodes={name: Node(**facts) for name, facts in parts["nodes"].items()},
         guests={vmid: Guest(**facts) for vmid, facts in parts["guests"].items()},
         expect={"status": "whatever"},
-        settings={"policy": parts["policy"], "cluster": parts["cluster"]},
+        settings={section: parts[section] for section in ("policy", "cluster", "apply")},
         ha_rules=parts["ha_rules"],
         ha_groups=parts.get("ha_groups"),
         answers=parts["answers"],
@@ -94,6 +94,13 @@ FEATURES: dict[str, Feature] = {
     "reserve": features.policy(reserve=[{"memory": 2}, {"pve1": {"memory": 4, "cpu": 1}}]),
     "scheduled maintenance": features.scheduled,
     "should": random_rules.yielding,
+    "side by side": features.apply(
+        parallel=[1, 2, 8],
+        per_source=[1, 2, 3],
+        per_target=[1, 2, 3],
+        bandwidth=[None, None, 100],
+        bypass=[True, False],
+    ),
     "stay": random_rules.written(random_rules.stay),
     "stopped": features.mark("status", ["stopped", "paused"], 4),
     "templates": features.templates,

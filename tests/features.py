@@ -118,13 +118,21 @@ def selector(rng: Random, parts: Parts) -> list[str]:
 # Policy
 
 
-def policy(**choices: list[Any]) -> Feature:
-    """A feature that sets the policy to one of these values each."""
-
+def _section(name: str, choices: dict[str, list[Any]]) -> Feature:
     def feature(rng: Random, parts: Parts) -> None:
-        parts["policy"] |= {key: rng.choice(values) for key, values in choices.items()}
+        parts[name] |= {key: rng.choice(values) for key, values in choices.items()}
 
     return feature
+
+
+def policy(**choices: list[Any]) -> Feature:
+    """A feature that sets the policy to one of these values each."""
+    return _section("policy", choices)
+
+
+def apply(**choices: list[Any]) -> Feature:
+    """The same for how plans are carried out."""
+    return _section("apply", choices)
 
 
 def scheduled(rng: Random, parts: Parts) -> None:

@@ -17,6 +17,7 @@ from planner.plan import Plan, PlanStatus, Spread
 from planner.planning import make_plan, prepare
 from solvers import Budget
 from tests.draw import scenarios
+from tests.event_simulation import at_every_instant
 from tests.everywhere import Everywhere, TooMany
 from tests.referee import objections
 from tests.rulebook import Places, Rulebook
@@ -47,7 +48,7 @@ class Judgement:
         given = self.scenario.config(self.directory)
         cluster = collect(self.scenario.snapshot())
         if set(self.scenario.nodes) - self.book.closed:
-            return prepare(cluster, given.policy, given.cluster)
+            return prepare(cluster, given.policy, given.cluster, given.apply)
         with pytest.raises(InputError, match="there is no node to plan for"):
             prepare(cluster, given.policy, given.cluster)
         return None
@@ -57,6 +58,7 @@ class Judgement:
         after = self.today | {migration.vmid: migration.target for migration in plan.migrations}
         return [
             *objections(self.scenario, plan),
+            *at_every_instant(self.scenario, plan),
             *self._broken(plan, self.today, plan.violations_before),
             *self._broken(plan, after, plan.violations_after),
             *self._yielding(plan, after),
@@ -162,7 +164,7 @@ def wrong_with(scenario: Scenario, directory: Path, solvers: tuple[str, ...]) ->
 def test_no_plan_breaks_random_rules_of_every_kind(
     solvers: tuple[str, ...], start: int, cases: int, tmp_path: Path
 ) -> None:
-    """Checked in every state on the way, and what is said of them is true."""
+    """Checked at every instant on the way there and back, and what is said of them is true."""
     shown = Counter[str]()
 
     @seed(start)

@@ -13,6 +13,7 @@ from planner.errors import PlannerError
 from planner.plan import Plan
 from planner.planning import make_plan, prepare
 from solvers import Budget
+from tests.event_simulation import at_every_instant
 from tests.referee import objections
 from tests.scenario import HERE, SOLVERS, Scenario, load, parse
 
@@ -35,7 +36,8 @@ def _cases() -> Iterable[Any]:
 def plan_of(scenario: Scenario, solver: str, directory: Path) -> Plan:
     """What `proxlb-plan --solver ...` plans for this cluster with these settings."""
     settings = scenario.config(directory)
-    return make_plan(prepare(collect(scenario.snapshot()), settings.policy, settings.cluster, settings.apply), solver, BUDGET)
+    cluster = collect(scenario.snapshot())
+    return make_plan(prepare(cluster, settings.policy, settings.cluster, settings.apply), solver, BUDGET)
 
 
 @pytest.mark.parametrize(("path", "solver"), list(_cases()))
@@ -50,6 +52,7 @@ def test_scenario(path: Path, solver: str, tmp_path: Path) -> None:
         return
     plan = plan_of(scenario, solver, tmp_path)
     assert objections(scenario, plan) == []
+    assert at_every_instant(scenario, plan) == []
     _judge(scenario, expect, plan)
     if plan.migrations and expect.get("settles", True):
         _settles(scenario.carried_out(plan.migrations), solver, plan, tmp_path)
