@@ -27,6 +27,8 @@ RESTARTED = re.compile(r"shutdown CT(?= \d)|start container on target node")
 TELLING = (MEMORY, DISK, COPIED, BEGUN, AVERAGE, DURATION, RESTARTED)
 ERROR = re.compile(r"ERROR: |can't |migration status error: ")
 TASK_ERROR = "TASK ERROR: "
+SPAN = 10
+"""Seconds over which the speed of a disk is taken."""
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -192,10 +194,9 @@ def _disks(lines: Iterable[str]) -> list[_Disk]:
 
 
 def _speed(disk: _Disk) -> float | None:
-    """MiB/s between the last two samples."""
-    if len(disk.samples) < 2:
-        return None
-    (before, had), (now, has) = disk.samples[-2:]
+    """MiB/s within the last seconds: sizes are written in tenths of a GiB, which is much within one."""
+    now, has = disk.samples[-1]
+    before, had = next((sample for sample in reversed(disk.samples) if now - sample[0] >= SPAN), disk.samples[0])
     return (has - had) / (now - before) if now > before else None
 
 

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from planner import collect, snapshot, tasklog
+from planner import collect, pace, preconditions, snapshot, tasklog
 from planner.clock import FastClock
 from planner.errors import ApiRefused
 from planner.planning import make_plan, prepare
-from planner.policy import Policy
-from planner.simulate import SHAPES, SimulatedCluster, Size, demo, demo_resources
-from planner.simulated_task import NETWORK
+from planner.policy import Apply, Policy
+from planner.simulate import HISTORY, SHAPES, STORAGE, SimulatedCluster, Size, demo, demo_resources
+from planner.simulated_task import DISK, NETWORK
 from planner.snapshot import RESOURCES
+from tests.rows import node
 
 GIB = 2**30
 
@@ -129,3 +130,137 @@ def test_the_log_of_a_migration_tells_how_far_it_is() -> None:
     ended = tasklog.texts(cluster.get(path, start=0, limit=500))
     assert tasklog.summary(ended).seconds and cluster.get(path, start=len(ended), limit=500) == []
     assert [task["status"] for task in cluster.get(f"/nodes/{row['node']}/tasks", vmid=row["vmid"])] == ["OK"]
+
+
+def lines(cluster: SimulatedCluster, upid: str) -> list[str]:
+    return tasklog.texts(cluster.get(f"/nodes/{upid.split(':')[1]}/tasks/{upid}/log", start=0, limit=10**6))
+
+
+def with_disks(clock: FastClock) -> SimulatedCluster:
+    """Three guests on a, one of them a container, whose disks are there alone."""
+    guest = {"node": "a", "status": "running", "maxcpu": 4, "cpu": 0.5, "maxmem": 8 * GIB, "mem": 4 * GIB}
+    machine, other = ({"id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid} for vmid in (100, 101))
+    store = {"type": "storage", "storage": STORAGE, "status": "available", "content": "images,rootdir", "shared": 0}
+    return SimulatedCluster(
+        [
+            node("a", 64, 20), node("b"), guest | machine, guest | other | {"status": "stopped", "mem": 0, "cpu": 0},
+            guest | {"id": "lxc/200", "type": "lxc", "vmid": 200},
+            *(store | {"id": f"storage/{name}/{STORAGE}", "node": name, "maxdisk": 500 * GIB} for name in "ab"),
+        ],
+        clock, epoch=1.8e9, local_disks={100: 16, 101: 8, 200: 4},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "data"), [
+    ("/nodes/a/qemu/100/migrate", {"online": 1, "with-local-disks": 1}),
+    ("/nodes/a/qemu/101/migrate", {"with-local-disks": 1}), ("/nodes/a/lxc/200/migrate", {"restart": 1}),
+])  # fmt: skip
+def test_local_disks_are_copied_at_their_speed_and_said_to_be(path: str, data: dict[str, Any]) -> None:
+    clock = FastClock()
+    cluster = with_disks(clock)
+    upid = cluster.post(path, target="b", **data)
+    clock.sleep(10)
+    assert not any("OK" in line for line in lines(cluster, upid))
+    clock.sleep(70)
+    assert lines(cluster, upid)[-1] == "TASK OK"
+    told, vmid = tasklog.summary(lines(cluster, upid)), int(path.split("/")[4])
+    assert told.disks.mib == {100: 16, 101: 8, 200: 4}[vmid] * 1024
+    assert told.disks.mib_per_second == pytest.approx(DISK, rel=0.05)
+    assert [task["endtime"] - task["starttime"] for task in cluster.get("/nodes/a/tasks")] == [told.seconds]
+    assert [row["vmid"] for row in cluster.get(f"/nodes/b/storage/{STORAGE}/content")] == [vmid]
+
+
+def test_progress_counts_on_to_all_of_disk_and_memory() -> None:
+    clock = FastClock()
+    cluster = with_disks(clock)
+    upid = cluster.post("/nodes/a/qemu/100/migrate", target="b", online=1, **{"with-local-disks": 1})
+    seen: list[tasklog.Progress] = []
+    while "TASK OK" not in lines(cluster, upid):
+        clock.sleep(1)
+        if told := tasklog.progress(lines(cluster, upid)):
+            seen.append(told)
+    assert [told.done_mib for told in seen] == sorted(told.done_mib for told in seen) and len(seen) > 30
+    assert (seen[-1].done_mib, seen[-1].total_mib) == (24 * 1024, 24 * 1024)
+    assert {round(told.mib_per_second, -2) for told in seen if told.mib_per_second} == {400, 1000, 1100}
+
+
+def test_disks_that_may_not_go_along_fail_the_task_and_the_guest_stays() -> None:
+    clock = FastClock()
+    cluster = with_disks(clock)
+    upid = cluster.post("/nodes/a/qemu/100/migrate", target="b", online=1)
+    clock.sleep(5)
+    assert cluster.get(f"/nodes/a/tasks/{upid}/status")["exitstatus"] == "migration aborted"
+    assert row(cluster, "qemu/100")["node"] == "a" and "lock" not in row(cluster, "qemu/100")
+    assert "without with-local-disks" in tasklog.errors(lines(cluster, upid))[0]
+    assert cluster.get("/nodes/a/tasks", statusfilter="ok") == []
+    assert len(cluster.get("/nodes/a/tasks", statusfilter="error")) == 1
+
+
+def test_a_plan_with_local_disks_can_be_made_of_it() -> None:
+    taken = preconditions.completed(collect.collect(snapshot.take(with_disks(FastClock()))), with_disks(FastClock()))[0]
+    plan = make_plan(prepare(collect.collect(taken), Policy(with_local_disks=True)), "descent")
+    assert {m.vmid: m.local_disk_mib for m in plan.migrations}.items() <= {100: 16384, 101: 8192, 200: 4096}.items()
+    assert plan.migrations
+
+
+def test_a_container_is_stopped_until_it_has_arrived() -> None:
+    clock = FastClock()
+    cluster = with_disks(clock)
+    before, load = row(cluster, "lxc/200"), row(cluster, "node/a")["mem"]
+    upid = cluster.post("/nodes/a/lxc/200/migrate", target="b", restart=1)
+    clock.sleep(5)
+    assert (row(cluster, "lxc/200")["status"], row(cluster, "lxc/200")["mem"]) == ("stopped", 0)
+    assert row(cluster, "node/a")["mem"] == load - 4 * GIB
+    clock.sleep(60)
+    assert row(cluster, "lxc/200") == before | {"node": "b"}
+    assert tasklog.summary(lines(cluster, upid)).restarted
+
+
+def test_tasks_are_listed_as_asked_for() -> None:
+    clock = FastClock()
+    cluster = with_disks(clock)
+    cluster.post("/nodes/a/lxc/200/migrate", target="b", restart=1)
+    clock.sleep(60)
+    cluster.post("/nodes/a/qemu/101/migrate", target="b", **{"with-local-disks": 1})
+
+    def listed(**wanted: Any) -> list[str]:
+        return [task["id"] for task in cluster.get("/nodes/a/tasks", **wanted)]
+
+    assert listed() == ["200"] and listed(source="active") == ["101"] and listed(source="all") == ["101", "200"]
+    assert listed(source="all", vmid=101) == ["101"] and listed(typefilter="vzmigrate") == ["200"]
+    assert listed(source="all", limit=1) == ["101"] and listed(source="all", start=1) == ["200"]
+    running = cluster.get("/cluster/tasks")
+    assert [(task["id"], task["node"], task["user"], task["starttime"]) for task in running] == [
+        ("101", "a", "demo@pve", 1800000060)
+    ]
+    assert cluster.get("/nodes/b/tasks") == []
+
+
+def test_a_log_is_read_in_parts_and_only_through_its_node() -> None:
+    clock = FastClock()
+    cluster = tiny(clock)
+    upid = cluster.post("/nodes/a/qemu/100/migrate", target="b", online=1)
+    clock.sleep(60)
+    path = f"/nodes/a/tasks/{upid}/log"
+    assert cluster.get(path, start=3, limit=2) == cluster.get(path)[3:5]
+    assert [line["n"] for line in cluster.get(path, start=3, limit=2)] == [4, 5]
+    with pytest.raises(ApiRefused):
+        cluster.get(f"/nodes/b/tasks/{upid}/log")
+
+
+@pytest.mark.parametrize("size", list(Size))
+def test_the_demo_tells_how_long_its_migrations_take(size: Size) -> None:
+    clock = FastClock()
+    cluster = demo(size, clock)
+    taken = pace.asked(snapshot.take(cluster), cluster)
+    told = pace.read(taken, Apply())
+    assert told.says == f"from {sum(HISTORY)} migrations of this cluster"
+    for guest in cluster.get(RESOURCES)[-20:]:
+        kind, target = ("vm", "online") if guest["type"] == "qemu" else ("ct", "restart")
+        other = next(r["node"] for r in cluster.get(RESOURCES) if r["type"] == "node" and r["node"] != guest["node"])
+        path = f"/nodes/{guest['node']}/{guest['type']}/{guest['vmid']}/migrate"
+        upid = cluster.post(path, target=other, **{target: 1})
+        clock.sleep(200)
+        took = tasklog.summary(lines(cluster, upid)).seconds
+        expected = told.seconds(kind, True, guest["mem"] / 2**20, 0)
+        assert took == pytest.approx(expected, rel=0.25, abs=2), guest
