@@ -179,7 +179,7 @@ class SimulatedCluster:
         """Tasks of a node, the newest first."""
         rows = (task.row(self._now()) for task in self._tasks.values() if task.source == node)
         chosen = sorted((row for row in rows if _is_wanted(row, **wanted)), key=lambda row: -row["starttime"])
-        return chosen[int(start) :][: int(limit)]
+        return [{"status": "RUNNING"} | row for row in chosen[int(start) :][: int(limit)]]
 
     def _running(self) -> list[dict[str, Any]]:
         return [task.row(self._now()) for task in self._tasks.values() if not task.is_over(self._now())]

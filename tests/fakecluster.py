@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -246,17 +247,52 @@ class FakeCluster(FakePve):
             try:
                 if kind == "vzmigrate":
                     guest.status = "stopped"  # a container is down while it migrates
-                await self.pause(self.migration_secs)
+                await self._copy(guest, kind, running)
                 if not guest.fails or guest.fails.startswith("WARNINGS"):
                     guest.node = values["target"]
                 if guest.fails:
                     raise TaskError(guest.fails)
             finally:
                 guest.status, guest.lock = running, None
-            return "migration finished successfully (duration 00:00:01)"
+            seconds = round(self.migration_secs)
+            return f"migration finished successfully (duration 00:{seconds // 60:02d}:{seconds % 60:02d})"
 
-        log = [f"starting migration of {guest.vmid} to node '{values['target']}'"]
+        log = [
+            f"starting migration of {'VM' if kind == 'qmigrate' else 'CT'} {guest.vmid} to node '{values['target']}'"
+        ]
         return await self.task(guest.node, kind, guest.vmid, user, move, log=log)
+
+    async def _copy(self, guest: Any, kind: str, status: str) -> None:
+        """Take the time of a migration; the log counts on: first the local disk, if there is one, then the memory."""
+        task = self.last_task(guest.vmid)
+        log, steps = task["log"], max(2, min(20, round(self.migration_secs)))
+        live, disks = kind == "qmigrate" and status == "running", steps // 2 if guest.local_disk else 0
+        if live:
+            log += [f"{self._stamp(task, 0)} start migrate command"] if not disks else []
+        elif status == "running":
+            log.append(f"{self._stamp(task, 0)} shutdown CT {guest.vmid}")
+        for step in range(1, steps + 1):
+            await self.pause(self.migration_secs / steps)
+            at = self._stamp(task, step / steps)
+            if live and step <= disks:
+                part, took = f"{32 * step / disks:.1f} GiB of 32.0 GiB", round(step / steps * self.migration_secs)
+                ready = ", ready" if step == disks else ""
+                log.append(f"mirror-scsi0: transferred {part} ({100 * step / disks:.2f}%) in {took}s{ready}")
+                log += [f"{at} start migrate command"] if ready else []
+            elif live:
+                total, speed = guest.stats["maxmem"], guest.stats["maxmem"] / max(1.0, self.migration_secs)
+                done = total * (step - disks) / (steps - disks)
+                log.append(
+                    f"{at} migration active, transferred {_mib(done)} of {_mib(total)} VM-state, {_mib(speed)}/s"
+                )
+        if live:
+            log.append(f"{at} average migration speed: {_mib(speed)}/s - downtime 42 ms")
+        elif status == "running":
+            log.append(f"{at} start container on target node")
+
+    def _stamp(self, task: dict[str, Any], part: float) -> str:
+        """The time in PVE seconds when so much of a migration is over, as logs begin with it."""
+        return f"{datetime.fromtimestamp(task['starttime'] + part * self.migration_secs, UTC):%Y-%m-%d %H:%M:%S}"
 
     def last_task(self, vmid: int) -> dict[str, Any]:
         """The newest task of a guest."""
@@ -322,6 +358,31 @@ class FakeCluster(FakePve):
         audit = self.allowed(user, "/", "Sys.Audit")
         seen = [task for task in self.tasklog if audit or self._task_owner(user, task)]
         return [self._task_view(task, True) | {"saved": 1} for task in seen[-25 * len(self.nodes) :]]
+
+    async def _task_list(self, request: web.Request) -> web.Response:
+        """Tasks of a node, which the stock server does not filter: of the archive are those that are over."""
+        wanted = self._verify(request, dict(request.query))
+        user, node = request[USER], request.match_info["node"]
+        audit = self.allowed(user, f"/nodes/{node}", "Sys.Audit")
+        seen = [task for task in self.tasklog if task["node"] == node and (audit or self._task_owner(user, task))]
+        rows = [row for row in (self._task_view(task, True) for task in seen) if _is_wanted(row, wanted)]
+        rows = sorted(({"status": "RUNNING"} | row for row in rows), key=lambda row: -row["starttime"])
+        start, limit = int(wanted.get("start", 0)), int(wanted.get("limit", 50))
+        return web.json_response({"data": rows[start : start + limit]})
+
+
+def _is_wanted(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    over, well = "status" in row, row.get("status", "").startswith("OK")
+    return (
+        wanted.get("source", "archive") in ("all", "archive" if over else "active")
+        and str(wanted.get("vmid", row["id"])) == row["id"]
+        and wanted.get("typefilter", row["type"]) == row["type"]
+        and wanted.get("statusfilter") in (None, "ok" if well else "error")
+    )
+
+
+def _mib(amount: float) -> str:
+    return f"{amount / 2**20:.1f} MiB"
 
 
 class Served:
