@@ -12,20 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.exceptions import Abort, TyperException
 
+from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
 from planner.errors import Exit, PlannerError, UsageError
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, option, with_session
 
 if TYPE_CHECKING:
-    from planner.apply import Run
     from planner.drain import Left
     from planner.plan import Plan
     from planner.planning import Case
     from planner.session import Session
-
-FIGURES = 12.0
-"""Seconds after which Proxmox VE's figures (a cycle of 10 s) show where the guests are now."""
 
 app = typer.Typer(
     cls=PlanByDefault,
@@ -83,8 +80,8 @@ def _show(
 ) -> None:  # fmt: skip
     """Print and save a plan, say what it leaves on drained nodes, and end with the exit code that all this means."""
     from planner import report
-    from planner.apply import command
     from planner.plan import save
+    from planner.request import command
 
     if out is not None:
         save(result, out)
@@ -145,69 +142,6 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-@app.command()
-@with_session
-def apply(
-    session: Any,
-    plan_file: Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="A plan written with --out.")] = None,
-    solver: SolverOption = SolverName.CPSAT,
-    yes: Annotated[bool, option("--yes", "Do not ask.", "no")] = False,
-) -> None:
-    """Carry out a plan, one migration at a time; without a file: plan, show, ask."""
-    from planner import report
-    from planner.plan import load
-
-    session.writable()
-    if not yes and not sys.stdin.isatty():
-        raise UsageError("nobody is there to answer: use --yes to carry the plan out without asking")
-    chosen = load(plan_file) if plan_file else _plan(session, solver)
-    report.plan(chosen, report.console())
-    if not chosen.migrations:
-        raise typer.Exit(Exit.INFEASIBLE if chosen.status.value == "infeasible" else Exit.OK)
-    if not yes and not typer.confirm(f"Carry out {len(chosen.migrations)} migrations?", err=True):
-        _say("nothing was done")
-        raise typer.Exit(Exit.OK)
-    raise typer.Exit(_carry_out(session, chosen))
-
-
-def _carry_out(session: "Session", chosen: "Plan") -> int:
-    from planner import report
-    from planner.apply import Applier, Run, check_assumptions
-
-    check_assumptions(chosen, session.cluster(), session.settings)
-    run = Run(chosen)
-    try:
-        Applier(session.writable(), session.clock, session.apply.migration_timeout, _say).carry_out(run)
-    finally:
-        report.run(run, report.console())
-    if run.failed is None:
-        _after(session, chosen)
-    return _exit_code(run)
-
-
-def _after(session: "Session", chosen: "Plan") -> None:
-    """Say what spread was really reached, by fresh figures."""
-    from planner.planning import prepare
-
-    now = session.judging(chosen)
-    try:
-        session.clock.sleep(FIGURES)
-        problem = prepare(now.cluster(), now.policy, now.settings).formulation.problem
-    except PlannerError as error:
-        _say(f"note: the spread that was reached is not known: {error}")
-        return
-    reached = problem.spread(problem.origin) / 1e4
-    print(f"spread now {reached:.2f} points (before {chosen.spread.before:.2f}, planned {chosen.spread.after:.2f})")
-
-
-def _exit_code(run: "Run") -> int:
-    if run.failed is None:
-        return Exit.OK
-    if run.done or run.current:
-        return Exit.PARTLY_APPLIED
-    return run.failed[1].exit_code
-
-
 SnapshotOut = Annotated[Path, option("-o --out", "File to write; .gz compresses.", "required")]
 AnonymiseOption = Annotated[bool, option("--anonymise", "Replace names of nodes, guests, pools and tags.", "no")]
 PreconditionsOption = Annotated[bool, option("--preconditions", "Also what each guest's migration needs.", "no")]
@@ -239,8 +173,8 @@ def snapshot(
     _say(f"wrote {out}: {len(cluster.nodes)} nodes, {len(cluster.guests)} guests")
 
 
-app.command()(doctor)
-app.command()(explain)
+for command in (apply, resume, abort, status, history, rollback, doctor, explain):
+    app.command()(command)
 
 
 @app.command()

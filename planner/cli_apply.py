@@ -1,17 +1,28 @@
 """Owns the commands around a run: apply, resume, abort, status, history, rollback; in which order things are asked."""
 
+import contextlib
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.errors import UsageError
-from planner.options import TableOrJson, option
+from planner.errors import Exit, PlannerError, UsageError
+from planner.options import SCHEDULE, SolverName, TableOrJson, option, with_apply, with_run
 
 if TYPE_CHECKING:
+    from planner.conduct import Site, Work
+    from planner.options import Choice
+    from planner.plan import Plan
     from planner.policy import Apply
+    from planner.run import RunRecord
+    from planner.session import Session
 
+FIGURES = 12.0
+"""Seconds after which Proxmox VE's figures (a cycle of 10 s) show where the guests are now."""
 LARGEST = 2**63 - 1
 """No run has a larger number."""
 ConfigOption = Annotated[Path | None, option("--config", "Configuration file.", "./proxlb-plan.yaml, ...")]
@@ -24,7 +35,89 @@ def _run(text: str) -> Any:
 
 
 RunArgument = Annotated[int | None, _run("Number of the run. \\[default: the newest that is not over]")]
+RevokedRun = Annotated[
+    int, typer.Argument(metavar="RUN", help="Number of the run.", min=1, max=LARGEST, show_default=False)
+]
 AnyRun = Annotated[int | None, _run("Number of the run. \\[default: the newest]")]
+
+
+SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
+YesOption = Annotated[bool, option("--yes", "Do not ask.", "no")]
+PlanArgument = Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="A plan written with --out.")]
+
+
+@with_apply
+def apply(
+    choice: Any, plan_file: PlanArgument = None, solver: SolverOption = SolverName.CPSAT, yes: YesOption = False
+) -> None:
+    """Carry out a plan, side by side as far as it allows; without a file: plan, show, ask."""
+    from planner import conduct, progress, report
+    from planner.plan import load
+
+    _check_limits(choice, plan_file)
+    with _site(choice, yes) as site:
+        with site.runs.lock(site.cluster):  # who is at work is known before anybody plans
+            pass
+        session = site.session
+        chosen = load(plan_file) if plan_file else progress.plan(session, session.cluster(), solver)
+        report.plan(chosen, report.console())
+        if not chosen.migrations:
+            raise typer.Exit(Exit.INFEASIBLE if chosen.status.value == "infeasible" else Exit.OK)
+        if _agreed(yes, f"Carry out {_counted(len(chosen.migrations))}?"):
+            with conduct.at_work(site) as work:
+                _carry_out(site, work, work.begin(chosen))
+
+
+@with_run
+def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None:
+    """Go on with a run that was stopped or interrupted, once it is found out what became of what was under way."""
+    from planner import conduct, report, report_run, runs
+
+    _check_kept(choice, "resume")
+    with _site(choice, yes) as site:
+        item = site.runs.chosen(run, site.cluster)
+        runs.check_resumable(site.runs, item)
+        with conduct.at_work(site) as work:
+            item = work.settle(item)
+            report_run.status(item, report.console(), alive=True)
+            if _agreed(yes, f"Go on with run {item.id}?"):
+                _carry_out(site, work, work.reopen(item))
+
+
+@with_run
+def abort(choice: Any, run: RunArgument = None) -> None:
+    """End a run for good: one that is alive starts no more, of one that is not it is found out how far it is."""
+    from planner import conduct, report, report_run, runs
+
+    _check_kept(choice, "abort")
+    with _site(choice, yes=True) as site:
+        item = site.runs.chosen(run, site.cluster)
+        runs.check_abortable(item)
+        item = conduct.stopped(site, item)
+        if item.state in runs.OPEN:
+            with conduct.at_work(site) as work:
+                item = work.abort(item)
+    report_run.report(item, report.console())
+    raise typer.Exit(Exit.PARTLY_APPLIED if runs.unsettled(item) else Exit.OK)
+
+
+@with_run
+def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
+    """Take back what a run has really done: show the way back, ask, carry it out."""
+    from planner import conduct, report, runs
+    from planner.planning import prepare
+    from planner.rollback import plan_back
+
+    _check_kept(choice, "rollback")
+    with _site(choice, yes) as site:
+        item = site.runs.chosen(run, site.cluster)
+        runs.check_revocable(site.runs, item)
+        now = site.session.judging(item.plan)
+        back = plan_back(item, prepare(now.cluster(), now.policy, now.settings, now.apply))
+        report.plan(back, report.console())
+        if _agreed(yes, f"Take back run {item.id} with {_counted(len(back.migrations))}?"):
+            with conduct.at_work(site) as work:
+                _carry_out(site, work, work.begin(back, "rollback", item.id))
 
 
 def status(run: AnyRun = None, config: ConfigOption = None, output: OutputOption = TableOrJson.TABLE) -> None:
@@ -64,3 +157,78 @@ def _settings(config: Path | None) -> "Apply":
     from planner.config import load
 
     return load(str(config) if config else None).apply
+
+
+@contextmanager
+def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
+    """The cluster that is to be changed, and the runs of this machine."""
+    from planner import runs
+    from planner.conduct import Site
+    from planner.session import open_session
+    from planner.state import cluster_name
+
+    with closing(open_session(*choice)) as session:
+        source = session.writable()
+        if not yes and not sys.stdin.isatty():
+            raise UsageError("nobody is there to answer: use --yes to go on without asking")
+        with runs.in_memory() if session.connected is None else runs.opened(session.apply) as there:
+            yield Site(session, there, cluster_name(source))
+
+
+def _check_limits(choice: "Choice", plan_file: Path | None) -> None:
+    """A plan has its limits: others would be silently left out."""
+    given = [name for name, value in choice.flags["apply"].items() if name in SCHEDULE and value is not None]
+    if plan_file and given:
+        flag = given[0].replace("_", "-")
+        raise UsageError(f"--{flag} is for making a plan, and {plan_file} is made: leave it out, or make a new plan")
+
+
+def _check_kept(choice: "Choice", command: str) -> None:
+    if choice.demo is not None:
+        raise UsageError(f"a run of the demo is forgotten when it ends: {command} needs the cluster itself")
+
+
+def _agreed(yes: bool, question: str) -> bool:
+    if yes or typer.confirm(question, err=True):
+        return True
+    print("nothing was done", file=sys.stderr)
+    return False
+
+
+def _counted(many: int) -> str:
+    return f"{many} migration{'s' if many != 1 else ''}"
+
+
+def _carry_out(site: "Site", work: "Work", run: int) -> None:
+    """Carry a run out, and say what has become of it, however that ends."""
+    try:
+        ended = work.carry_out(run)
+    except BaseException:
+        with contextlib.suppress(PlannerError):
+            _report(site, work.journal.run(run))
+        raise
+    _report(site, ended.record)
+    if ended.exit_code == Exit.OK:
+        _after(site.session, ended.record.plan)
+    raise typer.Exit(ended.exit_code)
+
+
+def _report(site: "Site", record: "RunRecord") -> None:
+    from planner import report, report_run
+
+    report_run.report(record, report.console(), kept=site.runs.directory is not None)
+
+
+def _after(session: "Session", chosen: "Plan") -> None:
+    """Say what spread was really reached, by fresh figures."""
+    from planner.planning import prepare
+
+    now = session.judging(chosen)
+    try:
+        session.clock.sleep(FIGURES)
+        problem = prepare(now.cluster(), now.policy, now.settings).formulation.problem
+    except PlannerError as error:
+        print(f"note: the spread that was reached is not known: {error}", file=sys.stderr)
+        return
+    reached = problem.spread(problem.origin) / 1e4
+    print(f"spread now {reached:.2f} points (before {chosen.spread.before:.2f}, planned {chosen.spread.after:.2f})")

@@ -233,6 +233,11 @@ def with_session(command: Callable[..., None]) -> Callable[..., None]:
     return with_choice(opened)
 
 
+def with_apply(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options and those of carrying out; they arrive as one Choice."""
+    return with_choice(command, SHARED | SCHEDULE | APPLYING)
+
+
 def with_run(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command about a run that there is already the options that matter then, as one Choice."""
     return with_choice(command, {name: SHARED[name] for name in FOR_RUNS} | APPLYING)

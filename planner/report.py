@@ -1,4 +1,4 @@
-"""Owns how plans, comparisons and runs look on a terminal: tables and lines, no decisions."""
+"""Owns how plans, comparisons and findings look on a terminal: tables and lines, no decisions."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from rich.text import Text
 
 from planner import outlook, report_when
 from planner.amounts import duration
-from planner.apply import Run
 from planner.finding import Finding, Level
 from planner.plan import Migration, NodeLoad, Plan, PlanStatus
 from planner.policy import Cheapest, Combine, Resource
@@ -249,21 +248,6 @@ def comparison(frame: pd.DataFrame, out: Console) -> None:
             str(row["migrations"]), f"{row['gib']:.1f}", str(row["violations"]), f"{row['seconds']:.2f}",
         )  # fmt: skip
     out.print(table)
-
-
-def run(item: Run, out: Console) -> None:
-    """What was done, what failed, what may still be under way, and what was not started."""
-    for migration, note in item.done:
-        line = f"done: guest {_guest(migration.vmid, migration.name)} is on {migration.target}"
-        _line(out, f"{line} ({note})" if note else line)
-    if item.failed:
-        _line(out, f"failed: {item.failed[1]}", "red")
-    if item.current:
-        m = item.current
-        _line(out, f"unknown: guest {_guest(m.vmid, m.name)} may still be on its way to {m.target}", "red")
-    for m in item.left:
-        _line(out, f"not started: guest {_guest(m.vmid, m.name)} from {m.source} to {m.target}", "yellow")
-    _line(out, f"{len(item.done)} of {len(item.plan.migrations)} migrations done")
 
 
 def findings(items: Sequence[Finding], out: Console) -> None:

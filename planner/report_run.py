@@ -114,18 +114,19 @@ def history(items: Sequence[Summary], alive: Iterable[int], out: Console) -> Non
 
 
 def summary_json(item: Summary, *, alive: bool) -> dict[str, Any]:
-    """A run as in `planner/schemas/runs.json`."""
+    """A run as in `planner/schemas/run.json`."""
+    times = {name: getattr(item, name) for name in ("began_at", "resumed_at", "ended_at")}
     return {
         "id": item.id, "cluster": item.cluster, "kind": item.kind, "of": item.of, "state": item.state.value,
-        "alive": alive, "stop_asked": item.stop_asked, "began_at": _iso(item.began_at),
-        "ended_at": None if item.ended_at is None else _iso(item.ended_at), "why": item.why,
-        "migrations": item.size, "counts": {step.value: item.counts.get(step, 0) for step in Step},
+        "alive": alive, "stop_asked": item.stop_asked,
+        **{name: None if at is None else _iso(at) for name, at in times.items()},
+        "why": item.why, "size": item.size, "counts": {step.value: item.counts.get(step, 0) for step in Step},
         "next": advice(item, alive=alive),
     }  # fmt: skip
 
 
 def status_json(item: RunRecord, *, alive: bool) -> dict[str, Any]:
-    """The same with all of its migrations, as in `planner/schemas/run.json`."""
+    """The same with all of its migrations."""
     return summary_json(item, alive=alive) | {"migrations": [_entry(entry) for entry in item.entries]}
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from planner.clock import Clock
     from planner.run import Step
 
+__all__ = ["Bars", "Lines", "Progress", "Watch", "named", "watching"]
+
 EVERY = 30.0
 """Seconds between two plain lines about one migration."""
 
@@ -162,7 +164,7 @@ class Bars:
         self._reason = text
 
     def tick(self, seconds_left: float | None) -> None:
-        left = "" if seconds_left is None else f", about {duration(seconds_left)} left"
+        left = f", about {duration(seconds_left)} left" if seconds_left else ""
         reason = f"; {self._reason}" if self._reason else ""
         what = f"{len(self._ended)} of {len(self._sizes)}{left}{reason}"
         self._display.update(self._whole, completed=sum(self._parts.values()), what=what)

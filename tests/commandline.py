@@ -56,10 +56,11 @@ def calling(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def alone(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    """No configuration of the machine that the tests run on."""
+    """No configuration of the machine that the tests run on, and no journal of its own runs."""
     for name in ("PROXLB_PLAN_CONFIG", "XDG_CONFIG_HOME", "CREDENTIALS_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(directory))
+    monkeypatch.setenv("STATE_DIRECTORY", str(directory / "state"))
     monkeypatch.chdir(directory)
 
 

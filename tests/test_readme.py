@@ -21,7 +21,7 @@ DEMO = re.search(r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re
 def run(args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "planner", *args], cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        env={"PYTHONPATH": str(ROOT), "HOME": str(folder), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "HOME": str(folder), "STATE_DIRECTORY": f"{folder}/st", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
 
 
