@@ -1,233 +1,186 @@
-"""Owns the carrying out of a plan: exactly that plan, one migration at a time, believing only where guests are."""
+"""Owns the carrying out of a plan: a rolling queue under its limits; what is done is in the journal before."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
+from planner import patience
 from planner.assumptions import check_assumptions
 from planner.clock import Clock
-from planner.errors import BadAnswer, Locked, PlannerError, StalePlan, Unreachable
-from planner.plan import Migration, Plan
-from planner.snapshot import RESOURCES, Source
+from planner.course import Course, Halt, Hooks
+from planner.errors import Exit, Forbidden, HookFailed, PlannerError
+from planner.follow import Follow
+from planner.hooks import Outcome
+from planner.journal import Journal
+from planner.policy import Apply
+from planner.request import command, parameters
+from planner.run import RunRecord, RunState, Step
+from planner.sight import Sight, started
+from planner.snapshot import Source
+from planner.starting import Gate, Starter
+from planner.watch import Watch
 
-__all__ = ["Applier", "MigrationFailed", "Run", "check_assumptions", "command", "parameters"]
+__all__ = ["Applier", "Gate", "Hooks", "check_assumptions", "command", "exit_code", "parameters"]
 
-POLL = 1.0
-"""Seconds between two looks at a task."""
-PATIENCE = 60.0
-"""Seconds for which an API that does not answer is asked again while a migration runs."""
-SETTLE = 30.0
-"""Seconds within which a guest must show up on its target after its task has ended well, or a lost task be found."""
-HA_PATIENCE = 120.0
-"""Seconds for which the HA manager may do nothing visible about a migration that was handed to it."""
-LOG_LINES = 500
-"""Lines of a task log that are searched for the reason of a failure."""
-KINDS = {"vm": "qemu", "ct": "lxc"}
-
-
-@dataclass(slots=True)
-class Run:
-    """What has become of a plan so far."""
-
-    plan: Plan
-    done: list[tuple[Migration, str]] = field(default_factory=list)
-    """Migrations whose guest was re-read on its target, with a note."""
-    failed: tuple[Migration, PlannerError] | None = None
-    """The migration that ended the run, and why."""
-    current: Migration | None = None
-    """The migration that has been asked for and may still be under way."""
-
-    @property
-    def left(self) -> list[Migration]:
-        """Migrations that were not started."""
-        begun = {migration.vmid for migration, _ in self.done}
-        for migration in (self.current, self.failed[0] if self.failed else None):
-            if migration:
-                begun.add(migration.vmid)
-        return [migration for migration in self.plan.migrations if migration.vmid not in begun]
-
-
-class MigrationFailed(PlannerError):
-    """A migration did not bring its guest to its target; `unknown` when it may still do so."""
-
-    def __init__(self, message: str, *, unknown: bool = False) -> None:
-        super().__init__(message)
-        self.unknown = unknown
+UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
+"""Of which more may come."""
+STOPPED, ABORTED = "it was asked to stop", "it was told to end"
 
 
 class Applier:
-    """Carries out migrations on a source. `timeout` is in seconds, per migration."""
+    """Carries out what is left of a run of the journal. One thread, no waiting but for the next look.
 
-    def __init__(self, source: Source, clock: Clock, timeout: float, watch: Callable[[str], None]) -> None:
-        self._source, self._clock, self._timeout, self._watch = source, clock, timeout, watch
+    `now` gives unix seconds, for the journal and for `may_start`, which says whether this is an hour to start
+    migrations at. `stop` becomes true when the run is to end in good order. Reconcile a run that was interrupted first.
+    """
 
-    def carry_out(self, run: Run) -> None:
-        """All migrations of the plan in order, until one does not succeed; `run` tells what happened."""
-        for migration in run.plan.migrations:
-            try:
-                note = self._migrate(run, migration)
-            except PlannerError as error:
-                run.failed = (migration, error)
-                if not getattr(error, "unknown", False):
-                    run.current = None
-                return
-            run.done.append((migration, note))
-            run.current = None
+    def __init__(
+        self, journal: Journal, run: int, source: Source, *, clock: Clock, now: Callable[[], float], gate: Gate | None,
+        settings: Apply, watch: Watch, hooks: Hooks | None = None, stop: Callable[[], bool] = lambda: False,
+        may_start: Callable[[float], bool] = lambda now: True,
+    ) -> None:  # fmt: skip
+        self._course = Course(journal, run, clock, now, settings, watch, hooks)
+        self._starter = Starter(self._course, source, gate, self._take_along)
+        self._source, self._stop, self._may_start = source, stop, may_start
+        self._aborted = False
 
-    def _migrate(self, run: Run, migration: Migration) -> str:
-        row = self._guest(migration.vmid)
-        if row["node"] == migration.target:  # the HA manager takes guests with positive affinity along
-            return "it was there already"
-        self._check_start(migration, row)
-        self._watch(f"guest {migration.vmid}: {migration.source} -> {migration.target}")
-        running = row["status"] != "stopped"
-        run.current = migration
-        upid = self._start(migration, running)
-        return "its task was not seen" if upid is None else self._follow(migration, upid, running)
+    @property
+    def error(self) -> PlannerError | None:
+        """What ended the run, or the first thing that failed in it."""
+        halt, failures = self._course.halt, self._course.failures
+        return (halt and halt.error) or (failures[0] if failures else None)
 
-    def _follow(self, migration: Migration, upid: str, running: bool) -> str:
-        """Wait for a task and for the guest; a note when there is something to say."""
+    def carry_out(self) -> RunRecord:
+        """Until all is done or nothing more can be. JournalError when what happens can no longer be recorded."""
+        hooks = self._course.hooks
         try:
-            exitstatus = self._wait(migration, upid)
-            if exitstatus != "OK" and not exitstatus.startswith("WARNINGS"):
-                return self._after_failure(migration, exitstatus, upid, running)
-            self._arrive(migration, queued=":hamigrate:" in upid)
-        except MigrationFailed:
-            raise
-        except PlannerError as error:
-            raise MigrationFailed(f"guest {migration.vmid}: lost sight of task {upid}: {error}", unknown=True) from None
-        return "" if exitstatus == "OK" else f"with {exitstatus.lower()}: see task {upid}"
+            if hooks:
+                hooks.before_run()
+        except HookFailed as error:
+            self._course.stop_for(Halt(str(error), error, grace=False))
+            return self._end()
+        self._take_up()
+        while self._turn():
+            self._course.clock.sleep(patience.POLL)
+        record = self._end()
+        if hooks:
+            hooks.after_run(outcome(record))
+        return record
 
-    def _guest(self, vmid: int) -> dict[str, Any]:
-        for row in self._ask(RESOURCES):
-            if row.get("vmid") == vmid and row.get("type") in KINDS.values():
-                return dict(row)
-        raise StalePlan(f"guest {vmid} is gone: make a new plan")
+    def _take_up(self) -> None:
+        """What was started before this process began is followed as well."""
+        course = self._course
+        for entry in course.record.entries:
+            if entry.step is Step.STARTED and entry.upid:
+                began, timeout = course.clock.now(), course.settings.migration_timeout
+                follow = Follow(entry.migration, entry.migration.running, began, timeout, entry.upid)
+                course.follow(entry.number, follow)
+                if follow.waits_for_ha:
+                    course.expect_along(entry.number)
 
-    def _check_start(self, migration: Migration, row: dict[str, Any]) -> None:
-        """The guest must be where the plan says and free to go, the target online: PVE does not check that."""
-        vmid = migration.vmid
-        if row["node"] != migration.source:
-            raise StalePlan(f"guest {vmid} is on {row['node']}, not on {migration.source}: make a new plan")
-        if row.get("lock"):
-            raise Locked(f"guest {vmid} is locked ({row['lock']}): wait for that to end")
-        if migration.type == "ct" and row["status"] == "running" and not migration.running:
-            raise StalePlan(f"container {vmid} was started, migrating it would restart it: make a new plan")
-        nodes = {r["node"]: r for r in self._ask(RESOURCES) if r.get("type") == "node"}
-        target = nodes.get(migration.target, {"status": "gone"})
-        state = "maintenance" if target.get("hastate") == "maintenance" else target.get("status")
-        if state != "online":
-            raise StalePlan(f"node {migration.target} is {state}: make a new plan")
+    def _turn(self) -> bool:
+        """One look at everything, and the starts that it allows; whether there will be more to see."""
+        course, sight = self._course, Sight(self._source)
+        for number, follow in list(course.under_way.items()):
+            self._look(number, follow, sight)
+        for number, follow in list(course.loose.items()):
+            ending = follow.look(sight, course.clock.now())
+            if ending and ending.step is not Step.UNKNOWN:
+                course.ended(number, ending)
+        for number, leader in list(course.along.items()):
+            self._look_along(number, leader, sight)
+        self._heed()
+        self._leave_out()
+        coming = self._starter.start_all(sight)
+        self._leave_out()
+        now = course.clock.now()
+        course.watch.tick(course.queue.seconds_left({n: now - f.began for n, f in course.under_way.items()}))
+        return bool(course.under_way or course.along or coming)
 
-    def _start(self, migration: Migration, running: bool) -> str | None:
-        """The task that was started; None when its answer was lost and the guest has arrived meanwhile."""
-        path = f"/nodes/{migration.source}/{KINDS[migration.type]}/{migration.vmid}/migrate"
+    def _look(self, number: int, follow: Follow, sight: Sight) -> None:
+        course, before, now = self._course, follow.upid, self._course.clock.now()
+        ending = follow.look(sight, now)
+        if follow.upid and not before:
+            course.found(number, follow.upid)
+        if isinstance(follow.trouble, Forbidden):
+            course.stop_for(Halt(str(follow.trouble), follow.trouble, grace=False))
+        elif follow.trouble:
+            course.watch.waiting(f"guest {follow.vmid} cannot be seen: {follow.trouble}")
+        if ending:
+            course.ended(number, ending)
+        elif told := follow.progress(sight, now):
+            course.watch.progress(follow.migration, told)
+
+    def _look_along(self, number: int, leader: int, sight: Sight) -> None:
+        """A guest that the HA manager may take along: it goes, or is asked for itself once the other has arrived."""
+        migration, over = self._course.queue[number], leader not in self._course.under_way
         try:
-            return str(self._source.post(path, **parameters(migration, running)))
-        except Unreachable as error:
-            if not error.sent:
-                raise
-            return self._find_task(migration, error)
-        except BadAnswer as error:
-            return self._find_task(migration, error)
+            place = sight.place(migration.vmid)
+            if place and (place.busy or place.node == migration.target):
+                self._take_along(number, leader, sight)
+            elif over:
+                del self._course.along[number]
+        except PlannerError:  # what is wrong is said where it is asked for
+            if over:
+                self._course.along.pop(number, None)
 
-    def _find_task(self, migration: Migration, lost: PlannerError) -> str | None:
-        """The answer to a POST was lost: never send it twice, look for the task or for what it has done."""
-        vmid = migration.vmid
-        deadline = self._clock.now() + SETTLE
-        try:
-            while True:
-                for task in self._ask("/cluster/tasks"):
-                    migrates = str(task.get("id")) == str(vmid) and "migrate" in str(task.get("type"))
-                    if migrates and task.get("status") in (None, "running"):
-                        return str(task["upid"])
-                row = self._guest(vmid)
-                if row["node"] == migration.target and row.get("lock") != "migrate":
-                    return None
-                if self._clock.now() >= deadline:
-                    break
-                self._clock.sleep(POLL)
-        except PlannerError as error:
-            lost = error
-        raise MigrationFailed(f"whether guest {vmid} is being migrated is not known: {lost}", unknown=True)
+    def _take_along(self, number: int, leader: int, sight: Sight) -> None:
+        """A guest is on its way though nobody has asked for it."""
+        course, migration = self._course, self._course.queue[number]
+        asked = course.under_way.get(leader)
+        began = started(asked.upid) if asked and asked.upid else 0
+        known = {task.upid for task in sight.tasks(migration.vmid) if task.started < began}
+        course.along.pop(number, None)
+        course.leads[number] = course.queue[leader].vmid
+        course.step(number, Step.CHECKED, note=f"the HA manager takes it along with guest {course.leads[number]}")
+        now, timeout = course.clock.now(), course.settings.migration_timeout
+        follow = Follow(migration, migration.running, now, timeout, known=known, lost="no task is seen")
+        course.under_way[number] = follow
+        self._look(number, follow, sight)
 
-    def _ask(self, path: str) -> Any:
-        """A GET that rides out an API that does not answer for a while."""
-        deadline = self._clock.now() + PATIENCE
-        while True:
-            try:
-                return self._source.get(path)
-            except (Unreachable, BadAnswer):
-                if self._clock.now() >= deadline:
-                    raise
-                self._clock.sleep(5 * POLL)
+    def _heed(self) -> None:
+        """Whoever asks for the end."""
+        course = self._course
+        if course.journal.stop_asked(course.run):
+            self._aborted = True
+            course.stop_for(Halt(ABORTED))
+        if self._stop():
+            course.stop_for(Halt(STOPPED))
+        if not self._may_start(course.now()) and course.queue.of(Step.PLANNED):
+            course.stop_for(Halt("no more is started at this hour (deadline or window)"))
 
-    def _wait(self, migration: Migration, upid: str) -> str:
-        """Exit status of the task, asked for through the node that runs it."""
-        deadline = self._clock.now() + self._timeout
-        path = f"/nodes/{upid.split(':')[1]}/tasks/{upid}/status"
-        while True:
-            status = self._ask(path)
-            if status.get("status") == "stopped":
-                return str(status.get("exitstatus", ""))
-            if self._clock.now() >= deadline:
-                raise MigrationFailed(
-                    f"guest {migration.vmid} is still migrating after {self._timeout:.0f} s (task {upid})", unknown=True
-                )
-            self._clock.sleep(POLL)
+    def _leave_out(self) -> None:
+        """What needs something that failed or was left out is left out as well."""
+        while doomed := next(self._course.queue.doomed(), None):
+            self._course.along.pop(doomed[0], None)
+            self._course.settle(doomed[0], Step.SKIPPED, doomed[1])
 
-    def _arrive(self, migration: Migration, *, queued: bool) -> None:
-        """Only where the guest is counts: a task may end well and have moved nothing, or only queued a request."""
-        patience = HA_PATIENCE if queued else SETTLE
-        began = seen = self._clock.now()
-        while True:
-            row, now = self._guest(migration.vmid), self._clock.now()
-            busy = row.get("lock") == "migrate" or row.get("hastate") in ("migrate", "relocate")
-            if row["node"] == migration.target and not busy:
-                return
-            seen = now if busy else seen
-            if now - seen >= patience or now - began >= max(patience, self._timeout):
-                break
-            self._clock.sleep(POLL)
-        what = "the HA manager has not migrated it" if queued else "the task ended well"
-        raise MigrationFailed(
-            f"guest {migration.vmid} did not move: {what}, but after {now - began:.0f} s it is on {row['node']}",
-            unknown=queued or bool(busy),
-        )
-
-    def _after_failure(self, migration: Migration, exitstatus: str, upid: str, running: bool) -> str:
-        """A task that failed may have moved its guest nevertheless ("migration problems")."""
-        row = self._guest(migration.vmid)
-        arrived = row["node"] == migration.target
-        if arrived and (row["status"] != "stopped" or not running):
-            return f"the task ended with '{exitstatus}', but the guest is on {migration.target}: see task {upid}"
-        what = "is no longer running" if arrived else "was not migrated"
-        raise MigrationFailed(
-            f"guest {migration.vmid} {what}, it is on {row['node']}: {exitstatus}{self._why(upid)} (task {upid})"
-        )
-
-    def _why(self, upid: str) -> str:
-        """The line of the task log that says why."""
-        try:
-            log = self._source.get(f"/nodes/{upid.split(':')[1]}/tasks/{upid}/log", limit=LOG_LINES)
-        except PlannerError:
-            return ""
-        lines = [str(line.get("t", "")) for line in log if isinstance(line, dict)]
-        telling = [line for line in lines if "ERROR" in line or "can't" in line]
-        return f": {telling[0]}" if telling else ""
+    def _end(self) -> RunRecord:
+        course = self._course
+        steps, halt = set(course.queue.steps.values()), course.halt
+        if steps <= {Step.DONE} or (steps <= {Step.DONE, Step.SKIPPED} and not halt and not course.failures):
+            state = RunState.DONE
+        elif self._aborted and not steps.intersection(UNSETTLED):
+            state = RunState.ABORTED
+        else:
+            state = RunState.STOPPED
+        why = halt.why if halt else str(course.failures[0]) if course.failures else ""
+        why = "; ".join(filter(None, (why if state is not RunState.DONE else "", *course.queue.apart())))
+        course.journal.end(course.run, state, course.now(), why)
+        return course.journal.run(course.run)
 
 
-def parameters(migration: Migration, running: bool) -> dict[str, Any]:
-    """What PVE wants to hear for this guest in this state."""
-    result: dict[str, Any] = {"target": migration.target}
-    if running:
-        result["online" if migration.type == "vm" else "restart"] = 1
-    if migration.local_disk_mib and migration.type == "vm":
-        result["with-local-disks"] = 1
-    return result
+def outcome(record: RunRecord) -> Outcome:
+    """What has become of a run, in numbers."""
+    counts = {step: sum(entry.step is step for entry in record.entries) for step in Step}
+    failed = counts[Step.FAILED] + sum(counts[step] for step in UNSETTLED)
+    left = counts[Step.PLANNED] + counts[Step.SKIPPED]
+    return Outcome(record.state.value, record.why, counts[Step.DONE], failed, left)
 
 
-def command(migration: Migration) -> str:
-    """The same as a line for a shell on a node."""
-    words = " ".join(f"--{key} {value}" for key, value in parameters(migration, migration.running).items())
-    return f"pvesh create /nodes/{migration.source}/{KINDS[migration.type]}/{migration.vmid}/migrate {words}"
+def exit_code(record: RunRecord, error: PlannerError | None) -> int:
+    """With what a process ends that has carried out a run."""
+    steps = {entry.step for entry in record.entries}
+    if steps <= {Step.DONE}:
+        return Exit.OK
+    if steps.intersection((Step.DONE, *UNSETTLED)):
+        return Exit.PARTLY_APPLIED
+    return error.exit_code if error else Exit.ERROR

@@ -1,0 +1,94 @@
+"""Owns which migration of a run may start: its place in the order, what it waits for, and the limits of the plan."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+
+from planner.plan import Migration, Schedule
+from planner.run import Entry, Step
+
+LOST = (Step.FAILED, Step.SKIPPED)
+BEGUN = (Step.CHECKED, Step.STARTED, Step.DONE)
+
+
+class Queue:
+    """The migrations of a run with their steps. Migrations are named by their numbers."""
+
+    def __init__(self, entries: Iterable[Entry], limits: Schedule) -> None:
+        entries = tuple(entries)
+        self.migrations = {entry.number: entry.migration for entry in entries}
+        self.steps = {entry.number: entry.step for entry in entries}
+        self._limits = limits
+
+    def __getitem__(self, number: int) -> Migration:
+        return self.migrations[number]
+
+    def of(self, *steps: Step) -> list[int]:
+        """Those at one of these steps."""
+        return [number for number, step in self.steps.items() if step in steps]
+
+    def waiting(self) -> Iterator[int]:
+        """In their order, those that wait for nothing but room under the limits."""
+        for number in self.of(Step.PLANNED):
+            if all(self.steps[before] is Step.DONE for before in self[number].after):
+                yield number
+
+    def has_room(self, number: int, under_way: Collection[int]) -> bool:
+        """Whether the limits allow one more beside those under way."""
+        sources = Counter(self[other].source for other in under_way)
+        targets = Counter(self[other].target for other in under_way)
+        return (
+            len(under_way) < self._limits.parallel
+            and sources[self[number].source] < self._limits.per_source
+            and targets[self[number].target] < self._limits.per_target
+        )
+
+    def mates(self, number: int) -> list[int]:
+        """Those whose guests travel with this one, to the same node."""
+        own = self[number]
+        return [
+            other for other, migration in self.migrations.items()
+            if own.bundle and (migration.bundle, migration.target) == (own.bundle, own.target) and other != number
+        ]  # fmt: skip
+
+    def has_begun(self, number: int) -> bool:
+        """Whether guests that travel with this one are on their way or there already, and none has failed."""
+        steps = {self.steps[mate] for mate in self.mates(number)}
+        return bool(steps.intersection(BEGUN)) and not steps.intersection((*LOST, Step.UNKNOWN))
+
+    def doomed(self) -> Iterator[tuple[int, str]]:
+        """Those that can no longer start, as something they need is lost, with the reason."""
+        for number in self.of(Step.PLANNED):
+            needs = [other for other in self[number].after if self.steps[other] in LOST]
+            mates = [other for other in self.mates(number) if self.steps[other] in LOST]
+            if mates:
+                yield number, f"travels with {self._named(mates[0])}, which {self._fate(mates[0])}"
+            elif needs:
+                yield number, f"waits for {self._named(needs[0])}, which {self._fate(needs[0])}"
+
+    def apart(self) -> Iterator[str]:
+        """Guests that belong together, of which only some are on their target."""
+        seen: set[int] = set()
+        for number in self.of(Step.DONE):
+            left = [mate for mate in self.mates(number) if self.steps[mate] is not Step.DONE]
+            if left and number not in seen:
+                seen.update(self.mates(number))
+                guests = ", ".join(str(self[mate].vmid) for mate in left)
+                done = self[number]
+                yield f"guest {done.vmid} is on {done.target} without guest {guests}, which belongs with it"
+
+    def seconds_left(self, elapsed: dict[int, float]) -> float:
+        """Expected until the last one ends; `elapsed`: seconds that those under way have taken."""
+        ends: dict[int, float] = {}
+        work = 0.0
+        for number in self.of(Step.PLANNED, Step.CHECKED, Step.STARTED):
+            migration = self[number]
+            takes = max(0.0, migration.end - migration.begin - elapsed.get(number, 0.0))
+            ends[number] = takes + max((ends.get(before, 0.0) for before in migration.after), default=0.0)
+            work += takes
+        return max(work / self._limits.parallel, *ends.values(), 0.0)
+
+    def _named(self, number: int) -> str:
+        return f"guest {self[number].vmid}"
+
+    def _fate(self, number: int) -> str:
+        return "failed" if self.steps[number] is Step.FAILED else "is left out"

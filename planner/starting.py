@@ -1,0 +1,166 @@
+"""Owns the start of a migration: looked at, checked, announced, recorded, and only then sent, once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from planner import patience
+from planner.course import Course, Halt
+from planner.errors import (
+    ApiRefused,
+    BadAnswer,
+    Drift,
+    Forbidden,
+    HookFailed,
+    JournalError,
+    Locked,
+    PlannerError,
+    Unreachable,
+)
+from planner.follow import Follow
+from planner.plan import Migration
+from planner.policy import OnDrift
+from planner.request import AnswerLost, send
+from planner.run import Step
+from planner.sight import Place, Sight
+from planner.snapshot import Source
+
+
+class Gate(Protocol):
+    """Who says whether a migration may start right now."""
+
+    def check(self, migration: Migration, under_way: Sequence[Migration]) -> None:
+        """A PlannerError says why it may not."""
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Failed attempts to start a migration, none of which reached Proxmox VE."""
+
+    since: float
+    next: float = 0.0
+    count: int = 0
+
+
+class Starter:
+    """Starts what may start. `take_along` is told of a guest that turns out to be on its way, with whom."""
+
+    def __init__(
+        self, course: Course, source: Source, gate: Gate | None, take_along: Callable[[int, int, Sight], None]
+    ) -> None:
+        self._course, self._source, self._gate, self._take_along = course, source, gate, take_along
+        self._attempts: dict[int, Attempts] = {}
+        self._refused: set[int] = set()
+
+    def start_all(self, sight: Sight) -> bool:
+        """Start what may start, in order; whether something waits to be tried again."""
+        again, queue = False, self._course.queue
+        for number in list(queue.waiting()):
+            if number in self._refused or number in self._course.along or not self._wanted(number):
+                continue
+            attempts = self._attempts.get(number)
+            if attempts and self._course.clock.now() < attempts.next:
+                again = True
+            elif queue.has_room(number, self._course.beside()):
+                again |= self._try(number, sight) or queue.steps[number] is Step.DONE  # now others may start
+        return again
+
+    def _wanted(self, number: int) -> bool:
+        halt = self._course.halt
+        return halt is None or (halt.grace and self._course.queue.has_begun(number))
+
+    def _try(self, number: int, sight: Sight) -> bool:
+        """Start one; whether it has to be tried again."""
+        try:
+            self._start(number, sight)
+        except JournalError:
+            raise
+        except (Unreachable, BadAnswer) as error:
+            return self._try_again(number, error)
+        except Forbidden as error:
+            self._course.stop_for(Halt(str(error), error, grace=False))
+        except HookFailed as error:
+            self._course.settle(number, Step.SKIPPED, str(error))
+            self._course.fail(error)
+        except PlannerError as error:
+            self._drifted(number, error)
+        self._attempts.pop(number, None)
+        return False
+
+    def _try_again(self, number: int, error: PlannerError) -> bool:
+        """Nothing was sent, as the API did not answer."""
+        now = self._course.clock.now()
+        attempts = self._attempts.setdefault(number, Attempts(now))
+        attempts.next, attempts.count = now + patience.pause(attempts.count), attempts.count + 1
+        if now - attempts.since < patience.PATIENCE:
+            self._course.watch.waiting(f"guest {self._course.queue[number].vmid} waits: {error}")
+            return True
+        self._refused.add(number)
+        self._course.fail(error)
+        return False
+
+    def _drifted(self, number: int, error: PlannerError) -> None:
+        """It is not as the plan assumes: nothing is planned anew here. What is not about it alone ends the run."""
+        if self._course.settings.on_drift is OnDrift.SKIP and isinstance(error, (Drift, Locked)):
+            self._course.settle(number, Step.SKIPPED, str(error))
+        else:
+            self._refused.add(number)
+            self._course.stop_for(Halt(str(error), error))
+
+    def _start(self, number: int, sight: Sight) -> None:
+        migration, course = self._course.queue[number], self._course
+        place = self._where(number, sight)
+        if place is None:
+            return
+        self._check(migration)
+        if course.hooks and number not in course.announced:
+            began = course.clock.now()
+            course.hooks.before_migration(migration)
+            course.announced.add(number)
+            if course.clock.now() - began > patience.POLL:  # much may have changed meanwhile
+                self._check(migration)
+        known = [task.upid for task in sight.tasks(migration.vmid)]
+        course.step(number, Step.CHECKED)
+        self._send(number, place, known)
+
+    def _check(self, migration: Migration) -> None:
+        if self._gate is not None:
+            self._gate.check(migration, [self._course.queue[other] for other in self._course.beside()])
+
+    def _where(self, number: int, sight: Sight) -> Place | None:
+        """Where a guest that is to be migrated is; None when nothing has to be asked for."""
+        migration = self._course.queue[number]
+        place = sight.place(migration.vmid)
+        if place is None:
+            raise Drift(f"guest {migration.vmid} is gone: make a new plan")
+        leader = self._course.leader(number, place)
+        if place.busy and leader is not None:
+            self._take_along(number, leader, sight)
+            return None
+        if place.node == migration.target and not place.busy:
+            lead = f"came along with guest {self._course.queue[leader].vmid}" if leader is not None else ""
+            self._course.settle(number, Step.DONE, lead or "it was there already")
+            return None
+        if place.node != migration.source:
+            at = f"is on {place.node}, not on {migration.source}"
+            raise Drift(f"guest {migration.vmid} {at}: make a new plan")
+        return place
+
+    def _send(self, number: int, place: Place, known: Sequence[str]) -> None:
+        course, migration, running = self._course, self._course.queue[number], place.running is not False
+        upid, lost = None, ""
+        try:
+            upid = send(self._source, migration, course.record.plan.handling, running)
+        except AnswerLost as error:
+            lost = str(error)
+        except ApiRefused as error:
+            course.settle(number, Step.FAILED, str(error))
+            course.fail(error)
+            return
+        except PlannerError as error:
+            course.step(number, Step.PLANNED, note=f"not sent: {error}")
+            raise
+        timeout, now = course.settings.migration_timeout, course.clock.now()
+        course.follow(number, Follow(migration, running, now, timeout, upid, known=known, lost=lost))
+        if place.hastate:
+            course.expect_along(number)
