@@ -47,7 +47,7 @@ def agenda(case: Case, found: Reach) -> tuple[Waves, Schedule, Waves]:
     """Waves, how long they take, and the waves that lead back."""
     most = limits(case.apply)
     migrations = waves.timed(_migrations(case, found), most) if found.legs else ()
-    there = waves.cut(migrations, most, lambda first: _no_worse(case.formulation, first))
+    there = waves.cut(migrations, most, Course(case.formulation, migrations).no_worse)
     pace = case.pace.says if migrations else ""
     return there, figures(case.formulation, there, most, pace), waves.way_back(migrations, most, BACK)
 
@@ -83,14 +83,6 @@ def _size(formulation: Formulation, guest: int) -> tuple[str, bool, int, int]:
     return str(row["type"]), bool(running), int(row["memory_used_mib"]) if running else 0, int(row["disk_mib"])
 
 
-def _no_worse(formulation: Formulation, done: Sequence[Migration]) -> bool:
-    """Whether fewer rules are broken when some migrations have ended, or no more and the spread is no larger."""
-    problem = formulation.problem
-    before, now = (check.score(problem, at) for at in (problem.origin, formulation.after(done)))
-    tolerated = max(before.spread, problem.tolerance)
-    return now.violations < before.violations or (now.violations == before.violations and now.spread <= tolerated)
-
-
 def figures(formulation: Formulation, there: Waves, most: Limits, pace: str) -> Schedule:
     """How long waves take, and what has been reached after each."""
     migrations = [migration for wave in there for migration in wave]
@@ -103,15 +95,60 @@ def figures(formulation: Formulation, there: Waves, most: Limits, pace: str) -> 
         per_target=most.per_target,
         bandwidth=most.bandwidth,
         pace=pace,
-        checkpoints=tuple(_checkpoints(formulation, there)),
+        checkpoints=tuple(_checkpoints(Course(formulation, migrations), there)),
     )
 
 
-def _checkpoints(formulation: Formulation, there: Waves) -> Iterator[Checkpoint]:
-    problem = formulation.problem
-    done: list[Migration] = []
+class Course:
+    """Spread and broken rules when so many of some migrations have ended, in their order."""
+
+    def __init__(self, formulation: Formulation, migrations: Sequence[Migration]) -> None:
+        self._formulation, self._migrations = formulation, migrations
+        problem = formulation.problem
+        moved = set(np.flatnonzero(formulation.after(migrations) != problem.origin).tolist())
+        moved |= {formulation.index[m.vmid] for m in migrations}
+        # Only rules about these guests can be broken or repaired by them.
+        self._part = problem.replace(
+            apart=tuple(rule for rule in problem.apart if not moved.isdisjoint(rule.guests)),
+            together=tuple(group for group in problem.together if not moved.isdisjoint(group)),
+        )
+        broken = len(check.violations(problem, problem.origin))
+        self._others = broken - len(check.violations(self._part, problem.origin))
+        self._spreads = list(self._all_spreads())
+        self._tolerated = max(self._spreads[0], problem.tolerance)
+        self._broken = broken
+
+    def _all_spreads(self) -> Iterator[int]:
+        problem, formulation = self._part, self._formulation
+        loads = problem.loads(problem.origin)
+        yield problem.spread_of(loads)
+        for m in self._migrations:
+            guest, ends = (
+                formulation.index[m.vmid],
+                [formulation.node_index[m.source], formulation.node_index[m.target]],
+            )
+            weights = problem.weights(np.array([guest, guest]), np.array(ends))
+            loads[:, ends[0]] -= weights[:, 0]
+            loads[:, ends[1]] += weights[:, 1]
+            yield problem.spread_of(loads)
+
+    def spread(self, count: int) -> float:
+        """Percentage points."""
+        return self._spreads[count] * 100 / PPM
+
+    def broken(self, count: int) -> int:
+        """Broken rules."""
+        at = self._formulation.after(self._migrations[:count])
+        return self._others + len(check.violations(self._part, at))
+
+    def no_worse(self, count: int) -> bool:
+        """Whether fewer rules are broken than today, or no more and the spread is no larger."""
+        fine = self._spreads[count] <= self._tolerated
+        return (fine or self._broken > 0) and self.broken(count) <= self._broken - (not fine)
+
+
+def _checkpoints(course: Course, there: Waves) -> Iterator[Checkpoint]:
+    count, seconds = 0, 0.0
     for wave in there:
-        done += wave
-        at = formulation.after(done)
-        spread = problem.spread(at) * 100 / PPM
-        yield Checkpoint(spread, len(check.violations(problem, at)), max(m.end for m in done))
+        count, seconds = count + len(wave), max(seconds, *(m.end for m in wave))
+        yield Checkpoint(course.spread(count), course.broken(count), seconds)

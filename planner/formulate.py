@@ -74,12 +74,20 @@ class Formulation:
 
     def after(self, migrations: Iterable[Migration]) -> Ints:
         """(g,) where the guests are when some migrations have ended."""
-        index = {int(vmid): i for i, vmid in enumerate(self.guests["vmid"])}
-        node = {name: i for i, name in enumerate(self.nodes)}
         result = self.problem.origin.copy()
         for migration in migrations:
-            result[index[migration.vmid]] = node[migration.target]
+            result[self.index[migration.vmid]] = self.node_index[migration.target]
         return result
+
+    @cached_property
+    def index(self) -> Mapping[int, int]:
+        """vmid to guest index."""
+        return {int(vmid): i for i, vmid in enumerate(self.guests["vmid"])}
+
+    @cached_property
+    def node_index(self) -> Mapping[str, int]:
+        """Name of a node to its index."""
+        return {name: i for i, name in enumerate(self.nodes)}
 
     def vmid(self, guest: int) -> int:
         """The vmid of a guest index."""

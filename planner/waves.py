@@ -39,7 +39,7 @@ def _jobs(migrations: Sequence[Migration]) -> list[Job]:
     return result
 
 
-def cut(migrations: Sequence[Migration], limits: Limits, may_end: Callable[[Sequence[Migration]], bool]) -> Waves:
+def cut(migrations: Sequence[Migration], limits: Limits, may_end: Callable[[int], bool]) -> Waves:
     """Waves of migrations that run side by side; larger ones where a plan that ended there would be worse than none.
 
     `may_end`: whether the plan may be cut off when so many of its first migrations have ended.
@@ -49,7 +49,7 @@ def cut(migrations: Sequence[Migration], limits: Limits, may_end: Callable[[Sequ
     for index, migration in enumerate(migrations):
         wave = migrations[begun:index]
         full = wave and not _side_by_side(migration, wave, limits)
-        if full and _whole(migrations, index) and may_end(migrations[:index]):
+        if full and _whole(migrations, index) and may_end(index):
             waves.append(tuple(wave))
             begun = index
     return (*waves, tuple(migrations[begun:])) if migrations else ()
