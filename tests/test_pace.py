@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from planner import pace, past
+from planner import pace, past, tasklog
 from planner import snapshot as snapshots
 from planner.anonymise import anonymised
 from planner.errors import ApiRefused, BadAnswer, Forbidden, Unreachable
@@ -14,7 +15,10 @@ from planner.pace import Pace
 from planner.past import log_path, tasks_path
 from planner.policy import Apply
 from planner.preconditions import ERROR
+from planner.pve import Pve
 from planner.snapshot import Snapshot
+from tests.commandline import alone, calling, write_config
+from tests.fakecluster import FakeCluster, serving, small_cluster
 from tests.rows import FixedSource, node, offline, recorded, snapshot, vm
 from tests.test_schemas import SNAPSHOT
 
@@ -289,10 +293,54 @@ def test_a_pace_of_ones_own_can_be_made() -> None:
     assert Pace(100, 50, 1, 2, "mine").seconds("vm", True, 80, 50) == pytest.approx(1 + 80 * pace.DIRTY / 100 + 1)
 
 
-def test_what_is_recorded_is_as_described_and_gives_the_same_pace_again(tmp_path: Any) -> None:
+def test_what_is_recorded_is_as_described_and_gives_the_same_pace_again(tmp_path: Path) -> None:
     of, source = cluster_that_migrated()
     source.answers["/nodes/pve2/tasks"] = None
     told = pace.asked(of, source)
     snapshots.save(told, tmp_path / "s.json")
     assert [error.message for error in SNAPSHOT.iter_errors(json.loads((tmp_path / "s.json").read_text()))] == []
     assert pace.read(snapshots.load(tmp_path / "s.json"), Apply()) == pace.read(told, Apply()) != pace.read(of, Apply())
+
+
+# Over TLS
+
+
+def migrated_cluster() -> FakeCluster:
+    """A cluster that has just migrated four guests, each within twelve seconds by its logs."""
+    pve = small_cluster()
+    pve.time_scale, pve.migration_secs = 0, 12
+    pve.add_guest(110, "pve1", local_disk=True)
+    return pve
+
+
+def test_the_pace_of_a_cluster_is_asked_for_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    cli = calling(capsys)
+    with serving(migrated_cluster(), tmp_path) as served, Pve(served.connection()) as api:
+        for kind, vmid, how in (("qemu", 100, "online"), ("qemu", 101, "online"), ("lxc", 200, "restart")):
+            api.post(f"/nodes/pve1/{kind}/{vmid}/migrate", target="pve3", **{how: 1})
+        api.post("/nodes/pve1/qemu/110/migrate", target="pve3", online=1, **{"with-local-disks": 1})
+        found = pace.read(pace.asked(snapshots.take(api), api), Apply())
+        assert found.says == "from 4 migrations of this cluster"
+        assert found.memory_mib_s == pytest.approx(341, abs=1) and found.downtime_s == 0.042
+        config = write_config(tmp_path / "c.yaml", served)
+        assert cli("snapshot", "--config", config, "-o", tmp_path / "s.json").code == 0
+        assert cli("snapshot", "--config", config, "-o", tmp_path / "t.json", "--anonymise").code == 0
+    for name in ("s.json", "t.json"):
+        assert pace.read(snapshots.load(tmp_path / name), Apply()) == found
+    assert not any(name in (tmp_path / "t.json").read_text() for name in ("pve1", "!t1", "root@pam"))
+
+
+def test_a_migration_under_way_tells_how_far_it_is(tmp_path: Path) -> None:
+    pve = migrated_cluster()
+    pve.time_scale = 0.02
+    with serving(pve, tmp_path) as served, Pve(served.connection()) as api:
+        upid = api.post("/nodes/pve1/qemu/110/migrate", target="pve3", online=1, **{"with-local-disks": 1})
+        seen: list[float] = []
+        while api.get(f"/nodes/pve1/tasks/{upid}/status")["status"] == "running":
+            told = tasklog.progress(tasklog.texts(api.get(f"/nodes/pve1/tasks/{upid}/log", limit=500)))
+            seen += [told.done_mib / told.total_mib] if told else []
+        end = tasklog.progress(tasklog.texts(api.get(f"/nodes/pve1/tasks/{upid}/log", limit=500)))
+    assert len(set(seen)) > 2 and end is not None and end.done_mib == end.total_mib == 36 * 1024
