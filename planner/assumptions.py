@@ -27,11 +27,7 @@ def check_assumptions(
     Of a plan that was carried out in part, guests whose migration is done are expected on its target, and those under
     way on either end.
     """
-    known = set(cluster.nodes["node"])
-    assumed = (*plan.assumes.maintenance_nodes, *plan.assumes.ignore_nodes)
-    if missing := [name for name in assumed if name not in known]:
-        raise StalePlan(f"the plan is stale: node {missing[0]} is gone; make a new plan")
-    rules = read(cluster, in_force(plan, settings or ClusterPolicy()))
+    rules = rules_in_force(plan, cluster, settings or ClusterPolicy())
     found = [*_of_nodes(plan, rules), *_of_guests(plan, cluster, done, under_way)]
     if rules.digest() != plan.assumes.rules:
         found.append("the rules have changed")
@@ -40,13 +36,18 @@ def check_assumptions(
         raise StalePlan(f"the plan is stale: {'; '.join(found[:SHOWN])}{more}; make a new plan")
 
 
-def in_force(plan: Plan, today: ClusterPolicy) -> ClusterPolicy:
-    """What is said of nodes and guests today, and what the plan assumes of nodes."""
-    return replace(
+def rules_in_force(plan: Plan, cluster: Cluster, today: ClusterPolicy) -> Rules:
+    """The rules by what is said today and what the plan assumes of nodes. StalePlan when one of these is gone."""
+    known = set(cluster.nodes["node"])
+    assumed = (*plan.assumes.maintenance_nodes, *plan.assumes.ignore_nodes)
+    if missing := [name for name in assumed if name not in known]:
+        raise StalePlan(f"the plan is stale: node {missing[0]} is gone; make a new plan")
+    both = replace(
         today,
         maintenance_nodes=(*plan.assumes.maintenance_nodes, *today.maintenance_nodes),
         ignore_nodes=(*plan.assumes.ignore_nodes, *today.ignore_nodes),
     )
+    return read(cluster, both)
 
 
 def _of_nodes(plan: Plan, rules: Rules) -> Iterable[str]:

@@ -46,7 +46,7 @@ def collect(snapshot: Snapshot) -> Cluster:
         if guest["node"] not in known:
             raise InputError(f"guest {guest['vmid']} is on node {guest['node']}, which the answer does not list")
     storages = _storages(resources)
-    volumes = _volumes(guests, storages, snapshot)
+    volumes = volumes_of(guests, storages, snapshot)
     _add_local_disks(nodes, guests, storages, volumes)
     _take_maintenance(nodes, snapshot)
     partial = tuple(_partial(nodes, snapshot))
@@ -176,7 +176,7 @@ def _storages(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row["node"], row["storage"]))
 
 
-def _volumes(guests: list[dict[str, Any]], storages: list[dict[str, Any]], snapshot: Snapshot) -> list[dict[str, Any]]:
+def volumes_of(guests: Iterable[Row], storages: Iterable[Row], snapshot: Snapshot) -> list[dict[str, Any]]:
     """What guests have on local storage of their node, where the snapshot knows."""
     places = {(guest["vmid"], guest["node"]) for guest in guests}
     found = []

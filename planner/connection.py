@@ -59,9 +59,14 @@ class Connection:
         return self.token_id.split("!")[-1] if self.token_id else None
 
     @property
+    def identity(self) -> str:
+        """Who asks, as the tasks that come of it name him: root@pam, or root@pam!token."""
+        return f"{self.owner}!{self.token_name}" if self.token_name else self.owner
+
+    @property
     def credentials(self) -> str:
         """How messages name the credentials."""
-        return f"API token {self.owner}!{self.token_name}" if self.token_name else f"password of {self.owner}"
+        return f"API token {self.identity}" if self.token_name else f"password of {self.owner}"
 
 
 def base_url(host: str) -> str:

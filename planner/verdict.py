@@ -152,10 +152,10 @@ def _room(question: Question, node: int, broken: Sequence[Violation]) -> Iterato
             r = item.index
             others = np.setdiff1d(np.flatnonzero(question.reached == node), question.bundle)
             left = int(problem.capacity[node, r] - problem.needs[others, r].sum())
-            yield Ground.ROOM, _lacks(names[r], int(needs[r]), left), ""
+            yield Ground.ROOM, lacks(names[r], int(needs[r]), left), ""
 
 
-def _lacks(name: str, needs: int, left: int) -> str:
+def lacks(name: str, needs: int, left: int) -> str:
     """How much of a capacity is needed, and how much there is."""
     if name == capacity.GUESTS:
         return f"no room: it may hold {left} more guests, {needs} would come" if left > 0 else "no room for more guests"
