@@ -102,11 +102,10 @@ class _Inquiry:
 
     def admits(self, plan: Planned) -> bool:
         """Whether no answer about what is asked now forbids a migration of the plan, or makes it cost more."""
-        targets = {migration.vmid: migration.target for migration in plan.migrations}
-        rows = self.ask(targets)
+        rows = self.ask({migration.vmid for migration in plan.migrations})
         said = preconditions.read(self.snapshot, rows, self._cluster.nodes["node"])
         disks = dict(zip(map(int, rows["vmid"]), map(int, rows["disk_mib"]), strict=True))
-        return all(_holds(said[vmid], targets[vmid], disks[vmid]) for vmid in disks)
+        return all(_holds(said[m.vmid], m.target, disks[m.vmid]) for m in plan.migrations if m.vmid in disks)
 
     def result(self, plan: P) -> Checked[P]:
         return Checked(plan, self.snapshot, self._asked)
