@@ -31,16 +31,17 @@ class Follow:
     """A migration that has been asked for.
 
     `running`: whether the guest ran then. `upid` None: the answer was lost, and its task is looked for, which is none
-    of those `known` before. Only where the guest is counts in the end.
+    of those `known` before. `age`: seconds for which the HA manager may have been at it already. Only where the guest
+    is counts in the end.
     """
 
     def __init__(
         self, migration: Migration, running: bool, now: float, timeout: float, upid: str | None = None,
-        *, known: Collection[str] = (), lost: str = "",
+        *, known: Collection[str] = (), lost: str = "", age: float = 0.0,
     ) -> None:  # fmt: skip
         self.migration, self.running, self.upid = migration, running, upid
         self.began, self._timeout = now, timeout
-        self._known, self._lost = frozenset(known), lost
+        self._known, self._lost, self._age = frozenset(known), lost, age
         self._phase: Callable[[Sight, float], Ending | None] = self._of_task if upid else self._search
         self._since = now
         """When it was last seen to get on."""
@@ -144,13 +145,13 @@ class Follow:
             self._taken, self._since = True, now
         if (ended := self._work_failed(sight, now)) and not place.busy:
             return self._failed(ended)
-        if not self._waited(now, patience.SETTLE if self._taken else patience.HA_PATIENCE):
+        if not self._waited(now, patience.SETTLE if self._taken else patience.HA_PATIENCE - self._age):
             return None
         told = f"guest {self.vmid} did not move: the HA manager"
         if self._taken:
             return self._failed(f"{told} began to migrate it and gave up; it is on {place.node}")
         return self._unknown(
-            f"{told} has not migrated it, after {now - self._since:.0f} s it is on {place.node}; it may still do so, "
+            f"{told} has not migrated it, after {now - self._since:.0f} s it is on {place.node}: it may still do so, "
             "or one of its rules forbids it"
         )
 

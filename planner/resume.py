@@ -1,0 +1,204 @@
+"""Owns what became of the migrations of a run whose process died: asked of the cluster, with nothing sent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from planner import patience
+from planner.clock import Clock
+from planner.errors import ApiRefused, Forbidden, PlannerError, Unreachable
+from planner.follow import Ending, Follow
+from planner.journal import Journal
+from planner.run import Entry, RunRecord, Step
+from planner.sight import Place, Sight, queues
+from planner.snapshot import Source
+
+UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
+SKEW = 30.0
+"""Seconds by which the clocks of nodes may be behind ours."""
+NEVER_SENT = "nothing was sent, or it had no effect"
+
+
+@dataclass(slots=True)
+class _Open:
+    """A migration of which it is not known what became of it."""
+
+    entry: Entry
+    since: float
+    """When it was first looked at."""
+    upid: str | None
+    follow: Follow | None = None
+    blind: float | None = None
+    """Since when something about it alone cannot be read."""
+    tried: set[str] = field(default_factory=set)
+    """Tasks that cannot be read."""
+
+    @property
+    def vmid(self) -> int:
+        return self.entry.migration.vmid
+
+
+def reconcile(
+    journal: Journal, run: int, source: Source, *, clock: Clock, now: Callable[[], float],
+    say: Callable[[str], None] = lambda text: None,
+) -> RunRecord:  # fmt: skip
+    """Find out what became of every migration that may be under way.
+
+    Those that are stay STARTED with their task. Those that surely are not, and whose guest is on its source, are
+    PLANNED again. A PlannerError when the cluster cannot be asked: then nothing is concluded.
+    """
+    return _Inquiry(journal, run, source, clock, now, say).settle()
+
+
+def again(journal: Journal, run: int, source: Source, now: Callable[[], float]) -> RunRecord:
+    """Plan anew what failed, where its guest is fit for it, and what was left out because of that."""
+    record, places = journal.run(run), Sight(source).places()
+    for entry in record.entries:
+        place = places.get(entry.migration.vmid)
+        fit = place is not None and not place.busy and _fit(entry, place)
+        if entry.step is Step.SKIPPED or (entry.step is Step.FAILED and fit):
+            journal.record(run, entry.number, Step.PLANNED, now(), note="to be tried again")
+    return journal.run(run)
+
+
+def _fit(entry: Entry, place: Place) -> bool:
+    migration = entry.migration
+    as_before = not migration.running or place.running is True
+    return place.node == migration.source or (place.node == migration.target and as_before)
+
+
+class _Inquiry:
+    """Looks at the cluster until all is known."""
+
+    def __init__(
+        self, journal: Journal, run: int, source: Source, clock: Clock, now: Callable[[], float],
+        say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._journal, self._run, self._source, self._clock, self._now = journal, run, source, clock, now
+        self._say = say
+        self._known = {event.upid for event in journal.events(run) if event.upid}
+        """Tasks of attempts that the journal has."""
+
+    def settle(self) -> RunRecord:
+        """Until nothing is open that can be settled by looking."""
+        began = self._clock.now()
+        entries = [entry for entry in self._journal.run(self._run).entries if entry.step in UNSETTLED]
+        cases = [_Open(entry, began, entry.upid) for entry in entries]
+        silent: float | None = None
+        while cases:
+            sight = Sight(self._source)
+            try:
+                sight.places()
+                cases = [case for case in cases if not self._settled(case, sight)]
+                silent = None
+            except Forbidden:
+                raise
+            except PlannerError:
+                silent = self._clock.now() if silent is None else silent
+                if self._clock.now() - silent >= patience.PATIENCE:
+                    raise
+            if cases:
+                guests = ", ".join(str(case.vmid) for case in cases)
+                self._say(f"finding out what became of guest {guests}")
+                self._clock.sleep(patience.POLL)
+        return self._journal.run(self._run)
+
+    def _settled(self, case: _Open, sight: Sight) -> bool:
+        """Look at one; whether there is no more to find out here."""
+        sight.tasks(case.vmid)  # without these nothing can be said of anything
+        try:
+            done = self._of_task(case, sight) if case.upid else self._search(case, sight)
+            case.blind = None
+        except Unreachable as error:  # a node that is away
+            now = self._clock.now()
+            case.blind = now if case.blind is None else case.blind
+            done = now - case.blind >= patience.PATIENCE
+            if done and case.entry.step is Step.CHECKED:
+                self._record(case, Step.UNKNOWN, f"what became of guest {case.vmid} is not known: {error}")
+        return done
+
+    # ------------------------------------------------------------ with a task
+
+    def _of_task(self, case: _Open, sight: Sight) -> bool:
+        assert case.upid is not None
+        migration = case.entry.migration
+        try:
+            runs = sight.status(case.upid) is None
+        except ApiRefused:  # nodes forget their tasks after a while
+            case.tried.add(case.upid)
+            case.upid, case.follow = None, None
+            return self._search(case, sight)
+        place = sight.place(case.vmid)
+        if runs or (place and place.busy and place.node != migration.target):
+            if case.entry.step is not Step.STARTED:
+                self._record(case, Step.STARTED, upid=case.upid)
+            return True
+        if case.follow is None:
+            age = max(0.0, self._now() - case.entry.changed_at)
+            now, endless = self._clock.now(), float("inf")
+            case.follow = Follow(migration, migration.running, now, endless, case.upid, age=age)
+        ending = case.follow.look(sight, self._clock.now())
+        if ending is None:
+            return False
+        if ending.step is Step.UNKNOWN and place and place.node == migration.source and queues(case.upid):
+            self._as_planned(case, "the HA manager did nothing about it")
+        else:
+            self._conclude(case, ending)
+        return True
+
+    # --------------------------------------------------------- without a task
+
+    def _search(self, case: _Open, sight: Sight) -> bool:
+        """Look for a task that may have been started, and for what it may have done."""
+        migration, place = case.entry.migration, sight.place(case.vmid)
+        if found := self._task(case, sight):
+            case.upid = found
+            return self._of_task(case, sight)
+        waited = self._clock.now() - case.since
+        if place is None:
+            return waited >= patience.SETTLE and self._failed(case, "is gone")
+        if place.node not in (migration.source, migration.target):
+            return self._failed(case, f"is on {place.node}, neither on {migration.source} nor on {migration.target}")
+        if place.busy:
+            stuck = f"is locked ({place.lock or place.hastate}) on {place.node}, and no task migrates it: look there"
+            return waited >= patience.HA_PATIENCE and self._failed(case, stuck)
+        if place.node == migration.target:
+            if not migration.running or place.running is True:
+                self._conclude(case, Ending(Step.DONE, "found there; its task was not seen"))
+                return True
+            return waited >= patience.SETTLE and self._failed(case, f"is not running, it is on {place.node}")
+        age = max(self._now() - case.entry.changed_at, waited)
+        if age < patience.SETTLING:
+            return False
+        self._as_planned(case, NEVER_SENT)
+        return True
+
+    def _task(self, case: _Open, sight: Sight) -> str | None:
+        """A task of the guest that runs, or began when this migration was about to."""
+        asked = case.entry.changed_at - SKEW
+        tasks = [task for task in sight.tasks_on(case.entry.migration.source, case.vmid) if task.upid not in case.tried]
+        running = [task for task in tasks if task.status is None]
+        if running:
+            return running[0].upid
+        if case.entry.step is not Step.CHECKED:
+            return None
+        return next((task.upid for task in tasks if task.started >= asked and task.upid not in self._known), None)
+
+    # ---------------------------------------------------------------- findings
+
+    def _failed(self, case: _Open, what: str) -> bool:
+        self._conclude(case, Ending(Step.FAILED, f"guest {case.vmid} {what}"))
+        return True
+
+    def _conclude(self, case: _Open, ending: Ending) -> None:
+        if ending.step is not case.entry.step:
+            if case.upid and case.entry.step is not Step.STARTED:
+                self._record(case, Step.STARTED, upid=case.upid)
+            self._record(case, ending.step, ending.note)
+
+    def _as_planned(self, case: _Open, why: str) -> None:
+        if case.entry.step is Step.STARTED:  # its task was known
+            self._record(case, Step.UNKNOWN)
+        self._record(case, Step.PLANNED, why)
+
+    def _record(self, case: _Open, step: Step, note: str = "", upid: str | None = None) -> None:
+        self._journal.record(self._run, case.entry.number, step, self._now(), upid=upid, note=note)
