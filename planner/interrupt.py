@@ -24,7 +24,8 @@ def heeded() -> Iterator[Callable[[], bool]]:
         with contextlib.suppress(OSError):  # not print: the signal may have come in the middle of one
             os.write(STDERR, STOPPING)
 
-    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    # What is ignored stays so, as in a job in the background of a shell that Ctrl-C is not for.
+    before = {number: signal.signal(number, hear) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield lambda: bool(heard)
     finally:
