@@ -8,7 +8,7 @@ from planner import explain, waves
 from planner.case import Case
 from planner.formulate import Formulation
 from planner.order import Effort
-from planner.plan import Checkpoint, Migration, Schedule
+from planner.plan import REPAIRS, Checkpoint, Migration, Schedule
 from planner.policy import Apply
 from planner.schedule import Reach, by_guest, schedule
 from planner.timetable import Limits
@@ -55,7 +55,7 @@ def agenda(case: Case, found: Reach) -> tuple[Waves, Schedule, Waves]:
 def _migrations(case: Case, found: Reach) -> list[Migration]:
     """One per guest and leg, not timed yet: each ends when it has taken what it takes."""
     formulation, problem = case.formulation, case.formulation.problem
-    reasons = explain.reasons(formulation, found.assignment)
+    reasons = _reasons(case, found.assignment)
     without = explain.without(problem, found.assignment)
     numbers: list[tuple[int, ...]] = []
     result: list[Migration] = []
@@ -73,6 +73,17 @@ def _migrations(case: Case, found: Reach) -> list[Migration]:
                 spread_without=without[guest] * 100 / PPM, number=number, after=after, bundle=1 + min(leg.guests),
                 end=case.pace.seconds(*size), downtime=case.pace.downtime(*size), bypass=leg.bypass,
             ))  # fmt: skip
+    return result
+
+
+def _reasons(case: Case, assignment: Ints) -> dict[int, str]:
+    """Guest index to why it is migrated; the repair of others where it would not be for balance so soon again."""
+    formulation = case.formulation
+    result = explain.reasons(formulation, assignment)
+    for guest, reason in result.items():
+        lately = case.exemption(formulation.vmid(guest), formulation.nodes[int(assignment[guest])])
+        if lately and not reason.startswith(REPAIRS):
+            result[guest] = f"{REPAIRS}: rules could not hold otherwise; it was {lately}"
     return result
 
 

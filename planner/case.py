@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from planner import clash
+from planner import clash, ledger
 from planner.clash import Clash
 from planner.cluster import Cluster
 from planner.formulate import Formulation, formulate
@@ -14,6 +14,7 @@ from planner.pace import Pace
 from planner.pace import read as read_pace
 from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
+from planner.rule import Rule
 from planner.rules import Rules, read
 from solvers.problem import Problem
 
@@ -31,7 +32,7 @@ class Case:
     policy: Policy
     settings: ClusterPolicy
     rules: Rules
-    """As they are written; those of the formulation may have given way."""
+    """As they are written; those of the formulation are these, and those of the ledger, less what has given way."""
     formulation: Formulation
     gave_way: tuple[str, ...] = ()
     """Should-rules, or what of them, that cannot hold beside the others."""
@@ -39,7 +40,8 @@ class Case:
     """Proven: nothing of a lower price could give way instead."""
     apply: Apply = field(default_factory=Apply)
     """How what is planned will be carried out."""
-
+    ledger: tuple[Rule, ...] = ()
+    """What is asked of guests that were migrated lately."""
     measured: Callable[[], Pace] | None = None
     """Finds out how fast migrations are; None: by what was recorded."""
 
@@ -52,10 +54,23 @@ class Case:
     def way(self) -> Problem:
         """What has to hold at every moment of a plan: without should-rules, which hold in the end."""
         should = [rule.name for rule in self.rules.items if rule.price]
-        if not should:
+        if not should and not self.ledger:
             return self.formulation.problem
         problem = formulate(self.cluster, self.rules.without(should), self.policy).problem
         return problem.replace(movable=np.ones(problem.guests, dtype=bool))
+
+    @cached_property
+    def anywhere(self) -> Formulation:
+        """The formulation for guests that do not migrate but start: where they were before is no matter."""
+        if not self.ledger:
+            return self.formulation
+        rules = self.formulation.rules.without(rule.name for rule in self.ledger)
+        return formulate(self.cluster, rules, self.policy)
+
+    def exemption(self, vmid: int, target: str) -> str:
+        """The rule of the ledger that gave way so that a guest may go to a node; empty where none had to."""
+        gone = (rule for rule in self.ledger if rule not in self.formulation.rules.items)
+        return next((rule.name for rule in gone if vmid in rule.vmids and target not in rule.nodes), "")
 
     @cached_property
     def clash(self) -> Clash:
@@ -71,9 +86,11 @@ def prepare(
     """Read the rules and formulate the problem, once for all solvers."""
     settings = settings or ClusterPolicy()
     rules = read(cluster, settings)
-    formulation = formulate(cluster, rules, policy)
+    lately = ledger.rules(cluster, apply or Apply())
+    asked = rules.also(lately, ledger.notes(lately))
+    formulation = formulate(cluster, asked, policy)
     outcome = clash.give_way(formulation, policy.time_limit * SHARE, policy.seed)
-    if outcome.rules is not rules:
+    if outcome.rules is not asked:
         formulation = formulate(cluster, outcome.rules, policy)
     gave = outcome.given_up, outcome.proven
-    return Case(cluster, policy, settings, rules, formulation, *gave, apply or Apply(), measured)
+    return Case(cluster, policy, settings, rules, formulation, *gave, apply or Apply(), lately, measured)

@@ -40,7 +40,7 @@ def explain(
         plan = progress.plan(session, cluster, solver)
     else:
         session, plan = _planned(session, cluster, plan_file)
-    said = explain_guest(prepare(cluster, session.policy, session.settings), plan, vmid)
+    said = explain_guest(prepare(cluster, session.policy, session.settings, session.apply), plan, vmid)
     if output is TableOrJson.JSON:
         print(said.to_json())
     else:

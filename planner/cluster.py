@@ -12,6 +12,7 @@ from planner.snapshot import Snapshot
 if TYPE_CHECKING:
     from planner.case import Case
     from planner.plan import Plan
+    from planner.run import Moved
     from planner.why import Explanation
 
 
@@ -30,6 +31,8 @@ class Cluster:
     """Local storages of nodes."""
     volumes: pd.DataFrame = field(default_factory=lambda: frames.conform((), frames.VOLUMES, "vmid"))
     """What guests have on them."""
+    moved: "tuple[Moved, ...]" = ()
+    """Migrations that this machine carried out on it lately."""
 
     @property
     def rules(self) -> pd.DataFrame:

@@ -173,6 +173,18 @@ class Database:
             raise JournalError(f"the journal {self.name} cannot be used: {said or error}") from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a journal to read. JournalError when that cannot be told."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        what = f"the journal {path} cannot be read: {error.strerror}"
+        raise JournalError(f"{what}; see who owns it, or set apply.state_directory") from None
+    return True
+
+
 def _made(path: Path) -> None:
     """Make a file that only its owner can read; SQLite gives those that it puts beside it the same mode."""
     try:

@@ -2,6 +2,7 @@
 
 from planner import capacity
 from planner.formulate import Formulation
+from planner.plan import REPAIRS
 from planner.rules import NodeState
 from solvers import check
 from solvers.check import Rule, Violation
@@ -82,7 +83,7 @@ def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
         mates = [int(m) for m in problem.bundles[problem.bundle_of[index]] if m != index]
         source, target = formulation.nodes[problem.origin[index]], formulation.nodes[assignment[index]]
         if index in repaired:
-            result[index] = f"repairs: {repaired[index]}"
+            result[index] = f"{REPAIRS}: {repaired[index]}"
         elif mates:
             result[index] = f"balance: from {source} to {target}, together with {guest(formulation, mates[0])}"
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from planner import plan as plans
-from planner.database import Database
+from planner.database import Database, is_there
 from planner.errors import InputError, JournalError
 from planner.plan import Plan
 from planner.run import ENDS, LEGAL, Entry, Event, Kind, Moved, RunRecord, RunState, Step, Summary
@@ -19,7 +19,7 @@ from planner.state import cluster_name, state_directory, state_path
 
 __all__ = [
     "ENDS", "LEGAL", "Entry", "Event", "Journal", "Moved", "RunRecord", "RunState", "Step", "Summary", "cluster_name",
-    "state_directory", "state_path",
+    "is_there", "state_directory", "state_path",
 ]  # fmt: skip
 
 FILE: Final = "journal.sqlite3"

@@ -1,6 +1,6 @@
 """Owns what a plan says of the loss of nodes: which ones are not survived, before and after, and what is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from planner.capacity import GIB
 from planner.case import Case
 from planner.cpu import only_while_running
 from planner.formulate import Formulation
-from planner.plan import Lost, Plan, PlanStatus, Survival
+from planner.plan import Lost, Migration, Plan, PlanStatus, Survival
 from planner.survive import Failover, Loss, protected
 from solvers.check import violations
 from solvers.problem import Ints, Problem
@@ -24,7 +24,7 @@ def failover(case: Case) -> Failover | None:
     """What checks whether losses are survived, where that is asked for."""
     if not case.policy.survive:
         return None
-    return Failover(_started(case.formulation), protected(case.formulation.guests), case.policy.seed)
+    return Failover(_started(case.anywhere), protected(case.formulation.guests), case.policy.seed)
 
 
 def _started(formulation: Formulation) -> Problem:
@@ -50,13 +50,18 @@ def told(plan: Plan, formulation: Formulation, check: Failover | None, assignmen
     problem = formulation.problem
     before, after = check.losses(problem.origin), check.losses(assignment)
     cured = _cured(plan, formulation, check, assignment, {loss.node for loss in before} - {loss.node for loss in after})
-    waves = tuple(tuple(replace(m, reason=cured.get(m.vmid, m.reason)) for m in wave) for wave in plan.waves)
+    waves = tuple(tuple(_because(m, cured) for m in wave) for wave in plan.waves)
     survival = Survival(
         _named(formulation, check, before), _named(formulation, check, after), _impossible(formulation, check)
     )
     status = PlanStatus.FEASIBLE if after and plan.status is PlanStatus.OPTIMAL else plan.status
     notes = (*plan.notes, *_notes(formulation, check), *_price(formulation, assignment, plain))
     return replace(plan, status=status, waves=waves, survival=survival, notes=notes)
+
+
+def _because(migration: Migration, reasons: Mapping[int, str]) -> Migration:
+    """The migration with a reason of its guest; a stop on the way has its own."""
+    return migration if migration.bypass else replace(migration, reason=reasons.get(migration.vmid, migration.reason))
 
 
 def _cured(plan: Plan, formulation: Formulation, check: Failover, assignment: Ints, gained: set[int]) -> dict[int, str]:
@@ -69,7 +74,7 @@ def _cured(plan: Plan, formulation: Formulation, check: Failover, assignment: In
         result = {m.vmid: f"headroom: so that the loss of {names} is survived" for m in plan.migrations}
     for guest, node in headroom.cured(formulation.problem, check, assignment, gained).items():
         result[formulation.vmid(guest)] = f"headroom: without it the loss of {formulation.nodes[node]} is not survived"
-    repairs = {m.vmid for m in plan.migrations if not m.reason.startswith("balance")}
+    repairs = {m.vmid for m in plan.migrations if not m.bypass and not m.reason.startswith("balance")}
     return {vmid: reason for vmid, reason in result.items() if vmid not in repairs}
 
 

@@ -11,6 +11,8 @@ from planner.policy import Cheapest, Combine, Mode, Resource
 from planner.snapshot import read_json, write
 
 FORMAT: Final = "proxlb-plan/2"
+REPAIRS: Final = "repairs"
+"""What the reason of a migration begins with that repairs a rule."""
 
 
 class PlanStatus(StrEnum):
@@ -228,7 +230,7 @@ class Plan:
     violations_after: tuple[str, ...]
     nodes: tuple[NodeLoad, ...]
     waves: tuple[tuple[Migration, ...], ...]
-    """Migrations that run side by side as far as `after` lets them; after each wave the cluster is no worse than now."""
+    """Migrations that run side by side as far as `after` lets them; after each wave nothing is worse than before."""
     schedule: Schedule
     rollback: tuple[tuple[Migration, ...], ...]
     """The way back from the end of the plan, in waves."""
@@ -312,7 +314,7 @@ def parse(document: dict[str, Any], what: str) -> Plan:
 
 
 def _check_order(plan: Plan, what: str) -> None:
-    """The numbers count up, nothing waits for what comes later, and no guest but one that stops on its way goes twice."""
+    """The numbers count up, nothing waits for what comes later, and only a guest that stops on its way goes twice."""
     at: dict[int, Migration] = {}
     for number, migration in enumerate(plan.migrations, 1):
         if migration.number != number or any(not 0 < before < number for before in migration.after):

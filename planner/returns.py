@@ -1,17 +1,16 @@
 """Owns the guard against sending guests to and fro: what earlier runs have migrated, and what a plan would."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from planner.errors import StalePlan
-from planner.plan import Migration, Plan
+from planner.plan import REPAIRS, Migration, Plan
 from planner.policy import Apply
 from planner.run import Moved
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-REPAIRS = "repairs"
-"""What the reason of a migration begins with that repairs a rule."""
 
 
 def memory(settings: Apply) -> float:
@@ -20,23 +19,25 @@ def memory(settings: Apply) -> float:
 
 
 def check(plan: Plan, moved: Iterable[Moved], now: float, settings: Apply) -> None:
-    """StalePlan when a guest would be sent back too soon, or be migrated too often; not where that repairs a rule.
+    """StalePlan when a guest would be sent back too soon, or be migrated too often; not where that repairs a rule, or
+    where the plan says that it could not be helped.
 
     `moved`: what was carried out within the last while (see `memory`); `now` in unix seconds.
     """
-    trips = _trips(moved)
+    made = trips(moved)
     for migration in _judged(plan):
-        own = [trip for trip in trips if trip.vmid == migration.vmid]
+        own = [trip for trip in made if trip.vmid == migration.vmid]
         back = [trip for trip in own if trip.source == migration.target and now - trip.at < settings.no_return * HOUR]
         guest = f"guest {migration.vmid} ({migration.name})" if migration.name else f"guest {migration.vmid}"
-        if back:
+        if back and not _gave_way(plan, migration.vmid, "apply.no_return"):
             when = _said(max(trip.at for trip in back))
             raise StalePlan(
                 f"{guest} was taken away from {migration.target} on {when}, and the plan sends it back within "
                 f"{settings.no_return:g} hours (apply.no_return): make a new plan later, or lower that"
             )
         today = [trip for trip in own if now - trip.at < DAY]
-        if settings.max_per_day is not None and len(today) >= settings.max_per_day:
+        too_often = settings.max_per_day is not None and len(today) >= settings.max_per_day
+        if too_often and not _gave_way(plan, migration.vmid, "apply.max_per_day"):
             when = _said(max(trip.at for trip in today))
             raise StalePlan(
                 f"{guest} was migrated {len(today)} times within a day, last on {when}, which is as often as it may be "
@@ -53,7 +54,12 @@ def _judged(plan: Plan) -> Iterator[Migration]:
     return (m for m in final if m.vmid not in vmids and m.bundle not in bundles)
 
 
-def _trips(moved: Iterable[Moved]) -> Sequence[Moved]:
+def _gave_way(plan: Plan, vmid: int, setting: str) -> bool:
+    """Whether the planner knew of it, and found no other way to keep the rules that must hold."""
+    return any(f"({setting})" in line and re.search(rf"\bguest {vmid}\b", line) for line in plan.gave_way)
+
+
+def trips(moved: Iterable[Moved]) -> Sequence[Moved]:
     """One for each guest and run: where it stopped on its way is no place that it was sent to."""
     result: dict[tuple[int, int], Moved] = {}
     for step in sorted(moved, key=lambda step: step.at):

@@ -56,6 +56,13 @@ class Rules:
         given_up = set(names)
         return replace(self, items=tuple(rule for rule in self.items if rule.name not in given_up))
 
+    def also(self, items: Iterable[Rule], notes: Iterable[str]) -> "Rules":
+        """The same and some more; itself where there are none."""
+        more = tuple(items)
+        if not more:
+            return self
+        return replace(self, items=tuple(sorted((*self.items, *more), key=_order)), notes=(*self.notes, *notes))
+
     def digest(self) -> str:
         """A fingerprint that changes when any rule does."""
         lines = ["\t".join(map(str, row.values())) for rule in self.items for row in rule.rows()]
@@ -75,8 +82,12 @@ def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     of_ha = [rule for rule in _from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append) if rule.vmids]
     found = [rule for rule in (*tagged, *written.read(settings, guests, names, notes.append)) if rule.vmids]
     priced = _with_prices(found, of_ha, settings, notes.append)
-    items = tuple(sorted((*of_ha, *priced), key=lambda rule: (rule.name, rule.kind, rule.vmids)))
+    items = tuple(sorted((*of_ha, *priced), key=_order))
     return Rules(items, states, settings.domains, tuple(dict.fromkeys(notes)))
+
+
+def _order(rule: Rule) -> tuple[str, Kind, tuple[int, ...]]:
+    return rule.name, rule.kind, rule.vmids
 
 
 def _from_ha(

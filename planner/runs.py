@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.errors import Locked, UsageError
-from planner.journal import FILE, Journal
+from planner.journal import FILE, Journal, is_there
 from planner.lock import holder, locked
 from planner.policy import Apply
 from planner.run import RunRecord, RunState, Step, Summary
@@ -82,7 +82,7 @@ def in_memory() -> Iterator[Runs]:
 def reading(settings: Apply, environ: Mapping[str, str] | None = None) -> Iterator[Runs | None]:
     """The runs of this machine, to look at them; None where there has never been one."""
     directory = state_path(settings, os.environ if environ is None else environ)
-    if not (directory / FILE).exists():
+    if not is_there(directory / FILE):
         yield None
         return
     with Journal.reading(directory / FILE) as journal:
@@ -117,7 +117,7 @@ def check_revocable(runs: Runs, item: RunRecord) -> None:
     if runs.is_alive(item):
         raise Locked(f"run {item.id} is alive: `proxlb-plan abort {item.id}` ends it")
     if guests := unsettled(item):
-        what = f"{', '.join(guests[:3])} may still be on the way"
-        raise Locked(f"run {item.id} is not settled, {what}: `proxlb-plan abort {item.id}` finds out and ends it")
+        find_out = f"`proxlb-plan abort {item.id}` finds out" if item.state in OPEN else "make a new plan instead"
+        raise Locked(f"what became of {', '.join(guests[:3])} in run {item.id} is not known: {find_out}")
     if not item.counts.get(Step.DONE):
         raise UsageError(f"run {item.id} has migrated nothing: there is nothing to take back")

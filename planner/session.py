@@ -1,5 +1,6 @@
 """Owns where a command gets its cluster from: the API, a snapshot, or the demo."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from planner.plan import Plan
     from planner.pve import Pve
 
-DEMO_SPEED = 60.0
+DEMO_SPEED = 15.0
 """Times as fast as real: a demo is watched by people."""
 
 
@@ -49,8 +50,13 @@ class Session:
         return snapshot.with_last_hour(taken, self.source) if self.policy.reclaim_arc else taken
 
     def cluster(self) -> Cluster:
-        """The cluster as it is now, or as it was recorded."""
-        return collect.collect(self.snapshot())
+        """The cluster as it is now, with what this machine migrated lately, or as it was recorded."""
+        found = collect.collect(self.snapshot())
+        if self.connected is None:
+            return found
+        from planner.ledger import remembered
+
+        return replace(found, moved=remembered(self.apply, found.snapshot, os.environ))
 
     def writable(self) -> Source:
         """The source, for commands that change something."""

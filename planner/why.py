@@ -141,15 +141,16 @@ def _rules(case: Case, guest: int) -> Iterable[str]:
     """The rules that a guest is in, as they are written, and those that have no effect on it today."""
     formulation = case.formulation
     vmid = formulation.vmid(guest)
-    found = [d for d in demands.read(replace(formulation, rules=case.rules)) if d.rule]
+    asked = case.rules.also(case.ledger, ())
+    found = [d for d in demands.read(replace(formulation, rules=asked)) if d.rule]
     for demand in found:
         if demand.rule and guest in guests_of(demand.requirement):
             gave_way = "" if demand.rule in formulation.rules.items else " (gave way, wholly or in part)"
             yield f"{demand.says}{gave_way}"
     spoken = {id(demand.rule) for demand in found if guest in guests_of(demand.requirement)}
-    for rule in case.rules.items:
+    for rule in asked.items:
         if vmid in rule.vmids and id(rule) not in spoken:
-            yield f"{rule.name}: {_without_effect(case.rules, rule, formulation.fixed.get(vmid, ''))}"
+            yield f"{rule.name}: {_without_effect(asked, rule, formulation.fixed.get(vmid, ''))}"
 
 
 def _without_effect(rules: Rules, rule: Rule, fixed: str) -> str:
@@ -164,7 +165,7 @@ def _without_effect(rules: Rules, rule: Rule, fixed: str) -> str:
 def _why_goes(question: Question, plan: Plan, without: float) -> str:
     """The reason of its migration, and what that gains."""
     vmid = question.formulation.vmid(question.guest)
-    reason = next(m.reason for m in plan.migrations if m.vmid == vmid)
+    reason = next(m.reason for m in reversed(plan.migrations) if m.vmid == vmid)
     gain = f"without it the spread would be {without:.2f} instead of {question.planned_spread:.2f}"
     return f"{reason}; {gain if abs(without - question.planned_spread) >= SAME else 'no gain in spread by itself'}"
 
