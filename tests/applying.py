@@ -1,5 +1,6 @@
 """What tests of carrying out plans share: plans made by hand, a run in a journal, sources that spoil things."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from planner.plan import Handling, Migration, Plan, Schedule
 from planner.planning import make_plan, prepare
 from planner.policy import Apply, Policy
 from planner.run import RunRecord, Step
+from planner.simulate import Size, demo
 from planner.tasklog import Progress
 
 SPEED = 200
@@ -163,3 +165,13 @@ class Spy:
     def sent(self) -> Counter[int]:
         """How often each guest was asked to migrate."""
         return Counter(int(path.split("/")[4]) for path, _ in self.posts)
+
+
+def plan_of(migrations: Sequence[Migration], limits: Schedule) -> Plan:
+    """A plan of these migrations, which says nothing else that counts."""
+    return replace(_nothing(), waves=tuple((migration,) for migration in migrations), schedule=limits, rollback=())
+
+
+@functools.cache
+def _nothing() -> Plan:
+    return make_plan(prepare(cluster_now(demo(Size.SMALL, FastClock())), Policy(max_migrations=0)), "greedy")
