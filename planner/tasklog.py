@@ -107,7 +107,7 @@ def progress(lines: Iterable[str]) -> Progress | None:
     speed = _sum(_speed(disk) for disk in disks if not disk.ready)
     if memory:
         done, total, speed = done + memory.done_mib, total + memory.total_mib, memory.mib_per_second
-    if memory and any(AVERAGE.search(line) or DURATION.search(line) for line in lines):
+    if memory and any(AVERAGE.search(line) for line in lines):
         done, speed = total, None  # pages that are all zero were never sent
     return Progress(min(done, total), total, speed)
 

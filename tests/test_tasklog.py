@@ -83,6 +83,11 @@ def test_at_its_end_all_is_done_although_unused_memory_was_never_sent() -> None:
     assert tasklog.progress(LIVE + LIVE_END) == Progress(6144, 6144, None)
 
 
+def test_a_migration_that_was_aborted_is_no_further_than_it_was() -> None:
+    aborted = "2026-11-03 09:15:18 ERROR: migration aborted (duration 00:00:16): socket closed"
+    assert tasklog.progress([*LIVE, aborted]) == tasklog.progress(LIVE)
+
+
 def test_more_than_all_is_never_done() -> None:
     line = "2026-11-03 09:15:16 migration active, transferred 7.5 GiB of 6.0 GiB VM-state, 99.5 MiB/s"
     assert tasklog.progress([line]) == Progress(6144, 6144, 99.5)
