@@ -57,6 +57,16 @@ def test_what_repairs_a_rule_may_go_wherever_that_is_with_those_that_travel_with
     assert "guest 102" in refused((repair, mate, other), moved)
 
 
+def test_what_the_planner_could_not_help_is_not_held_against_its_plan() -> None:
+    moved = (Moved(100, "a", "b", NOW - 9, 1), Moved(101, "a", "b", NOW - 9, 1))
+    told = ("taken from a 3 h ago (apply.no_return): guest 100 (g100) on b or c (price 0.01)",)
+    returns.check(plan(BACK, gave_way=told), moved, NOW, Apply())
+    with pytest.raises(StalePlan, match="guest 101"):
+        returns.check(plan(BACK, replace(BACK, vmid=101, bundle=2), gave_way=told), moved, NOW, Apply())
+    with pytest.raises(StalePlan, match=r"guest 100 .* as often as it may be"):
+        returns.check(plan(BACK, gave_way=told), moved, NOW, Apply(max_per_day=1))
+
+
 def test_a_stop_on_the_way_is_no_place_that_a_guest_was_sent_to() -> None:
     way = (replace(BACK, target="c", bypass=True), replace(BACK, number=2, source="c", target="d"))
     assert not refused(way, (Moved(100, "c", "b", NOW - 9, 1),))  # it only stops on c
