@@ -70,7 +70,7 @@ class Everywhere:
         """Whether guests that have just arrived find no room, or are where another rule wants them apart."""
         node = places[bundle[0]]
         room = self.book.room
-        needed = {what for vmid in bundle for what, need in room.needs(self.book.planned[vmid]).items() if need}
+        needed = {what for vmid in bundle for what, need in room.needs(vmid).items() if need}
         if needed & set(room.lacks(node, places)):
             return True
         rules = [rule for asks in self.book.everything() for rule in asks.apart]

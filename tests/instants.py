@@ -18,7 +18,7 @@ class Ground:
     def __init__(self, book: Rulebook) -> None:
         self.book = book
         self.today: Places = {vmid: guest.on for vmid, guest in book.planned.items()}
-        self.needs = {v: {w: n for w, n in book.room.needs(g).items() if n} for v, g in book.planned.items()}
+        self.needs = {v: {what: need for what, need in book.room.needs(v).items() if need} for v in book.planned}
         nodes = [name for name in book.scenario.nodes if name not in book.offline]
         self.room: Capacities = {name: book.room.has(name) for name in nodes}
         taken = {name: book.room.usage(name, self.today) for name in nodes}

@@ -21,7 +21,7 @@ def objections(scenario: Scenario, plan: Any) -> list[str]:
         if migration.target in book.closed:
             found.append(f"{migration.target} takes no guests, but gets {vmid}")
         places[vmid] = migration.target
-        takes = {what for what, need in book.room.needs(book.planned[vmid]).items() if need}
+        takes = {what for what, need in book.room.needs(vmid).items() if need}
         if short := takes & set(book.room.lacks(migration.target, places)):
             found.append(f"{migration.target} has no room for {vmid} at that moment: {', '.join(short)}")
         now = {fact for fact in book.broken(places) - held if fact[0] in ("apart", "home")}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from tests.asks import Places
@@ -15,16 +16,18 @@ class Room:
         self.scenario, self.offline = scenario, offline
         self.policy: Mapping[str, Any] = scenario.settings.get("policy") or {}
         self.planned = {v: g for v, g in scenario.guests.items() if not g.template and g.on not in offline}
+        self.needs, self.has = cache(self._needs), cache(self._has)
 
     # ---------------------------------------------------------------- capacities
 
-    def needs(self, guest: Guest) -> dict[str, float]:
+    def _needs(self, vmid: int) -> dict[str, float]:
         """What a guest takes of each capacity; where it is 0 it does not ask for room."""
+        guest = self.planned[vmid]
         memory = guest.memory if self.policy.get("fit", "used") == "assigned" else guest.taken
         running = {"memory": memory, "vCPUs": guest.cpus} if guest.status != "stopped" else {}
         return {**running, "guests": 1, **(self.local(guest) if self._copies_disks else {})}
 
-    def has(self, node: str) -> dict[str, float]:
+    def _has(self, node: str) -> dict[str, float]:
         """What a node has of each capacity."""
         facts, assigned = self.scenario.nodes[node], self.policy.get("fit", "used") == "assigned"
         factors = self._of_node("overcommit", node, {})
@@ -40,7 +43,7 @@ class Room:
         """What the guests on a node take of each capacity."""
         total: dict[str, float] = {}
         for vmid, on in places.items():
-            for what, need in self.needs(self.planned[vmid]).items() if on == node else ():
+            for what, need in self.needs(vmid).items() if on == node else ():
                 total[what] = total.get(what, 0) + need
         return total
 
