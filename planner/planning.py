@@ -178,7 +178,8 @@ def _status(case: Case, result: Result, reach: Reach) -> PlanStatus:
     """What is known of a plan. Optimal: nothing is stranded, and no plan is cheaper, or, unless that was asked and
     balanciness is reached, no spread smaller: a solver stops at its goal."""
     status, problem = PlanStatus(result.status.value), case.formulation.problem
-    cheapest = result.cost_bound is not None and result.score.cost[0] <= result.cost_bound
+    stops = any(leg.bypass for leg in reach.legs)  # which no solver has counted
+    cheapest = result.cost_bound is not None and result.score.cost[0] <= result.cost_bound and not stops
     smallest = result.bound is not None and result.spread <= result.bound
     reached = max(result.score.spread, *result.score.later, 0) <= problem.tolerance
     asked = cheapest if case.policy.repair_only or (case.policy.until_balanced and reached) else smallest
