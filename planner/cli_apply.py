@@ -87,18 +87,17 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
 @with_run
 def abort(choice: Any, run: RunArgument = None) -> None:
     """End a run for good: one that is alive starts no more, of one that is not it is found out how far it is."""
-    from planner import conduct, report, report_run, runs
+    from planner import conduct, runs
 
     _check_kept(choice, "abort")
     with _site(choice, yes=True) as site:
         item = site.runs.chosen(run, site.cluster)
         runs.check_abortable(item)
-        item = conduct.stopped(site, item)
-        if item.state in runs.OPEN:
-            with conduct.at_work(site) as work:
-                item = work.abort(item)
-    report_run.report(item, report.console())
-    raise typer.Exit(Exit.PARTLY_APPLIED if runs.unsettled(item) else Exit.OK)
+        conduct.stop(site, item)
+        with conduct.ending(site) as work:
+            ended = work.abort(site.runs.journal.run(item.id))
+        _report(site, ended.record)
+        raise typer.Exit(Exit.PARTLY_APPLIED if runs.unsettled(ended.record) else ended.exit_code)
 
 
 @with_run

@@ -3,26 +3,27 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from planner import apply, watch
-from planner.assumptions import check_assumptions
+from planner import apply, resume, returns, watch
 from planner.clock import RealClock
 from planner.errors import Exit, Locked, UsageError
+from planner.gate import Gate
 from planner.hooks import HookRunner
 from planner.interrupt import heeded
-from planner.plan import Migration, Plan
-from planner.run import Kind, RunRecord, RunState, Step
-from planner.runs import Runs, unsettled
+from planner.plan import Plan
+from planner.policy import Hooks
+from planner.run import Entry, Kind, RunRecord, RunState, Step
+from planner.runs import OPEN, UNSETTLED, Runs, unsettled
 from planner.session import Session
 from planner.times import Hours, until
 
 LOOK = 0.5
 """Seconds between two looks at a process that was asked to end."""
-SUPERSEDED = "another run was begun"
+SUPERSEDED, ABORTED = "another run was begun", "aborted"
 ENDED = (Step.DONE, Step.FAILED, Step.SKIPPED)
 """Steps of migrations that need nothing more."""
 
@@ -85,14 +86,21 @@ def at_work(site: Site) -> Iterator["Work"]:
     times = Times(site)
     times.wait(say)
     with site.runs.lock(site.cluster):
-        yield Work(site, times)
+        yield Work(site, times.may_start, site.session.apply.hooks)
+
+
+@contextmanager
+def ending(site: Site) -> Iterator["Work"]:
+    """Hold the lock of the cluster to end a run: nothing is started, and no hook is told."""
+    with site.runs.lock(site.cluster):
+        yield Work(site, lambda now: False, Hooks())
 
 
 class Work:
     """What is done with a run while nobody else does anything to its cluster."""
 
-    def __init__(self, site: Site, times: Times) -> None:
-        self._site, self._times = site, times
+    def __init__(self, site: Site, may_start: Callable[[float], bool], hooks: Hooks) -> None:
+        self._site, self._may_start, self._hooks = site, may_start, hooks
         self.journal = site.runs.journal
 
     def begin(self, plan: Plan, kind: Kind = "apply", of: int | None = None) -> int:
@@ -104,19 +112,22 @@ class Work:
                     f"run {left.id} was interrupted, and {guests[0]} may still be on its way: "
                     f"`proxlb-plan resume {left.id}` or `proxlb-plan abort {left.id}` finds out"
                 )
-            self._close(left, SUPERSEDED)
-        check_assumptions(plan, session.cluster(), session.settings)
-        return self.journal.begin(plan, site.cluster, site.now(), kind, of)
+            self.leave_out(left.id, SUPERSEDED)
+            self.journal.end(left.id, RunState.ABORTED, site.now(), SUPERSEDED)
+        now = site.now()
+        moved = self.journal.moved(site.cluster, now - returns.memory(session.apply)) if kind == "apply" else ()
+        self._gate(plan).before_run(now, moved=moved)
+        return self.journal.begin(plan, site.cluster, now, kind, of)
 
     def carry_out(self, run: int) -> Ended:
         """All of a run that is left. KeyboardInterrupt when a person does not wait for what is under way."""
         site, session, record = self._site, self._site.session, self.journal.run(run)
         ended = [entry.number for entry in record.entries if entry.step in ENDED]
-        hooks = HookRunner(session.apply.hooks, record.plan, run, site.cluster, os.environ, say)
+        hooks = HookRunner(self._hooks, record.plan, run, site.cluster, os.environ, say)
         with heeded() as stopped, watch.watching(record.plan.migrations, ended, session.clock) as display:
             applier = apply.Applier(
-                self.journal, run, session.writable(), clock=session.clock, now=site.now, gate=_Open(),
-                settings=session.apply, watch=display, hooks=hooks, stop=stopped, may_start=self._times.may_start,
+                self.journal, run, session.writable(), clock=session.clock, now=site.now, gate=self._gate(record.plan),
+                settings=session.apply, watch=display, hooks=hooks, stop=stopped, may_start=self._may_start,
             )  # fmt: skip
             record = applier.carry_out()
             interrupted = stopped() and record.state is RunState.STOPPED
@@ -125,40 +136,85 @@ class Work:
         return Ended(record, Exit.INTERRUPTED if interrupted else apply.exit_code(record, applier.error))
 
     def settle(self, record: RunRecord) -> RunRecord:
-        """Find out from the cluster what became of what was under way; it may be so still."""
-        return record
+        """Find out from the cluster what became of what was under way, and say so; it may be so still."""
+        session, open_ones = self._site.session, [entry for entry in record.entries if entry.step in UNSETTLED]
+        result = resume.reconcile(
+            self.journal, record.id, session.writable(), clock=session.clock, now=self._site.now, say=_once(say)
+        )
+        now = {entry.number: entry for entry in result.entries}
+        for entry in open_ones:
+            say(f"{watch.named(entry.migration)}: {_became(now[entry.number])}")
+        return result
 
     def reopen(self, record: RunRecord) -> int:
-        """A run that goes on."""
-        self.journal.reopen(record.id, self._site.now())
+        """A run that goes on, if its plan still holds; what failed is tried again."""
+        now = self._site.now()
+        done = [entry.migration for entry in record.entries if entry.step is Step.DONE]
+        under_way = [entry.migration for entry in record.entries if entry.step in UNSETTLED]
+        known = [entry.upid for entry in record.entries if entry.upid]
+        self._gate(record.plan).before_run(now, known=known, done=done, under_way=under_way)
+        resume.again(self.journal, record.id, self._site.session.writable(), self._site.now)
+        self.journal.reopen(record.id, now)
         return record.id
 
-    def abort(self, record: RunRecord) -> RunRecord:
-        """Settle a run as far as possible, and end it for good."""
-        self._close(self.settle(record), "aborted")
-        return self.journal.run(record.id)
+    def abort(self, record: RunRecord) -> Ended:
+        """Settle a run, wait for what is under way still, and end it for good."""
+        record, code = self.settle(record), int(Exit.OK)
+        if _under_way(record):
+            self.journal.reopen(record.id, self._site.now())
+            self.journal.ask_to_stop(record.id)
+            ended = self.carry_out(record.id)
+            record, code = ended.record, ended.exit_code
+        if record.state in OPEN and not _under_way(record):
+            self.journal.end(record.id, RunState.ABORTED, self._site.now(), ABORTED)
+        return Ended(self.leave_out(record.id, ABORTED), code)
 
-    def _close(self, record: RunRecord, why: str) -> None:
-        """Leave out what was not started, and end a run for good."""
-        for entry in record.entries:
+    def leave_out(self, run: int, why: str) -> RunRecord:
+        """What was not started is not going to be."""
+        for entry in self.journal.run(run).entries:
             if entry.step is Step.PLANNED:
-                self.journal.record(record.id, entry.number, Step.SKIPPED, self._site.now(), note=why)
-        self.journal.end(record.id, RunState.ABORTED, self._site.now(), why)
+                self.journal.record(run, entry.number, Step.SKIPPED, self._site.now(), note=why)
+        return self.journal.run(run)
+
+    def _gate(self, plan: Plan) -> Gate:
+        """Who says whether this plan may be carried out, measuring what it measured."""
+        session = self._site.session
+        policy, me = session.judging(plan).policy, session.connected.connection.identity if session.connected else ""
+        return Gate(session.writable(), plan, policy, session.settings, session.apply, clock=session.clock, me=me)
 
 
-def stopped(site: Site, record: RunRecord) -> RunRecord:
+def stop(site: Site, record: RunRecord) -> None:
     """Ask a run that is alive to end, and wait until it has."""
     if not site.runs.is_alive(record):
-        return record
+        return
     site.runs.journal.ask_to_stop(record.id)
     say(f"run {record.id} (process {site.runs.holder(site.cluster)}) was asked to end: what is under way ends first")
-    while site.runs.is_alive(record):
+    while site.runs.is_alive(site.runs.journal.run(record.id)):
         site.session.clock.sleep(LOOK)
-    return site.runs.journal.run(record.id)
 
 
-class _Open:
-    def check(self, migration: Migration, under_way: Sequence[Migration]) -> None: ...
+def _under_way(record: RunRecord) -> bool:
+    """Whether something of it still is, as far as is known."""
+    return any(entry.step in (Step.CHECKED, Step.STARTED) for entry in record.entries)
+
+
+def _became(entry: Entry) -> str:
+    """What has become of a migration that was under way, in words."""
+    words = {Step.STARTED: f"is still on its way to {entry.migration.target} (task {entry.upid})",
+             Step.DONE: f"is on {entry.migration.target}", Step.PLANNED: f"is on {entry.migration.source}"}  # fmt: skip
+    return f"{words.get(entry.step, entry.step.value)}{f': {entry.note}' if entry.note else ''}"
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says nothing twice in a row."""
+    last = [""]
+
+    def said(line: str) -> None:
+        if line != last[0]:
+            say(line)
+        last[0] = line
+
+    return said
 
 
 def say(line: str) -> None:

@@ -1,0 +1,252 @@
+"""Claims about runs as processes: interrupted, killed, aborted, two at once, taken back; over TLS, by real commands."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.journal import FILE, Journal
+from planner.run import RunRecord, RunState, Step
+from tests import plans
+from tests.commandline import Cli, alone, calling, write_config
+from tests.fakecluster import Served, serving, small_cluster
+
+REPO = Path(__file__).parent.parent
+PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import planner.cli_apply, planner.patience
+planner.cli_apply.FIGURES, planner.patience.POLL = 0.0, 0.1
+from planner.cli import main
+main(sys.argv[1:])
+"""
+"""The command line, hearing Ctrl-C also where the tests run in the background, and looking more often."""
+
+
+@pytest.fixture(autouse=True)
+def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)
+    monkeypatch.setattr("planner.patience.POLL", 0.1)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    return calling(capsys)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A cluster whose migrations take a second."""
+    with serving(small_cluster(), tmp_path) as server:
+        server.pve.time_scale, server.pve.migration_secs = 1.0, 1.0
+        yield server
+
+
+@pytest.fixture
+def planned(cli: Cli, served: Served, tmp_path: Path) -> tuple[str, ...]:
+    """Plan file and configuration, as words: a plan of several migrations, two at once at most."""
+    config, plan = write_config(tmp_path / "c.yaml", served), tmp_path / "plan.json"
+    words = ("--config", config, "--solver", "greedy", "--balanciness", 0, "--parallel", 2, "--per-source", 2)
+    assert cli("plan", *words, "--out", plan).code == 0
+    return str(plan), "--config", str(config)
+
+
+@contextmanager
+def process(*words: str) -> Iterator["subprocess.Popen[str]"]:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environ = os.environ | {"PYTHONPATH": str(REPO)}
+    with subprocess.Popen([sys.executable, "-c", PROGRAM, *words], env=environ, **pipes) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def until_line(running: "subprocess.Popen[str]", *words: str) -> str:
+    """The next line on stderr with all of these words."""
+    assert running.stderr is not None
+    for line in running.stderr:
+        if all(word in line for word in words):
+            return line
+    raise AssertionError(f"no line with {words}: {running.stdout.read() if running.stdout else ''}")
+
+
+def record(run: int) -> RunRecord:
+    with Journal(Path(os.environ["STATE_DIRECTORY"]) / FILE) as journal:
+        return journal.run(run)
+
+
+def steps(run: int) -> list[Step]:
+    return [entry.step for entry in record(run).entries]
+
+
+def migrations(plan: str) -> list[dict[str, Any]]:
+    return [m for wave in json.loads(Path(plan).read_text())["waves"] for m in wave]
+
+
+def posts(served: Served) -> list[str]:
+    return [path for verb, path, _ in served.pve.requests if verb == "POST" and path.endswith("/migrate")]
+
+
+def arrived(served: Served, plan: str) -> bool:
+    where = served.pve.where()
+    return all(where[m["vmid"]] == m["target"] for m in migrations(plan))
+
+
+def idle(served: Served) -> None:
+    """Wait until nothing is under way in the cluster."""
+    while any(guest.lock for guest in served.pve.guests):
+        time.sleep(0.05)
+
+
+def test_ctrl_c_waits_for_what_is_under_way_and_resume_does_the_rest(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert "no more is started, what is under way is waited for" in err
+    assert not any(guest.lock for guest in served.pve.guests)
+    assert record(1).state is RunState.STOPPED and set(steps(1)) == {Step.DONE, Step.PLANNED}
+    assert out.count("done: guest ") == steps(1).count(Step.DONE) == len(posts(served))
+    assert "not started: guest " in out and "`proxlb-plan resume 1` goes on" in out
+    resumed = cli("resume", *planned[1:], "--yes")
+    assert resumed.code == 0, resumed.err
+    assert arrived(served, planned[0]) and record(1).state is RunState.DONE
+    assert len(posts(served)) == len(set(posts(served))) == len(migrations(planned[0]))
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_resume_finds_what_goes_on(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    served.pve.migration_secs = 3.0
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        running.send_signal(signal.SIGINT)
+        until_line(running, "once more Ctrl-C leaves at once")
+        began = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=20)
+        assert time.monotonic() - began < 2
+    assert running.returncode == 130 and err.splitlines()[-1] == "proxlb-plan: interrupted"
+    assert "may still be on its way to" in out and "`proxlb-plan resume 1` goes on" in out
+    assert "interrupted" in cli("status").out
+    assert cli("resume", 1, *planned[1:], "--yes").code == 0
+    assert arrived(served, planned[0]) and len(posts(served)) == len(set(posts(served)))
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.4, 1.3])
+def test_kill_9_loses_nothing_and_doubles_nothing(
+    cli: Cli, served: Served, planned: tuple[str, ...], pause: float
+) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        time.sleep(pause)
+        running.kill()
+        running.wait(20)
+    assert record(1).state is RunState.RUNNING
+    assert "its process is gone" in cli("status", 1).out
+    resumed = cli("resume", *planned[1:], "--yes")
+    assert resumed.code == 0, resumed.err
+    assert arrived(served, planned[0]) and set(steps(1)) == {Step.DONE}
+    assert len(posts(served)) == len(set(posts(served)))
+
+
+def test_abort_from_another_process_ends_a_run_in_good_order(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        outcome = cli("abort", *planned[1:])
+        running.communicate(timeout=20)
+    assert outcome.code == 0 and f"(process {running.pid}) was asked to end" in outcome.err
+    assert running.returncode == 4
+    assert record(1).state is RunState.ABORTED and set(steps(1)) <= {Step.DONE, Step.SKIPPED, Step.PLANNED}
+    assert not any(guest.lock for guest in served.pve.guests)
+    assert "there is nothing to resume" in cli("resume", 1, *planned[1:], "--yes").complaint
+    assert "there is nothing to abort" in cli("abort", 1, *planned[1:]).complaint
+
+
+def test_abort_of_a_killed_run_finds_out_how_far_it_was(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        running.kill()
+        running.wait(20)
+    idle(served)
+    outcome = cli("abort", 1, *planned[1:])
+    assert outcome.code == 0, outcome.err
+    assert record(1).state is RunState.ABORTED and set(steps(1)) == {Step.DONE, Step.SKIPPED}
+    assert steps(1).count(Step.DONE) == len(posts(served))
+    assert f"{len(posts(served))} of {len(steps(1))} migrations done" in outcome.out
+
+
+def test_a_second_apply_and_resume_at_the_same_time_are_refused(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        second = cli("apply", *planned[1:], "--yes", "--solver", "greedy")
+        resume = cli("resume", 1, *planned[1:], "--yes")
+        rollback = cli("rollback", 1, *planned[1:], "--yes")
+        assert "running" in cli("status").out and "abort 1` ends it" in cli("status").out
+        running.communicate(timeout=30)
+    assert [outcome.code for outcome in (second, resume, rollback)] == [75, 75, 75]
+    assert f"process {running.pid} is at work" in second.complaint
+    assert running.returncode == 0 and arrived(served, planned[0])
+
+
+def test_while_a_killed_run_is_not_settled_no_other_begins(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        running.kill()
+        running.wait(20)
+    outcome = cli("apply", *planned[1:], "--yes", "--solver", "greedy")
+    assert outcome.code == 75 and "run 1 was interrupted" in outcome.err and "resume 1" in outcome.err
+    assert "in run 1 is not known" in cli("rollback", 1, *planned[1:], "--yes").complaint
+
+
+def test_a_run_that_was_stopped_with_nothing_under_way_gives_way_to_a_new_one(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    served.pve.time_scale = 0.0
+    served.pve.guest(migrations(planned[0])[0]["vmid"]).fails = "migration aborted"
+    first = cli("apply", *planned, "--yes")
+    assert first.code in (1, 4) and record(1).state is RunState.STOPPED
+    served.pve.guest(migrations(planned[0])[0]["vmid"]).fails = ""
+    assert cli("apply", *planned[1:], "--yes", "--solver", "greedy", "--balanciness", 0).code == 0
+    assert record(1).state is RunState.ABORTED and record(2).state is RunState.DONE
+
+
+def test_rollback_brings_every_guest_back(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+    before = served.pve.where()
+    served.pve.time_scale = 0.0
+    assert cli("apply", *planned, "--yes").code == 0
+    assert served.pve.where() != before
+    outcome = cli("rollback", 1, *planned[1:], "--yes")
+    assert outcome.code == 0, outcome.err
+    assert served.pve.where() == before
+    assert record(1).state is RunState.ROLLED_BACK and (record(2).kind, record(2).of) == ("rollback", 1)
+    assert "is rolled back already" in cli("rollback", 1, *planned[1:], "--yes").complaint
+    assert "is a way back itself" in cli("rollback", 2, *planned[1:], "--yes").complaint
+    assert "rollback of 1" in cli("history").out
+
+
+def test_runs_of_another_cluster_are_not_touched(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+    assert "no run on cluster" in cli("resume", *planned[1:], "--yes").complaint
+    with Journal(Path(os.environ["STATE_DIRECTORY"]) / FILE) as journal:
+        other = journal.begin(plans.plan(plans.migration(1, 100, "a", "b")), "elsewhere", time.time())
+    for command in ("resume", "abort", "rollback"):
+        words = ("--yes",) if command != "abort" else ()
+        assert "is of cluster elsewhere" in cli(command, other, *planned[1:], *words).complaint
+    assert "is unfinished" in cli("abort", *planned[1:]).complaint
