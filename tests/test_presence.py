@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from solvers.presence import Presence
 from solvers.problem import Apart, Problem
 from solvers.state import State
+from tests.pairs import admits
 from tests.problems import by_node, problems
-
-Pairs = set[tuple[int, int]]
-"""Each guest with each node on which it counts."""
 
 
 @given(problem=problems(nodes=4, guests=9), seed=st.integers(0, 10**6))
@@ -24,7 +22,7 @@ def test_what_may_come_to_a_node_is_what_a_list_of_guests_and_nodes_says(problem
     for _ in range(12):
         for bundle in range(len(at)):
             for node in set(range(problem.nodes)) - {at[bundle]} if bundle not in under_way else ():
-                assert presence.admits(bundle, at[bundle], node) == _admits(problem, pairs, bundle, at[bundle], node)
+                assert presence.admits(bundle, at[bundle], node) == admits(problem, pairs, bundle, at[bundle], node)
         waiting = [bundle for bundle in range(len(at)) if bundle not in under_way]
         if under_way and (not waiting or rng.random() < 0.4):
             bundle = rng.choice(sorted(under_way))
@@ -77,32 +75,3 @@ def test_a_migration_within_a_domain_changes_nothing_for_its_rule() -> None:
     presence.arrive(2, 2, 3)
     presence.leave(2, 2, 3)
     assert not presence.admits(0, 1, 2) and not presence.admits(2, 3, 1)
-
-
-def _admits(problem: Problem, pairs: Pairs, bundle: int, source: int, node: int) -> bool:
-    """The same of a list of pairs, with the guests that would come added to those that are there."""
-    own = {int(guest) for guest in problem.bundles[bundle]}
-    there = [guest for guest, on in pairs if on == node]
-    if not all(problem.eligibility[problem.eligible[guest], node] for guest in own):
-        return False
-    for r, room in enumerate(problem.capacity[node].tolist()):
-        need = sum(int(problem.needs[guest, r]) for guest in own)
-        if need and need + sum(int(problem.needs[guest, r]) for guest in there) > room:
-            return False
-    return all(_keeps_apart(rule, pairs, own, source, node) for rule in problem.apart)
-
-
-def _keeps_apart(rule: Apart, pairs: Pairs, own: set[int], source: int, node: int) -> bool:
-    home, to = rule.domain(source), rule.domain(node)
-
-    def sides(domain: int, without: set[int]) -> set[int]:
-        guests = {guest for guest, on in pairs if rule.domain(on) == domain} - without
-        return {side for side, members in enumerate(rule.sides) if guests & set(members)}
-
-    mine = {side for side, members in enumerate(rule.sides) if own & set(members)}
-    if home == to or not mine or len(sides(to, set()) | mine) <= rule.most:
-        return True
-    if len(mine) <= rule.most:
-        return False
-    here, left = len(sides(home, set())), max(rule.most, len(sides(home, own)))
-    return not sides(to, set()) and left + len(mine) <= here  # too much by itself: as bad there as here
