@@ -66,8 +66,10 @@ def _side_by_side(migration: Migration, wave: Sequence[Migration], limits: Limit
 
 
 def _whole(migrations: Sequence[Migration], index: int) -> bool:
-    """Whether no guests that travel as one are on both sides of a cut."""
-    return {m.bundle for m in migrations[:index]}.isdisjoint(m.bundle for m in migrations[index:])
+    """Whether no guests that travel as one are on both sides of a cut; one that stops on its way may be there then."""
+    return {(m.bundle, m.target) for m in migrations[:index]}.isdisjoint(
+        (m.bundle, m.target) for m in migrations[index:]
+    )
 
 
 def way_back(migrations: Sequence[Migration], limits: Limits, reason: str) -> Waves:
