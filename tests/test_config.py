@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from planner import config
 from planner.config import Api, Config, connection, load
 from planner.errors import ConfigError
-from planner.policy import Cheapest, Cluster, Combine, Mode, Policy, Reserve, Resource
+from planner.policy import Apply, Cheapest, Cluster, Combine, Mode, Policy, Reserve, Resource
 
 FINGERPRINT = ":".join(["Ab"] * 32)
 SECRET = "hunter2-0123"
@@ -58,7 +58,7 @@ def refusal_to_connect(api: Api, environ: dict[str, str] | None = None) -> str:
 
 
 def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
-    assert load(environ={}, cwd=tmp_path) == Config(Api(), Cluster(), Policy(), None)
+    assert load(environ={}, cwd=tmp_path) == Config(Api(), Cluster(), Policy(), Apply(), None)
 
 
 def test_a_whole_file_is_read(tmp_path: Path) -> None:
