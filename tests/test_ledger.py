@@ -14,10 +14,10 @@ import pytest
 from planner import returns
 from planner.anonymise import anonymised
 from planner.cluster import Cluster
-from planner.errors import JournalError
+from planner.errors import JournalError, PlannerError
 from planner.journal import FILE, Journal, Moved, Step
 from planner.ledger import remembered, rules
-from planner.plan import Plan
+from planner.plan import Plan, load
 from planner.planning import make_plan, prepare
 from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
@@ -28,7 +28,7 @@ from planner.state import cluster_name
 from planner.why import explain_guest
 from solvers import Budget
 from tests.commandline import Cli, alone, calling, write_config
-from tests.fakecluster import Served, serving, small_cluster
+from tests.fakecluster import TOKEN_SECRET, Served, serving, small_cluster
 from tests.plans import migration, plan
 from tests.rows import TAKEN_AT, Row, cluster, node, vm
 
@@ -306,6 +306,21 @@ def test_commands_plan_by_the_journal_and_leave_it_as_it_is(
     said = cli("explain", first["vmid"], "--config", config, "--solver", "greedy", "--balanciness", "0")
     assert f"taken from {first['target']} 2 h ago" in said.out
     assert {item.name: item.read_bytes() for item in state.iterdir()} == before
+
+
+def test_no_secret_gets_into_the_journal(served: Served, cli: Cli, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", served)
+    cli("plan", "--config", config, "--solver", "greedy", "--balanciness", "0", "--out", tmp_path / "plan.json")
+    with Journal(tmp_path / FILE) as journal:
+        run = journal.begin(load(tmp_path / "plan.json"), "c", NOW)
+        connection = served.connection()
+        served.pve.apitokens.clear()  # revoked
+        with pytest.raises(PlannerError) as error, Pve(connection) as source:
+            source.get("/version")
+        journal.record(run, 1, Step.CHECKED, NOW)
+        journal.record(run, 1, Step.FAILED, NOW, note=str(error.value))
+        written = b"".join(item.read_bytes() for item in tmp_path.glob(f"{FILE}*"))
+    assert str(error.value).encode() in written and TOKEN_SECRET.encode() not in written
 
 
 def test_a_snapshot_and_the_demo_know_nothing_of_the_journal(cli: Cli, tmp_path: Path) -> None:
