@@ -145,7 +145,7 @@ class Applier:
         if self._stop():
             course.stop_for(Halt(STOPPED))
         if not self._may_start(course.now()) and course.queue.of(Step.PLANNED):
-            course.stop_for(Halt("no more is started at this hour (deadline or window)"))
+            course.stop_for(Halt("the deadline has come, or the window is over"))
 
     def _leave_out(self) -> None:
         """What needs something that failed or was left out is left out as well."""

@@ -79,7 +79,7 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
         runs.check_resumable(site.runs, item)
         with conduct.at_work(site) as work:
             item = work.settle(item)
-            report_run.status(item, report.console(), alive=True)
+            report_run.steps(item, report.console())
             if _agreed(yes, f"Go on with run {item.id}?"):
                 _carry_out(site, work, work.reopen(item))
 
@@ -103,6 +103,8 @@ def abort(choice: Any, run: RunArgument = None) -> None:
 @with_run
 def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
     """Take back what a run has really done: show the way back, ask, carry it out."""
+    from dataclasses import replace
+
     from planner import conduct, report, runs
     from planner.planning import prepare
     from planner.rollback import plan_back
@@ -112,7 +114,8 @@ def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
         item = site.runs.chosen(run, site.cluster)
         runs.check_revocable(site.runs, item)
         now = site.session.judging(item.plan)
-        back = plan_back(item, prepare(now.cluster(), now.policy, now.settings, now.apply))
+        cluster = replace(now.cluster(), moved=())  # what was just migrated is to go back
+        back = plan_back(item, prepare(cluster, now.policy, now.settings, now.apply))
         report.plan(back, report.console())
         if _agreed(yes, f"Take back run {item.id} with {_counted(len(back.migrations))}?"):
             with conduct.at_work(site) as work:
@@ -162,7 +165,7 @@ def _settings(config: Path | None) -> "Apply":
 def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
     """The cluster that is to be changed, and the runs of this machine."""
     from planner import runs
-    from planner.conduct import Site
+    from planner.conduct import Site, wall
     from planner.session import open_session
     from planner.state import cluster_name
 
@@ -171,7 +174,7 @@ def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
         if not yes and not sys.stdin.isatty():
             raise UsageError("nobody is there to answer: use --yes to go on without asking")
         with runs.in_memory() if session.connected is None else runs.opened(session.apply) as there:
-            yield Site(session, there, cluster_name(source))
+            yield Site(session, there, cluster_name(source), wall(session.clock))
 
 
 def _check_limits(choice: "Choice", plan_file: Path | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from planner import apply, resume, returns, watch
-from planner.clock import RealClock
+from planner.clock import Clock, RealClock
 from planner.errors import Exit, Locked, UsageError
 from planner.gate import Gate
 from planner.hooks import HookRunner
@@ -43,15 +43,16 @@ class Site:
     session: Session
     runs: Runs
     cluster: str
+    now: Callable[[], float]
+    """Unix seconds."""
 
-    @property
-    def now(self) -> Callable[[], float]:
-        """Unix seconds; in a demo, time goes as fast as its clock."""
-        clock = self.session.clock
-        if isinstance(clock, RealClock):
-            return time.time
-        offset = time.time() - clock.now()
-        return lambda: offset + clock.now()
+
+def wall(clock: Clock) -> Callable[[], float]:
+    """Unix seconds; in a demo, time goes as fast as its clock."""
+    if isinstance(clock, RealClock):
+        return time.time
+    offset = time.time() - clock.now()
+    return lambda: offset + clock.now()
 
 
 class Times:
@@ -143,7 +144,7 @@ class Work:
         )
         now = {entry.number: entry for entry in result.entries}
         for entry in open_ones:
-            say(f"{watch.named(entry.migration)}: {_became(now[entry.number])}")
+            say(f"{watch.named(entry.migration)} {_became(now[entry.number])}")
         return result
 
     def reopen(self, record: RunRecord) -> int:

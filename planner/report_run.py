@@ -27,7 +27,8 @@ def report(item: RunRecord, out: Console, *, kept: bool = True) -> None:
         _line(out, _outcome(entry), STYLES.get(entry.step, "yellow"))
     done = item.counts.get(Step.DONE, 0)
     name = f"run {item.id}: " if kept else ""
-    _line(out, f"{name}{done} of {item.size} migrations done{f'; {item.why}' if item.why and done < item.size else ''}")
+    why = item.why if done < item.size and item.why not in {entry.note for entry in item.entries} else ""
+    _line(out, f"{name}{done} of {item.size} migrations done{f'; {why}' if why else ''}")
     for line in advice(item, alive=False) if kept else ():
         _line(out, line)
 
@@ -71,10 +72,18 @@ def state(item: Summary, *, alive: bool) -> str:
 def status(item: RunRecord, out: Console, *, alive: bool) -> None:
     """One run: each migration with its step, since when, its task; and what can be done."""
     what = "run" if item.kind == "apply" else f"rollback of run {item.of}: run"
-    ended = "" if item.ended_at is None else f", ended {_time(item.ended_at)}"
-    _line(out, f"{what} {item.id} on {item.cluster}: {state(item, alive=alive)}, began {_time(item.began_at)}{ended}")
+    times = [("began", item.began_at), ("resumed", item.resumed_at), ("ended", item.ended_at)]
+    when = ", ".join(f"{word} {_time(at)}" for word, at in times if at is not None)
+    _line(out, f"{what} {item.id} on {item.cluster}: {state(item, alive=alive)}, {when}")
     if item.why:
         _line(out, f"why: {item.why}")
+    steps(item, out)
+    for line in advice(item, alive=alive):
+        _line(out, line)
+
+
+def steps(item: RunRecord, out: Console) -> None:
+    """How far each migration of a run is."""
     table = Table(box=None, pad_edge=False)
     for name in ("", "guest", "name", "from", "to", "state", "since"):
         table.add_column(name, justify="right" if name in ("", "guest") else "left", no_wrap=True)
@@ -90,8 +99,6 @@ def status(item: RunRecord, out: Console, *, alive: bool) -> None:
             _line(out, f"{entry.number} {named(entry.migration)}: {said}")
     counts = ", ".join(f"{item.counts[step]} {step.value}" for step in Step if item.counts.get(step))
     _line(out, f"{item.size} migrations: {counts}")
-    for line in advice(item, alive=alive):
-        _line(out, line)
 
 
 def history(items: Sequence[Summary], alive: Iterable[int], out: Console) -> None:

@@ -67,6 +67,8 @@ def _size(migration: Migration) -> int:
 def _outcome(migration: Migration, step: "Step", note: str) -> str:
     if step.value == "done":
         return f"{named(migration)} is on {migration.target}{f' ({note})' if note else ''}"
+    if note.startswith(f"guest {migration.vmid} "):
+        return f"{step.value}: {note}"
     return f"{named(migration)} {step.value}{f': {note}' if note else ''}"
 
 

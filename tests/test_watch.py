@@ -41,7 +41,7 @@ def test_there_is_a_line_at_the_start_at_the_end_and_every_half_minute_between()
         "guest 101 (g101): 0.6 of 2.0 GiB, 20 MiB/s",
         "guest 101 (g101): 1.2 of 2.0 GiB, 20 MiB/s",
         "guest 101 (g101) is on b [1 of 2, about 90 s left]",
-        "guest 102 (g102) failed: guest 102 was not migrated: no space left [2 of 2]",
+        "failed: guest 102 was not migrated: no space left [2 of 2]",
     ]
 
 
