@@ -29,6 +29,24 @@ def full(seed: int, most_nodes: int = NODES, most_guests: int = GUESTS) -> Scena
     )
 
 
+def jammed(seed: int) -> Scenario:
+    """A few guests on a few nodes that have hardly any room; what belongs together is together."""
+    rng = Random(f"jammed {seed}")
+    names = [f"pve{i}" for i in range(1, rng.choice([2, 3, 3, 4, 4]) + 1)]
+    sizes = rng.choice([(4,), (2, 4), (1, 2, 3, 4, 5), (3, 4, 5)])
+    of = {101 + i: name for i, name in enumerate([*names, *rng.choices(names, k=rng.randint(0, 7 - len(names)))])}
+    guests = {vmid: Guest(vmid, name, rng.choice(sizes), cpus=1) for vmid, name in of.items()}
+    nodes = {}
+    for name in names:
+        taken = sum(guest.memory for guest in guests.values() if guest.on == name)
+        nodes[name] = Node(name, memory=taken + rng.choice([0, 1, 1, 2, 3, 4]), cpus=8)
+    cluster: dict[str, Any] = {"rules": []}
+    for rule in rng.sample([rule for rule in RULES if rule is not _united], rng.choice([0, 0, 1, 2])):
+        rule(rng, nodes, guests, cluster)
+    settings = {"policy": {"balanciness": 1}, "cluster": cluster}
+    return Scenario("a jam", nodes=nodes, guests=guests, expect={"status": "whatever"}, settings=settings)
+
+
 def _guests(rng: Random, names: list[str], most: int) -> dict[int, Guest]:
     guests: dict[int, Guest] = {}
     sizes = rng.choice(SIZES)
