@@ -32,12 +32,15 @@ class Queue:
             if all(self.steps[before] is Step.DONE for before in self[number].after):
                 yield number
 
-    def has_room(self, number: int, under_way: Collection[int]) -> bool:
-        """Whether the limits allow one more beside those under way."""
-        sources = Counter(self[other].source for other in under_way)
-        targets = Counter(self[other].target for other in under_way)
-        return (
-            len(under_way) < self._limits.parallel
+    def has_room(self, number: int, under_way: Collection[int], along: Collection[int] = ()) -> bool:
+        """Whether the limits allow one more beside those under way, and those that come along with it.
+
+        Where these alone are more than the limits allow, they wait until nothing else is under way.
+        """
+        beside = [self[other] for other in (*under_way, *along)]
+        sources, targets = Counter(m.source for m in beside), Counter(m.target for m in beside)
+        return (not under_way and bool(along)) or (
+            len(beside) < self._limits.parallel
             and sources[self[number].source] < self._limits.per_source
             and targets[self[number].target] < self._limits.per_target
         )

@@ -110,7 +110,7 @@ class Starter:
     def _start(self, number: int, sight: Sight) -> None:
         migration, course = self._course.queue[number], self._course
         place = self._where(number, sight)
-        if place is None:
+        if place is None or not self._has_room_for_all(number, place):
             return
         self._check(migration)
         if course.hooks and number not in course.announced:
@@ -126,6 +126,12 @@ class Starter:
     def _check(self, migration: Migration) -> None:
         if self._gate is not None:
             self._gate.check(migration, [self._course.queue[other] for other in self._course.beside()])
+
+    def _has_room_for_all(self, number: int, place: Place) -> bool:
+        """Whether the limits also allow those that the HA manager takes along at once."""
+        queue = self._course.queue
+        along = [mate for mate in queue.mates(number) if queue.steps[mate] is Step.PLANNED] if place.hastate else []
+        return queue.has_room(number, self._course.beside(), along)
 
     def _where(self, number: int, sight: Sight) -> Place | None:
         """Where a guest that is to be migrated is; None when nothing has to be asked for."""

@@ -262,3 +262,10 @@ def test_a_queue_says_who_waits_for_whom() -> None:
     guests = drawn(random.Random(3), 6)
     queue = Queue([Entry(m.number, m, Step.PLANNED, None, "", 0.0) for m in guests], ONE)
     assert list(queue.waiting()) == [m.number for m in guests if not m.after]
+
+
+def test_guests_that_come_along_need_room_too_and_where_there_never_is_any_go_alone() -> None:
+    three = Schedule(parallel=3, per_source=3, per_target=3)
+    queue = Queue([Entry(m.number, m, Step.PLANNED, None, "", 0.0) for m in mated(1, 2, 2, 2, 5)], three)
+    assert queue.has_room(2, [1], [3]) and not queue.has_room(2, [1], [3, 4])
+    assert queue.has_room(2, [], [3, 4]) and queue.has_room(2, [], [3, 4, 5])
