@@ -350,7 +350,8 @@ finally:
     assert text.count("--") - 1 <= text.count("[default: ") + 2  # --help has none
 
 
-@pytest.mark.parametrize("command", ["plan", "compare", "apply", "snapshot", "doctor", "version"])
+@pytest.mark.parametrize("command", ["plan", "drain", "compare", "explain", "apply", "resume", "abort", "status", "history", "rollback",
+                                     "snapshot", "doctor", "version"])  # fmt: skip
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     outcome = cli(command, "--help")
     assert outcome.code == 0
