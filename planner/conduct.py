@@ -132,8 +132,6 @@ class Work:
             )  # fmt: skip
             record = applier.carry_out()
             interrupted = stopped() and record.state is RunState.STOPPED
-        if record.of is not None and record.state is RunState.DONE:
-            self.journal.end(record.of, RunState.ROLLED_BACK, site.now(), f"by run {run}")
         return Ended(record, Exit.INTERRUPTED if interrupted else apply.exit_code(record, applier.error))
 
     def settle(self, record: RunRecord) -> RunRecord:

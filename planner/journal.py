@@ -87,7 +87,7 @@ class Journal:
             )
 
     def end(self, run: int, state: RunState, at: float, why: str = "") -> None:
-        """A run has ended, or what it has reached is undone. ValueError when that cannot be said of it."""
+        """A run has ended; a way back that is DONE has undone the other one. ValueError when that cannot be."""
         if state is RunState.RUNNING:
             raise ValueError("a run does not end as running: reopen it")
         self._set_state(run, state, "ended_at = coalesce(ended_at, ?), why = ?", at, _text(why))
@@ -98,10 +98,17 @@ class Journal:
 
     def _set_state(self, run: int, state: RunState, also: str, *values: object) -> None:
         with self._db.writing():
-            last = RunState(self._row(run)["state"])
+            row = self._row(run)
+            last = RunState(row["state"])
             if state not in ENDS[last]:
                 raise ValueError(f"run {run} is {last}: it cannot become {state}")
             self._db.execute(f"UPDATE run SET state = ?, {also} WHERE id = ?", (state, *values, run))
+            if state is RunState.DONE and row["of"] is not None:
+                self._db.execute(
+                    "UPDATE run SET state = ?, why = ?,"
+                    " ended_at = coalesce(ended_at, (SELECT ended_at FROM run WHERE id = ?)) WHERE id = ?",
+                    (RunState.ROLLED_BACK, f"by run {run}", run, row["of"]),
+                )
 
     def run(self, run: int) -> RunRecord:
         """All that is known of a run. JournalError when there is none of that number."""

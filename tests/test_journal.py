@@ -175,6 +175,16 @@ def test_a_run_ends_is_resumed_and_is_over_when_it_is_done(journal: Journal) -> 
     assert (journal.run(run).state, journal.run(run).ended_at) == (RunState.ROLLED_BACK, 4.0)
 
 
+def test_with_the_end_of_a_way_back_the_other_run_is_rolled_back_at_once(journal: Journal) -> None:
+    run = journal.begin(TWO, "c", 1.0)
+    back = journal.begin(TWO, "c", 2.0, "rollback", run)
+    journal.end(back, RunState.STOPPED, 3.0)
+    assert journal.run(run).state is RunState.RUNNING
+    journal.end(back, RunState.DONE, 4.0)
+    found = journal.run(run)
+    assert (found.state, found.ended_at, found.why) == (RunState.ROLLED_BACK, 3.0, "by run 2")
+
+
 def test_runs_are_listed_newest_first_and_of_one_cluster(journal: Journal) -> None:
     numbers = [journal.begin(TWO, cluster, float(at)) for at, cluster in enumerate(("c", "d", "c"))]
     assert [run.id for run in journal.runs()] == numbers[::-1]
