@@ -1,7 +1,6 @@
 """Owns how a run is conducted: lock, journal, gate, hooks, signals and display around what carries it out."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from planner.run import Entry, Kind, RunRecord, RunState, Step
 from planner.runs import OPEN, UNSETTLED, Runs, unsettled
 from planner.session import Session
 from planner.times import Hours, until
+from planner.watch import say
 
 LOOK = 0.5
 """Seconds between two looks at a process that was asked to end."""
@@ -214,8 +214,3 @@ def _once(say: Callable[[str], None]) -> Callable[[str], None]:
         last[0] = line
 
     return said
-
-
-def say(line: str) -> None:
-    """Tell whoever looks, not whatever reads stdout."""
-    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Owns what Ctrl-C and SIGTERM do to a run: the first ends it in good order, the second leaves at once."""
+"""Owns what Ctrl-C, SIGTERM and SIGHUP do to a run: the first ends it in good order, the second leaves at once."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
 STOPPING = b"stopping: no more is started, what is under way is waited for; once more Ctrl-C leaves at once\n"
 

@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from planner.amounts import copied, duration, gib
 from planner.plan import Migration
@@ -46,12 +46,37 @@ def watching(migrations: Iterable[Migration], ended: Iterable[int], clock: "Cloc
     from rich.console import Console
 
     migrations, ended = tuple(migrations), frozenset(ended)
-    console = Console(stderr=True, highlight=False)
+    console = Console(file=cast(TextIO, Calm(sys.stderr)), highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
         with Bars(migrations, ended, console) as bars:
             yield bars
     else:
-        yield Lines(migrations, ended, clock, lambda line: print(line, file=sys.stderr, flush=True))
+        yield Lines(migrations, ended, clock, say)
+
+
+def say(line: str) -> None:
+    """Tell whoever looks, not whatever reads stdout; a run goes on when nobody does any more."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+class Calm:
+    """A stream for a console: a run goes on when its terminal is gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def named(migration: Migration) -> str:

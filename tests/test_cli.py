@@ -350,8 +350,10 @@ finally:
     assert text.count("--") - 1 <= text.count("[default: ") + 2  # --help has none
 
 
-@pytest.mark.parametrize("command", ["plan", "drain", "compare", "explain", "apply", "resume", "abort", "status", "history", "rollback",
-                                     "snapshot", "doctor", "version"])  # fmt: skip
+COMMANDS = "plan drain compare explain apply resume abort status history rollback snapshot doctor version"
+
+
+@pytest.mark.parametrize("command", COMMANDS.split())
 def test_every_command_has_help(cli: Cli, command: str) -> None:
     outcome = cli(command, "--help")
     assert outcome.code == 0

@@ -303,6 +303,17 @@ def test_hooks_hear_of_a_run_and_its_migrations(
     assert {item["run"] for item in heard} == {1} and heard[-1]["outcome"]["done"] == many
 
 
+def test_a_run_goes_on_when_nobody_reads_what_it_says(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+    served.pve.migration_secs = 0.2
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        assert running.stderr is not None and running.stdout is not None
+        running.stderr.close()
+        running.stdout.close()
+        running.wait(20)
+    assert record(1).state is RunState.DONE and arrived(served, planned[0])
+
+
 def test_a_plan_that_no_longer_holds_begins_no_run(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
     served.pve.guest(migrations(planned[0])[0]["vmid"]).node = "pve3"
     outcome = cli("apply", *planned, "--yes")

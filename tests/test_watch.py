@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+from typing import TextIO, cast
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from planner.clock import FastClock
 from planner.interrupt import heeded
 from planner.run import Step
 from planner.tasklog import Progress
-from planner.watch import Bars, Lines, watching
+from planner.watch import Bars, Calm, Lines, watching
 from tests.plans import migration
 
 FIRST, SECOND = migration(1, 101, "a", "b"), migration(2, 102, "a", "c", memory_mib=4096)
@@ -83,6 +84,19 @@ def test_a_terminal_shows_a_bar_for_each_migration_and_one_for_all() -> None:
     assert "guest 102 (g102) unknown: lost [sight] of it" in shown and "101 (g101) is on" not in shown
 
 
+def test_a_terminal_that_goes_away_does_not_end_a_run() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    console = Console(file=cast(TextIO, Calm(Gone())), force_terminal=True)
+    with Bars((FIRST, SECOND), frozenset(), console) as bars:
+        bars.started(FIRST, UPID)
+        bars.progress(FIRST, Progress(1024.0, 2048.0, 99.4))
+        bars.ended(FIRST, Step.FAILED, "no space left")
+        bars.tick(1.0)
+
+
 def test_without_a_terminal_there_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with watching([FIRST], [], FastClock()) as watch:
         watch.started(FIRST, UPID)
@@ -101,7 +115,7 @@ def test_what_is_copied_has_no_total_where_none_is_known() -> None:
     assert (copied(512, 2048), copied(512, 0)) == ("0.5 of 2.0 GiB", "0.5 GiB")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_is_remembered_and_the_second_leaves(
     number: signal.Signals, capfd: pytest.CaptureFixture[str]
 ) -> None:
