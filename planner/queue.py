@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
+from planner import timetable
 from planner.plan import Migration, Schedule
 from planner.run import Entry, Step
 
@@ -80,15 +81,17 @@ class Queue:
                 yield f"guest {done.vmid} is on {done.target} without guest {guests}, which belongs with it"
 
     def seconds_left(self, elapsed: dict[int, float]) -> float:
-        """Expected until the last one ends; `elapsed`: seconds that those under way have taken."""
-        ends: dict[int, float] = {}
-        work = 0.0
-        for number in self.of(Step.PLANNED, Step.CHECKED, Step.STARTED):
-            migration = self[number]
-            takes = max(0.0, migration.end - migration.begin - elapsed.get(number, 0.0))
-            ends[number] = takes + max((ends.get(before, 0.0) for before in migration.after), default=0.0)
-            work += takes
-        return max(work / self._limits.parallel, *ends.values(), 0.0)
+        """Expected until the last one ends, at least; `elapsed`: seconds that those under way have taken."""
+        left = self.of(Step.PLANNED, Step.CHECKED, Step.STARTED)
+        index, limits = {number: i for i, number in enumerate(left)}, self._limits
+        jobs = []
+        for number in left:
+            one = self[number]
+            takes = max(0.0, one.end - one.begin - elapsed.get(number, 0.0))
+            after = tuple(index[before] for before in one.after if before in index)
+            jobs.append(timetable.Job(one.source, one.target, round(1000 * takes), after=after))
+        most = timetable.Limits(limits.parallel, limits.per_source, limits.per_target)
+        return timetable.bound(jobs, most) / 1000
 
     def _named(self, number: int) -> str:
         return f"guest {self[number].vmid}"
