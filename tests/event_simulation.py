@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
+from planner import timetable
 from planner.plan import Migration, Plan
+from planner.waves import way_back
 from tests.asks import Fact
 from tests.instants import Ground, Instant
 from tests.rulebook import Rulebook
@@ -40,7 +42,7 @@ class Queue:
     def __init__(self, instant: Instant, migrations: Sequence[Migration], limits: Limits) -> None:
         self.instant, self.limits = instant, limits
         self.of = {migration.number: migration for migration in migrations}
-        self.wrong = list[str]()
+        self.wrong, self.ended = list[str](), set[int]()
         self.makespan = 0.0
         self._waits = {m.number: set(m.after) for m in migrations}
         self._frees: dict[int, list[int]] = {}
@@ -55,17 +57,17 @@ class Queue:
             self._stage.setdefault(migration.bundle, {})[migration.vmid] = 0
         self._bundle_of = {m.vmid: m.bundle for m in migrations}
 
-    def play(self, order: Sequence[int], lasts: Mapping[int, float]) -> None:
-        """Until all have ended, or something is wrong."""
+    def play(self, order: Sequence[int], lasts: Mapping[int, float], most: float = math.inf) -> None:
+        """Until all have ended, or as many as are started at most, or something is wrong."""
         waiting, rank, now = list(order), {number: at for at, number in enumerate(order)}, 0.0
         while (waiting or self._running) and not self.wrong:
             for number in list(waiting):
-                if self._may_start(number):
+                if len(order) - len(waiting) < most and self._may_start(number):
                     waiting.remove(number)
                     self._start(number)
                     heapq.heappush(self._running, (now + lasts[number], rank[number], number))
             if not self._running:
-                self.wrong.append(f"migrations {waiting} wait for ever")
+                self.wrong += [f"migrations {waiting} wait for ever"] if len(order) - len(waiting) < most else []
                 return
             now, _, number = heapq.heappop(self._running)
             self._end(number)
@@ -85,6 +87,7 @@ class Queue:
 
     def _end(self, number: int) -> None:
         migration = self.of[number]
+        self.ended.add(number)
         self._from[migration.source] -= 1
         self._to[migration.target] -= 1
         for freed in self._frees.get(number, ()):
@@ -125,7 +128,7 @@ def at_every_instant(scenario: Scenario, plan: Plan, seed: int = 0) -> list[str]
     way_back = _played(lambda: Instant(ground, there, ground.room_back), back, limits, 0, rng)
     wrong += [f"on the way back: {line}" for line in way_back]
     wrong += [f"the way back does not bring guests to where they were: {lost}"] if lost else []
-    return wrong + _timetable(plan) + _cut_off(ground, plan)
+    return wrong + _turned_round(ground, plan, rng) + _timetable(plan) + _cut_off(ground, plan)
 
 
 def _played(
@@ -152,6 +155,21 @@ def _played(
     return []
 
 
+def _turned_round(ground: Ground, plan: Plan, rng: Random) -> list[str]:
+    """What is wrong with the way back where no more is started from some instant on."""
+    numbers = [migration.number for migration in plan.migrations]
+    queue = Queue(Instant(ground, ground.today, ground.room), plan.migrations, Limits.of(plan))
+    queue.play(rng.sample(numbers, len(numbers)), _extreme(numbers, rng), rng.randint(0, len(numbers)))
+    done = [migration for migration in plan.migrations if migration.number in queue.ended]
+    limits = timetable.Limits(*Limits.of(plan), plan.schedule.bandwidth)
+    back = [migration for wave in way_back(done, limits, "") for migration in wave]
+    there = dict(queue.instant.places)
+    wrong = queue.wrong + _played(lambda: Instant(ground, there, ground.room_back), back, Limits.of(plan), 0, rng)
+    home = {**there, **{m.vmid: m.target for m in back}}
+    wrong += ["it does not bring all guests to where they were"] if home != ground.today else []
+    return [f"cut off after {sorted(queue.ended)}, on the way back: {line}" for line in wrong]
+
+
 def _extreme(numbers: Sequence[int], rng: Random) -> dict[int, float]:
     """No time at all, or for ever."""
     return {number: rng.choice([0.0, LONG * (1 + rng.random())]) for number in numbers}
@@ -171,6 +189,11 @@ def _timetable(plan: Plan) -> list[str]:
         many = len(at_once), *(sum(getattr(m, end) == getattr(migration, end) for m in at_once) for end in ENDS)
         if any(number > limit for number, limit in zip(many, Limits.of(plan), strict=True)):
             wrong.append(f"at {migration.begin} s there are {many}: more than {Limits.of(plan)}")
+        for end in ENDS if schedule.bandwidth else ():
+            there = [m for m in at_once if getattr(m, end) == getattr(migration, end)]
+            rate = sum((m.memory_mib + m.local_disk_mib) / (m.end - m.begin) for m in there)
+            if len(there) > 1 and rate > (schedule.bandwidth or 0) + MOMENT:  # one alone is as fast as it can
+                wrong.append(f"at {migration.begin} s {getattr(migration, end)} carries {rate} MiB/s")
     last = max((migration.end for migration in plan.migrations), default=0.0)
     if abs(last - schedule.seconds) > MOMENT:
         wrong.append(f"the last one ends after {last} s, not {schedule.seconds}")

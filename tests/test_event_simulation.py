@@ -115,6 +115,7 @@ def test_it_objects_to_a_way_back(back: list[Any], objection: str, tmp_path: Pat
         ({"parallel": 1}, "more than Limits(parallel=1"),
         ({"per_source": 1}, "more than Limits(parallel=2, per_source=1"),
         ({"per_target": 1}, "per_target=1)"),
+        ({"bandwidth": 2047}, "at 0 s a carries 2048.0 MiB/s"),
         ({"checkpoints": ()}, "1 waves, 0 checkpoints"),
         ({"checkpoints": (Checkpoint(0, 0, 2),)}, "the spread after wave 1 is"),
         ({"checkpoints": (Checkpoint(0, 1, 2),)}, "worse after wave 1 than before"),
