@@ -96,7 +96,12 @@ class Database:
         # SQLite would leave two files behind. Without the one of a writer there is none, and nothing to coordinate.
         how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
         with self._opening(str(path), f"{path.absolute().as_uri()}?{how}"):
-            self._check()
+            empty = self._is_empty()
+            if not empty:
+                self._check()
+        if empty:  # its process died, or its disk was full, before it began
+            self.close()
+            return cls(None)
         return self
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Claims about the journal and the lock: what was recorded stays, what makes no sense is refused, one run at a time."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -173,6 +174,18 @@ def test_a_run_ends_is_resumed_and_is_over_when_it_is_done(journal: Journal) -> 
         journal.reopen(run, 5.0)
     journal.end(run, RunState.ROLLED_BACK, 6.0)
     assert (journal.run(run).state, journal.run(run).ended_at) == (RunState.ROLLED_BACK, 4.0)
+
+
+def test_a_journal_whose_process_died_before_it_began_is_one_without_runs(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()
+    with Journal.reading(tmp_path / FILE) as found:
+        assert found.runs() == ()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as half:
+        half.execute("PRAGMA journal_mode = WAL")
+    with Journal.reading(tmp_path / FILE) as found:
+        assert found.runs() == ()
+    with Journal(tmp_path / FILE) as journal:
+        assert journal.begin(TWO, "c", 1.0) == 1
 
 
 def test_with_the_end_of_a_way_back_the_other_run_is_rolled_back_at_once(journal: Journal) -> None:
