@@ -61,7 +61,7 @@ def test_scenario(path: Path, solver: str, tmp_path: Path) -> None:
 def _settles(after: Scenario, solver: str, plan: Plan, directory: Path) -> None:
     """Once a plan is carried out, the next one takes no guest back to where it came from."""
     again = plan_of(after, solver, directory)
-    came_from = {m.vmid: m.source for m in plan.migrations}
+    came_from = {m.vmid: m.source for m in reversed(plan.migrations)}
     assert [m for m in again.migrations if came_from.get(m.vmid) == m.target] == []
 
 
@@ -269,3 +269,27 @@ def test_the_referee_objects_to_a_plan_that_hides_what_is_broken(tmp_path: Path)
     plan = plan_of(replace(scenario, settings={"policy": {"max_migrations": 0}}), "greedy", tmp_path)
     assert objections(scenario, plan) == []
     assert "the plan says that all rules hold" in objections(scenario, replace(plan, violations_after=()))[0]
+
+
+@pytest.mark.parametrize(
+    ("most", "stops", "objection"),
+    [
+        (2, [True, False], ""),
+        (1, [True, False], "2 migrations, at most 1"),
+        (2, [False, False], "a guest is migrated twice"),
+        (2, [True, True], "a guest is migrated twice"),
+    ],
+)
+def test_the_referee_lets_a_guest_stop_on_its_way(most: int, stops: list[bool], objection: str, tmp_path: Path) -> None:
+    """Both migrations count."""
+    nodes, guests = "{a: 64, b: 64, c: {memory: 64, used: 8}}", "{1-2: {on: a, memory: 16}}"
+    scenario = parse(f"{{behaviour: x, nodes: {nodes}, guests: {guests}, expect: {{status: optimal}}}}")
+    scenario = replace(scenario, settings={"policy": {"max_migrations": 1}})
+    plan = plan_of(scenario, "greedy", tmp_path)
+    (vmid,) = {migration.vmid for migration in plan.migrations}
+    legs: Any = (Going(vmid, "a", "c", stops[0]), Going(vmid, "c", "b", stops[1]))
+    found = objections(
+        replace(scenario, settings={"policy": {"max_migrations": most}}),
+        replace(plan, waves=tuple((leg,) for leg in legs)),
+    )
+    assert found == ([objection] if objection else [])
