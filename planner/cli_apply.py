@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.plan import Plan
     from planner.policy import Apply
     from planner.run import RunRecord
+    from planner.runs import Runs
     from planner.session import Session
 
 FIGURES = 12.0
@@ -87,17 +88,21 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
 @with_run
 def abort(choice: Any, run: RunArgument = None) -> None:
     """End a run for good: one that is alive starts no more, of one that is not it is found out how far it is."""
-    from planner import conduct, runs
+    from planner import conduct, report, report_run, runs
+    from planner.state import cluster_name
 
     _check_kept(choice, "abort")
-    with _site(choice, yes=True) as site:
-        item = site.runs.chosen(run, site.cluster)
+    with _opened(choice, yes=True) as (session, there):
+        # A run that is alive is reached by the journal alone: the cluster may be what is in trouble.
+        item = there.chosen(None, cluster_name(session.writable())) if run is None else there.journal.run(run)
         runs.check_abortable(item)
-        conduct.stop(site, item)
-        with conduct.ending(site) as work:
-            ended = work.abort(site.runs.journal.run(item.id))
-        _report(site, ended.record)
-        raise typer.Exit(Exit.PARTLY_APPLIED if runs.unsettled(ended.record) else ended.exit_code)
+        item = conduct.stopped(there, item, session.clock)
+        if item.state in runs.OPEN:
+            there.chosen(item.id, cluster_name(session.writable()))
+        with conduct.ending(conduct.Site(session, there, item.cluster, conduct.wall(session.clock))) as work:
+            ended = work.abort(item)
+    report_run.report(ended.record, report.console())
+    raise typer.Exit(ended.exit_code)
 
 
 @with_run
@@ -162,19 +167,27 @@ def _settings(config: Path | None) -> "Apply":
 
 
 @contextmanager
-def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
-    """The cluster that is to be changed, and the runs of this machine."""
+def _opened(choice: "Choice", yes: bool) -> "Iterator[tuple[Session, Runs]]":
+    """The session of a command that changes something, and the runs of this machine. Asks no cluster."""
     from planner import runs
-    from planner.conduct import Site, wall
     from planner.session import open_session
-    from planner.state import cluster_name
 
     with closing(open_session(*choice)) as session:
-        source = session.writable()
+        session.writable()
         if not yes and not sys.stdin.isatty():
             raise UsageError("nobody is there to answer: use --yes to go on without asking")
         with runs.in_memory() if session.connected is None else runs.opened(session.apply) as there:
-            yield Site(session, there, cluster_name(source), wall(session.clock))
+            yield session, there
+
+
+@contextmanager
+def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
+    """The cluster that is to be changed, and the runs of this machine."""
+    from planner.conduct import Site, wall
+    from planner.state import cluster_name
+
+    with _opened(choice, yes) as (session, there):
+        yield Site(session, there, cluster_name(session.writable()), wall(session.clock))
 
 
 def _check_limits(choice: "Choice", plan_file: Path | None) -> None:

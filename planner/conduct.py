@@ -23,6 +23,8 @@ from planner.watch import say
 
 LOOK = 0.5
 """Seconds between two looks at a process that was asked to end."""
+KEPT = 366 * 24 * 3600.0
+"""Seconds for which runs that are over are remembered."""
 SUPERSEDED, ABORTED = "another run was begun", "aborted"
 ENDED = (Step.DONE, Step.FAILED, Step.SKIPPED)
 """Steps of migrations that need nothing more."""
@@ -116,6 +118,7 @@ class Work:
             self.leave_out(left.id, SUPERSEDED)
             self.journal.end(left.id, RunState.ABORTED, site.now(), SUPERSEDED)
         now = site.now()
+        self.journal.prune(now - KEPT)
         moved = self.journal.moved(site.cluster, now - returns.memory(session.apply)) if kind == "apply" else ()
         self._gate(plan).before_run(now, moved=moved)
         return self.journal.begin(plan, site.cluster, now, kind, of)
@@ -149,7 +152,7 @@ class Work:
         """A run that goes on, if its plan still holds; what failed is tried again."""
         now = self._site.now()
         done = [entry.migration for entry in record.entries if entry.step is Step.DONE]
-        under_way = [entry.migration for entry in record.entries if entry.step in UNSETTLED]
+        under_way = resume.on_either_end(record)
         known = [entry.upid for entry in record.entries if entry.upid]
         self._gate(record.plan).before_run(now, known=known, done=done, under_way=under_way)
         resume.again(self.journal, record.id, self._site.session.writable(), self._site.now)
@@ -158,15 +161,18 @@ class Work:
 
     def abort(self, record: RunRecord) -> Ended:
         """Settle a run, wait for what is under way still, and end it for good."""
-        record, code = self.settle(record), int(Exit.OK)
+        record = self.settle(record)
         if _under_way(record):
             self.journal.reopen(record.id, self._site.now())
             self.journal.ask_to_stop(record.id)
             ended = self.carry_out(record.id)
-            record, code = ended.record, ended.exit_code
+            record = ended.record
+            if ended.exit_code == Exit.INTERRUPTED:
+                return ended
         if record.state in OPEN and not _under_way(record):
             self.journal.end(record.id, RunState.ABORTED, self._site.now(), ABORTED)
-        return Ended(self.leave_out(record.id, ABORTED), code)
+        record = self.leave_out(record.id, ABORTED)
+        return Ended(record, Exit.PARTLY_APPLIED if unsettled(record) else Exit.OK)
 
     def leave_out(self, run: int, why: str) -> RunRecord:
         """What was not started is not going to be."""
@@ -182,14 +188,17 @@ class Work:
         return Gate(session.writable(), plan, policy, session.settings, session.apply, clock=session.clock, me=me)
 
 
-def stop(site: Site, record: RunRecord) -> None:
-    """Ask a run that is alive to end, and wait until it has."""
-    if not site.runs.is_alive(record):
-        return
-    site.runs.journal.ask_to_stop(record.id)
-    say(f"run {record.id} (process {site.runs.holder(site.cluster)}) was asked to end: what is under way ends first")
-    while site.runs.is_alive(site.runs.journal.run(record.id)):
-        site.session.clock.sleep(LOOK)
+def stopped(runs: Runs, record: RunRecord, clock: Clock) -> RunRecord:
+    """A run, which is asked to end if it is alive, and waited for until it has."""
+    if runs.is_alive(record):
+        runs.journal.ask_to_stop(record.id)
+        say(
+            f"run {record.id} (process {runs.holder(record.cluster)}) was asked to end: what is under way ends first; "
+            f"Ctrl-C leaves it to that"
+        )
+    while runs.is_alive(runs.journal.run(record.id)):
+        clock.sleep(LOOK)
+    return runs.journal.run(record.id)
 
 
 def _under_way(record: RunRecord) -> bool:

@@ -95,9 +95,12 @@ def unsettled(item: RunRecord) -> list[str]:
 
 
 def check_resumable(runs: Runs, item: RunRecord) -> None:
-    """UsageError when it is over, Locked when it is alive."""
+    """UsageError when it is over, or a later one is not; Locked when it is alive."""
     if item.state not in OPEN:
         raise UsageError(f"run {item.id} is {item.state.value.replace('_', ' ')}: there is nothing to resume")
+    last = runs.journal.unfinished(item.cluster)
+    if last is not None and last.id != item.id:
+        raise UsageError(f"run {last.id} came later and is not over: resume or abort that first")
     if runs.is_alive(item):
         raise Locked(f"run {item.id} is alive, as process {runs.holder(item.cluster)}: see `proxlb-plan status`")
 

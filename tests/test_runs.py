@@ -188,15 +188,21 @@ def test_abort_from_another_process_ends_a_run_in_good_order(
     assert "there is nothing to abort" in cli("abort", 1, *planned[1:]).complaint
 
 
-def test_abort_of_a_killed_run_finds_out_how_far_it_was(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("over", [True, False])
+def test_abort_of_a_killed_run_finds_out_how_far_it_was(
+    cli: Cli, served: Served, planned: tuple[str, ...], over: bool
+) -> None:
+    served.pve.migration_secs = 0.5 if over else 2.0
     with process("apply", *planned, "--yes") as running:
         until_line(running, "guest ", "->")
         running.kill()
         running.wait(20)
-    idle(served)
+    if over:
+        idle(served)
     outcome = cli("abort", 1, *planned[1:])
     assert outcome.code == 0, outcome.err
     assert record(1).state is RunState.ABORTED and set(steps(1)) == {Step.DONE, Step.SKIPPED}
+    assert ("still on its way" in outcome.err) is not over
     assert steps(1).count(Step.DONE) == len(posts(served))
     assert f"{len(posts(served))} of {len(steps(1))} migrations done" in outcome.out
 
@@ -225,6 +231,28 @@ def test_while_a_killed_run_is_not_settled_no_other_begins(cli: Cli, served: Ser
     outcome = cli("apply", *planned[1:], "--yes", "--solver", "greedy")
     assert outcome.code == 75 and "run 1 was interrupted" in outcome.err and "resume 1" in outcome.err
     assert "in run 1 is not known" in cli("rollback", 1, *planned[1:], "--yes").complaint
+
+
+def test_a_run_that_is_alive_is_aborted_also_where_the_cluster_does_not_answer(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    with process("apply", *planned, "--yes") as running:
+        until_line(running, "guest ", "->")
+        served.kill()
+        asked = subprocess.Popen([sys.executable, "-c", PROGRAM, "abort", "1", *planned[1:]], stderr=subprocess.PIPE,
+                                 env=os.environ | {"PYTHONPATH": str(REPO)}, text=True)  # fmt: skip
+        until_line(asked, "was asked to end")
+        served.start()
+        running.communicate(timeout=30)
+        assert asked.communicate(timeout=30) and asked.returncode == 0
+    assert record(1).state is RunState.ABORTED
+
+
+def test_only_the_newest_run_that_is_not_over_is_resumed(cli: Cli, served: Served, planned: tuple[str, ...]) -> None:
+    Path(os.environ["STATE_DIRECTORY"]).mkdir()
+    with Journal(Path(os.environ["STATE_DIRECTORY"]) / FILE) as journal:
+        one, two = (journal.begin(plans.plan(plans.migration(1, 100, "a", "b")), "fakecluster", 1.0) for _ in range(2))
+    assert f"run {two} came later and is not over" in cli("resume", one, *planned[1:], "--yes").complaint
 
 
 def test_a_run_that_was_stopped_with_nothing_under_way_gives_way_to_a_new_one(
@@ -287,6 +315,19 @@ def test_a_hook_that_says_no_keeps_a_run_from_beginning(
     outcome = cli("apply", planned[0], "--config", config, "--yes")
     assert outcome.code == 1 and "it is sunday" in outcome.out and posts(served) == []
     assert record(1).state is RunState.STOPPED
+
+
+def test_with_on_drift_skip_what_is_not_as_planned_is_left_out(
+    cli: Cli, served: Served, planned: tuple[str, ...]
+) -> None:
+    served.pve.migration_secs = 0.2
+    last = migrations(planned[0])[-1]["vmid"]
+    with process("apply", *planned, "--yes", "--on-drift", "skip") as running:
+        until_line(running, "guest ", "->")
+        served.pve.guest(last).lock = "backup"
+        out, _ = running.communicate(timeout=30)
+    assert running.returncode == 4 and f"skipped: guest {last} " in out and "backed up" in out
+    assert set(steps(1)) == {Step.DONE, Step.SKIPPED}
 
 
 def test_hooks_hear_of_a_run_and_its_migrations(
