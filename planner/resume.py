@@ -8,6 +8,8 @@ from planner.clock import Clock
 from planner.errors import ApiRefused, Forbidden, PlannerError, Unreachable
 from planner.follow import Ending, Follow
 from planner.journal import Journal
+from planner.plan import Migration
+from planner.queue import BEGUN, Queue
 from planner.run import Entry, RunRecord, Step
 from planner.sight import Place, Sight, queues
 from planner.snapshot import Source
@@ -64,6 +66,15 @@ def _fit(entry: Entry, place: Place) -> bool:
     migration = entry.migration
     as_before = not migration.running or place.running is True
     return place.node == migration.source or (place.node == migration.target and as_before)
+
+
+def on_either_end(record: RunRecord) -> list[Migration]:
+    """Migrations whose guests may be on their source or their target: those that may be under way or have failed, and
+    those that the HA manager may have taken along with another while nobody looked."""
+    queue = Queue(record.entries, record.plan.schedule)
+    left = [*UNSETTLED, Step.FAILED, Step.PLANNED, Step.SKIPPED]
+    begun = {number: queue.steps[number] in (*BEGUN, Step.UNKNOWN, Step.FAILED) for number in queue.steps}
+    return [queue[n] for n in queue.of(*left) if begun[n] or any(begun[mate] for mate in queue.mates(n))]
 
 
 class _Inquiry:

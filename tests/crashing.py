@@ -1,7 +1,8 @@
-"""What crash tests share: a cluster that keeps account of what it is asked, and processes that can be killed at once."""
+"""What crash tests share: a cluster that keeps account of what it is asked, and processes that can be killed."""
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import random
@@ -23,8 +24,8 @@ from tests.commandline import Outcome
 from tests.fakecluster import TOKEN_ID, FakeCluster, Served
 
 REPO = Path(__file__).parent.parent
-LATE = 0.25
-"""Seconds after which a request takes effect, at most."""
+LATE, SLOW = 0.9, 0.25
+"""Seconds after which a request takes effect, at most, and usually; the next process asks after less than LATE."""
 MIGRATE = ("qmigrate", "vzmigrate", QUEUED)
 PROGRAM = """
 import importlib, json, os, resource, sys
@@ -88,17 +89,18 @@ class CrashCluster(FakeCluster):
         self.busiest = 0
         self.heard = threading.Event()
         self._trap: tuple[Moment, int] | None = None
+        self._of: int | None = None
 
-    def trap(self, moment: Moment, time: int = 1) -> None:
-        """Kill the process that asks when a moment comes for the so-manieth time."""
-        self._trap = (moment, time)
+    def trap(self, moment: Moment, time: int = 1, vmid: int | None = None) -> None:
+        """Kill the process that asks when a moment comes for the so-manieth time, or comes for a guest."""
+        self._trap, self._of = (moment, time), vmid
 
     @property
     def sprung(self) -> bool:
         return self._trap is None
 
-    def _springs(self, moment: Moment) -> bool:
-        if self._trap is None or self._trap[0] is not moment:
+    def _springs(self, moment: Moment, vmid: int | None = None) -> bool:
+        if self._trap is None or self._trap[0] is not moment or self._of not in (None, vmid):
             return False
         self._trap = (moment, self._trap[1] - 1) if self._trap[1] > 1 else None
         if self._trap is None:
@@ -112,7 +114,7 @@ class CrashCluster(FakeCluster):
         self.heard.set()
         path = request.path.removeprefix("/api2/json")
         if request.method == "POST" and path.endswith("/migrate"):
-            return await self._asked(request, path, lambda: super(CrashCluster, self)._answer(request, handler, generic, node))
+            return await self._asked(request, path, functools.partial(super()._answer, request, handler, generic, node))
         for moment, begin, end in (
             (Moment.STATUS, "/nodes/", "/status"), (Moment.TASKS, "/cluster/tasks", ""),
             (Moment.NODE_TASKS, "/nodes/", "/tasks"), (Moment.FIGURES, "/cluster/resources", ""),
@@ -135,10 +137,12 @@ class CrashCluster(FakeCluster):
         if guest.node == target:
             self.faults.append(f"guest {vmid} was asked to go to {target}, where it is")
         self._begin(guest.vmid, source, target)
-        if self._springs(Moment.LOST):
+        if self._springs(Moment.LOST, guest.vmid):
             del self.active[guest.vmid]
             return web.Response(status=502)
-        late = LATE if self._springs(Moment.LATE) else self.draw.uniform(0, LATE) * (self.draw.random() < 0.3)
+        late = (
+            LATE if self._springs(Moment.LATE, guest.vmid) else self.draw.uniform(0, SLOW) * (self.draw.random() < 0.3)
+        )
         await asyncio.sleep(late)
         response = await carry_out()
         if response.status != 200:
@@ -148,8 +152,8 @@ class CrashCluster(FakeCluster):
         self.posts[guest.vmid, source, target] += 1
         if self._trap and self._trap[0] is Moment.ANSWERED:
             await self._sent(request, response)
-            self._springs(Moment.ANSWERED)
-        self._springs(Moment.UNANSWERED)
+            self._springs(Moment.ANSWERED, guest.vmid)
+        self._springs(Moment.UNANSWERED, guest.vmid)
         return response
 
     @staticmethod
@@ -200,7 +204,7 @@ class Prefork:
     """Real processes of the command line, one at a time, that begin at once."""
 
     directory: Path
-    settling: float = 1.5
+    settling: float = 2.0
     """Seconds for planner.patience.SETTLING: well above LATE."""
     pid: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)

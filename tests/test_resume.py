@@ -13,7 +13,7 @@ from planner.errors import Unreachable
 from planner.journal import Journal
 from planner.plan import Plan
 from planner.pve import Pve
-from planner.resume import again, reconcile
+from planner.resume import again, on_either_end, reconcile
 from planner.run import Entry, RunState, Step
 from tests.applying import SPEED, Spy, Wall, a_plan, continued
 from tests.fakecluster import Served, serving, small_cluster
@@ -377,3 +377,11 @@ def test_killed_at_any_instant_a_run_loses_nothing_and_sends_nothing_twice(serve
         if mortal.left > 0:
             break
     assert killed == moment - 1 > 20
+
+
+def test_only_what_may_have_moved_is_expected_on_either_end(served: Served, pve: Pve) -> None:
+    plan = a_plan(pve, (100, "pve2"), (101, "pve2"), (102, "pve2"), (103, "pve3"), (104, "pve2"), chain=False)
+    waves = [tuple(replace(m, bundle=1 if m.vmid < 103 else m.vmid) for m in wave) for wave in plan.waves]
+    case = Interrupted(pve, replace(plan, waves=tuple(waves))).was(1, Step.CHECKED, Step.STARTED, Step.DONE, upid="U")
+    case.was(2, Step.CHECKED).was(4, Step.CHECKED, Step.FAILED)
+    assert [m.vmid for m in on_either_end(case.journal.run(case.run))] == [101, 102, 103]
