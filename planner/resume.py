@@ -1,7 +1,7 @@
 """Owns what became of the migrations of a run whose process died: asked of the cluster, with nothing sent."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from planner import patience
 from planner.clock import Clock
@@ -33,6 +33,8 @@ class _Open:
     """Since when something about it alone cannot be read."""
     tried: set[str] = field(default_factory=set)
     """Tasks that cannot be read."""
+    leader: int | None = None
+    """The guest with which the HA manager has taken it along."""
 
     @property
     def vmid(self) -> int:
@@ -77,6 +79,13 @@ def on_either_end(record: RunRecord) -> list[Migration]:
     return [queue[n] for n in queue.of(*left) if begun[n] or any(begun[mate] for mate in queue.mates(n))]
 
 
+def _mates(record: RunRecord) -> list[tuple[Entry, Entry]]:
+    """Migrations for which nobody has asked, each with one that guests travel with and that was asked for."""
+    queue, entries = Queue(record.entries, record.plan.schedule), {entry.number: entry for entry in record.entries}
+    found = ((n, [mate for mate in queue.mates(n) if queue.steps[mate] in BEGUN]) for n in queue.of(Step.PLANNED))
+    return [(entries[number], entries[begun[0]]) for number, begun in found if begun]
+
+
 class _Inquiry:
     """Looks at the cluster until all is known."""
 
@@ -94,11 +103,14 @@ class _Inquiry:
         began = self._clock.now()
         entries = [entry for entry in self._journal.run(self._run).entries if entry.step in UNSETTLED]
         cases = [_Open(entry, began, entry.upid) for entry in entries]
+        mates = _mates(self._journal.run(self._run))
         silent: float | None = None
-        while cases:
+        while cases or mates:
             sight = Sight(self._source)
             try:
                 sight.places()
+                cases += [case for entry, leader in mates for case in self._taken_along(entry, leader, sight, began)]
+                mates = []
                 cases = [case for case in cases if not self._settled(case, sight)]
                 silent = None
             except Forbidden:
@@ -112,6 +124,16 @@ class _Inquiry:
                 self._say(f"finding out what became of guest {guests}")
                 self._clock.sleep(patience.POLL)
         return self._journal.run(self._run)
+
+    def _taken_along(self, entry: Entry, leader: Entry, sight: Sight, began: float) -> Iterator[_Open]:
+        """A guest for which nobody has asked, if the HA manager has taken it along."""
+        place, target = sight.place(entry.migration.vmid), entry.migration.target
+        if place and place.hastate and (place.busy or place.node == target):
+            vmid = leader.migration.vmid
+            case = _Open(replace(entry, changed_at=leader.changed_at), began, None, leader=vmid)
+            self._record(case, Step.CHECKED, f"the HA manager has taken it along with guest {vmid}")
+            case.entry = replace(case.entry, step=Step.CHECKED)
+            yield case
 
     def _settled(self, case: _Open, sight: Sight) -> bool:
         """Look at one; whether there is no more to find out here."""
@@ -204,7 +226,8 @@ class _Inquiry:
         if ending.step is not case.entry.step:
             if case.upid and case.entry.step is not Step.STARTED:
                 self._record(case, Step.STARTED, upid=case.upid)
-            self._record(case, ending.step, ending.note)
+            along = ending.step is Step.DONE and case.leader is not None
+            self._record(case, ending.step, f"came along with guest {case.leader}" if along else ending.note)
 
     def _as_planned(self, case: _Open, why: str) -> None:
         if case.entry.step is Step.STARTED:  # its task was known

@@ -1,5 +1,6 @@
 """Claims about runs whose process died: the cluster is asked what became of them; nothing is lost or sent twice."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -385,3 +386,21 @@ def test_only_what_may_have_moved_is_expected_on_either_end(served: Served, pve:
     case = Interrupted(pve, replace(plan, waves=tuple(waves))).was(1, Step.CHECKED, Step.STARTED, Step.DONE, upid="U")
     case.was(2, Step.CHECKED).was(4, Step.CHECKED, Step.FAILED)
     assert [m.vmid for m in on_either_end(case.journal.run(case.run))] == [101, 102, 103]
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_what_was_taken_along_is_known_before_anything_goes_on(served: Served, pve: Pve, arrived: bool) -> None:
+    for vmid in (100, 101):
+        served.pve.vm(vmid).ha_state = "started"
+    served.pve.ha_rules = [{"type": "resource-affinity", "affinity": "positive", "resources": "vm:100,vm:101"}]
+    plan = a_plan(pve, (100, "pve2"), (101, "pve2"), (102, "pve2"), bundle=1)
+    served.pve.time_scale = 0.0 if arrived else 0.02
+    served.pve.ha_delay = 0.0
+    upid = begun(served, 100, "pve2")
+    while not (served.pve.vm(101).lock or served.pve.where()[101] == "pve2"):
+        time.sleep(0.01)
+    case = Interrupted(pve, plan).was(1, Step.CHECKED, Step.STARTED, upid=upid)
+    entries = case.reconciled()
+    assert entries[1].step is (Step.DONE if arrived else Step.STARTED)
+    assert entries[1].note == ("came along with guest 100" if arrived else "")
+    assert entries[2].step is Step.PLANNED and case.spy.sent == {}
