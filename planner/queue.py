@@ -1,9 +1,8 @@
 """Owns which migration of a run may start: its place in the order, what it waits for, and the limits of the plan."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 
-from planner import timetable
+from planner import timetable, waves
 from planner.plan import Migration, Schedule
 from planner.run import Entry, Step
 
@@ -18,7 +17,7 @@ class Queue:
         entries = tuple(entries)
         self.migrations = {entry.number: entry.migration for entry in entries}
         self.steps = {entry.number: entry.step for entry in entries}
-        self._limits = limits
+        self._limits = waves.limits(limits)
 
     def __getitem__(self, number: int) -> Migration:
         return self.migrations[number]
@@ -38,13 +37,10 @@ class Queue:
 
         Where these alone are more than the limits allow, they wait until nothing else is under way.
         """
-        beside = [self[other] for other in (*under_way, *along)]
-        sources, targets = Counter(m.source for m in beside), Counter(m.target for m in beside)
-        return (not under_way and bool(along)) or (
-            len(beside) < self._limits.parallel
-            and sources[self[number].source] < self._limits.per_source
-            and targets[self[number].target] < self._limits.per_target
-        )
+        beside = timetable.UnderWay(self._limits)
+        for other in (*under_way, *along):
+            beside.change(waves.job(self[other]), 1)
+        return (not under_way and bool(along)) or beside.admits(waves.job(self[number]))
 
     def mates(self, number: int) -> list[int]:
         """Those whose guests travel with this one, to the same node."""
@@ -83,15 +79,12 @@ class Queue:
     def seconds_left(self, elapsed: dict[int, float]) -> float:
         """Expected until the last one ends, at least; `elapsed`: seconds that those under way have taken."""
         left = self.of(Step.PLANNED, Step.CHECKED, Step.STARTED)
-        index, limits = {number: i for i, number in enumerate(left)}, self._limits
+        index = {number: i for i, number in enumerate(left)}
         jobs = []
         for number in left:
-            one = self[number]
-            takes = max(0.0, one.end - one.begin - elapsed.get(number, 0.0))
-            after = tuple(index[before] for before in one.after if before in index)
-            jobs.append(timetable.Job(one.source, one.target, round(1000 * takes), after=after))
-        most = timetable.Limits(limits.parallel, limits.per_source, limits.per_target)
-        return timetable.bound(jobs, most) / 1000
+            after = (index[before] for before in self[number].after if before in index)
+            jobs.append(waves.job(self[number], after, elapsed.get(number, 0.0)))
+        return timetable.bound(jobs, self._limits) / 1000
 
     def _named(self, number: int) -> str:
         return f"guest {self[number].vmid}"

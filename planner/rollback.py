@@ -35,7 +35,7 @@ def plan_back(record: RunRecord, case: Case) -> Plan:
     if not done:
         raise UsageError(f"run {record.id} has migrated nothing: there is nothing to take back")
     _check_places(record, case, done)
-    limits = _limits(record.plan)
+    limits = waves.limits(record.plan.schedule)
     back = waves.way_back(done, limits, f"takes back run {record.id}")
     return _drawn_up(case, back, done, limits)
 
@@ -53,11 +53,6 @@ def _check_places(record: RunRecord, case: Case, done: Sequence[Migration]) -> N
             )
         if vmid not in planned:
             raise StalePlan(f"guest {vmid} is on a node that is ignored or away: run {record.id} cannot be taken back")
-
-
-def _limits(plan: Plan) -> Limits:
-    item = plan.schedule
-    return Limits(item.parallel, item.per_source, item.per_target, item.bandwidth)
 
 
 def _drawn_up(case: Case, back: waves.Waves, done: Sequence[Migration], limits: Limits) -> Plan:

@@ -35,15 +35,16 @@ class Limits:
 
 
 def begins(jobs: Sequence[Job], limits: Limits) -> list[int]:
-    """Milliseconds at which each job begins: of two list schedules the shorter, if that is worth it.
+    """Milliseconds at which each job begins: of three list schedules the shortest, if that is worth it.
 
-    One keeps the order of the jobs where nothing stands against it; the other prefers, after the repairs, what has most
-    work behind it (Graham 1966; Coffman, Garey, Johnson and LaPaugh 1985 for transfers between nodes).
+    The first keeps the order of the jobs where nothing stands against it. The others prefer, after the repairs, what
+    has most work behind it, by what there was in the beginning or what is left (Graham 1966; Coffman, Garey, Johnson
+    and LaPaugh 1985 for transfers between nodes).
     """
-    work = _work_behind(jobs, limits)
-    one = _listed(jobs, limits, range(len(jobs)))
-    other = _listed(jobs, limits, sorted(range(len(jobs)), key=lambda i: (not jobs[i].repair, -work[i], i)))
-    return other if _end(jobs, other) < WORTH * _end(jobs, one) else one
+    one = _listed(jobs, limits, _Priority(jobs))
+    others = (_listed(jobs, limits, _Behind(jobs, limits, follow=follow)) for follow in (False, True))
+    best = min(others, key=lambda plan: _end(jobs, plan))
+    return best if _end(jobs, best) < WORTH * _end(jobs, one) else one
 
 
 def length(jobs: Sequence[Job], starts: Sequence[int]) -> int:
@@ -89,29 +90,64 @@ def _carried(jobs: Iterable[Job], end: Callable[[Job], str], most: float) -> lis
     return list(result.values())
 
 
-def _work_behind(jobs: Sequence[Job], limits: Limits) -> list[int]:
-    """Milliseconds from the start of each job on that the jobs waiting for it need, or its busier node."""
-    behind = [job.ms for job in jobs]
-    for i in range(len(jobs) - 1, -1, -1):
-        for j in jobs[i].after:
-            behind[j] = max(behind[j], jobs[j].ms + behind[i])
-    busy: dict[tuple[str, bool], int] = {}
-    for job in jobs:
-        for key, share in (((job.source, True), limits.per_source), ((job.target, False), limits.per_target)):
-            busy[key] = busy.get(key, 0) + job.ms // share
-    return [max(b, busy[job.source, True], busy[job.target, False]) for b, job in zip(behind, jobs, strict=True)]
+class _Priority:
+    """Jobs in their order."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+
+    def sort(self, waiting: list[int]) -> None:
+        """Put first what is to begin first."""
+
+    def ended(self, job: int) -> None:
+        """A job has ended."""
 
 
-def _listed(jobs: Sequence[Job], limits: Limits, order: Iterable[int]) -> list[int]:
-    """List schedule: whenever a job ends, those that may begin do, in an order."""
-    waiting, starts, under_way = list(order), [0] * len(jobs), _UnderWay(limits)
+class _Behind(_Priority):
+    """Repairs, then what has most work behind it: the jobs that wait for it, or those of its busier node."""
+
+    def __init__(self, jobs: Sequence[Job], limits: Limits, *, follow: bool) -> None:
+        super().__init__(jobs)
+        self._limits, self._follow, self._sorted = limits, follow, False
+        self._chain = [job.ms for job in jobs]
+        for i in range(len(jobs) - 1, -1, -1):
+            for j in jobs[i].after:
+                self._chain[j] = max(self._chain[j], jobs[j].ms + self._chain[i])
+        self._left: dict[tuple[str, bool], int] = {}
+        for i in range(len(jobs)):
+            self._change(i, 1)
+
+    def _ends(self, job: int) -> tuple[tuple[str, bool], tuple[str, bool]]:
+        return (self._jobs[job].source, True), (self._jobs[job].target, False)
+
+    def _change(self, job: int, sign: int) -> None:
+        for end, share in zip(self._ends(job), (self._limits.per_source, self._limits.per_target), strict=True):
+            self._left[end] = self._left.get(end, 0) + sign * (self._jobs[job].ms // share)
+
+    def sort(self, waiting: list[int]) -> None:
+        if self._follow or not self._sorted:
+            waiting.sort(key=lambda i: (not self._jobs[i].repair, -self._behind(i), -self._jobs[i].ms, i))
+            self._sorted = True
+
+    def _behind(self, job: int) -> int:
+        return max(self._chain[job], *(self._left[end] for end in self._ends(job)))
+
+    def ended(self, job: int) -> None:
+        if self._follow:
+            self._change(job, -1)
+
+
+def _listed(jobs: Sequence[Job], limits: Limits, priority: _Priority) -> list[int]:
+    """List schedule: whenever a job ends, those that may begin do, the first ones first."""
+    waiting, starts, under_way = list(range(len(jobs))), [0] * len(jobs), UnderWay(limits)
     running: list[tuple[int, int]] = []
     ended: set[int] = set()
     now = 0
     while waiting:
+        priority.sort(waiting)
         left = []
         for i in waiting:
-            if ended.issuperset(jobs[i].after) and under_way.admits(jobs[i]):
+            if under_way.admits(jobs[i]) and ended.issuperset(jobs[i].after):
                 starts[i] = now
                 under_way.change(jobs[i], 1)
                 heapq.heappush(running, (now + jobs[i].ms, i))
@@ -122,11 +158,12 @@ def _listed(jobs: Sequence[Job], limits: Limits, order: Iterable[int]) -> list[i
         while running and running[0][0] == now:
             i = heapq.heappop(running)[1]
             under_way.change(jobs[i], -1)
+            priority.ended(i)
             ended.add(i)
     return starts
 
 
-class _UnderWay:
+class UnderWay:
     """How many jobs are under way, in all, by node, and over the network."""
 
     def __init__(self, limits: Limits) -> None:
@@ -135,6 +172,7 @@ class _UnderWay:
         self._in: dict[str, tuple[int, float]] = {}
 
     def admits(self, job: Job) -> bool:
+        """Whether the limits allow one more."""
         most = self._limits
         if self._jobs >= most.parallel:
             return False
@@ -145,6 +183,7 @@ class _UnderWay:
         return wide and all(n < limit for (n, _), limit in ends)
 
     def change(self, job: Job, by: int) -> None:
+        """One more job (1), or one less (-1)."""
         self._jobs += by
         for table, node in ((self._out, job.source), (self._in, job.target)):
             n, carried = table.get(node, (0, 0.0))

@@ -1,9 +1,9 @@
 """Owns the waves of a plan: legs as migrations with their times, where the plan may be cut off, and the way back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from planner.plan import Migration
+from planner.plan import Migration, Schedule
 from planner.timetable import Job, Limits, begins, bound
 
 Waves = tuple[tuple[Migration, ...], ...]
@@ -29,14 +29,21 @@ def least(migrations: Sequence[Migration], limits: Limits) -> float:
     return bound(_jobs(migrations), limits) / 1000
 
 
+def job(migration: Migration, after: Iterable[int] = (), elapsed: float = 0.0) -> Job:
+    """A migration as far as its time is concerned, less the seconds that it has taken already."""
+    seconds = migration.end - migration.begin
+    rate = (migration.memory_mib + migration.local_disk_mib) / seconds if seconds else 0.0
+    left, repair = round(1000 * max(0.0, seconds - elapsed)), migration.reason.startswith("repairs")
+    return Job(migration.source, migration.target, left, rate, tuple(after), repair)
+
+
+def limits(schedule: Schedule) -> Limits:
+    """Those that a plan was made for."""
+    return Limits(schedule.parallel, schedule.per_source, schedule.per_target, schedule.bandwidth)
+
+
 def _jobs(migrations: Sequence[Migration]) -> list[Job]:
-    result = []
-    for m in migrations:
-        seconds = m.end - m.begin
-        rate = (m.memory_mib + m.local_disk_mib) / seconds if seconds else 0.0
-        before = tuple(number - 1 for number in m.after)
-        result.append(Job(m.source, m.target, round(seconds * 1000), rate, before, m.reason.startswith("repairs")))
-    return result
+    return [job(m, (number - 1 for number in m.after)) for m in migrations]
 
 
 def cut(migrations: Sequence[Migration], limits: Limits, may_end: Callable[[int], bool]) -> Waves:

@@ -99,7 +99,7 @@ class _Track:
 
 def measure(task: Task) -> Row:
     """Run one solver, in this process."""
-    cluster = _cluster(task.instance)
+    cluster = cluster_of(task.instance)
     allowed = allowance(task.limit, len(cluster.guests))
     policy = Policy(max_migrations=allowed, balanciness=0, time_limit=task.seconds, seed=task.seed)
     case, track = prepare(cluster, policy), _Track()
@@ -161,7 +161,7 @@ def _label(limit: str, allowed: int | None) -> str:
     return f"{allowed} ({limit})" if limit.endswith("%") else limit
 
 
-def _cluster(instance: str) -> Cluster:
+def cluster_of(instance: str) -> Cluster:
     if instance in list(Size):
         return planner.demo(instance)
     generated = parse(instance)
