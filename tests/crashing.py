@@ -78,6 +78,8 @@ class CrashCluster(FakeCluster):
         super().__init__()
         self.time_scale, self.ha_delay = 1.0, 0.2
         self.draw = random.Random(seed)
+        self.paces: tuple[float, ...] = (0.2, 0.3, 0.4, 1.0)
+        """Seconds that migrations take."""
         self.limits: dict[str, int] = {}
         """The schedule of the plan that is carried out."""
         self.processes: Prefork | None = None
@@ -177,7 +179,7 @@ class CrashCluster(FakeCluster):
     async def _migration(self, guest: Any, kind: str, values: dict[str, Any], user: str) -> str:
         if guest.vmid not in self.active:  # the HA manager takes it along
             self._begin(guest.vmid, guest.node, values["target"])
-        self.migration_secs = self.draw.uniform(0.15, 0.6)
+        self.migration_secs = self.draw.choice(self.paces)
         return await super()._migration(guest, kind, values, user)
 
     async def task(self, node: str, ttype: str, tid: Any, user: str, body: Any, **more: Any) -> str:

@@ -237,9 +237,19 @@ WORST = (
 def test_killed_at_one_of_the_worst_moments_after_the_other(tmp_path: Path, spare: Prefork) -> None:
     with scene(tmp_path, spare) as crashing:
         for moment in WORST:
-            crashing.killed_at(moment, 1 if moment is Moment.NODE_TASKS else 3)
+            crashing.killed_at(moment, 1 if moment is Moment.NODE_TASKS else 2)
         crashing.finish()
         assert crashing.kills == len(WORST)
+
+
+def test_what_is_under_way_when_a_process_dies_is_followed_by_the_next_and_keeps_its_place(
+    tmp_path: Path, spare: Prefork
+) -> None:
+    with scene(tmp_path, spare, 8) as crashing:
+        crashing.pve.paces = (2.0,)
+        crashing.killed_at(Moment.ANSWERED, 4)
+        crashing.finish()
+        assert crashing.pve.busiest == crashing.pve.limits["parallel"]
 
 
 def test_a_guest_that_was_taken_along_while_nobody_looked_does_not_make_a_plan_stale(
@@ -326,6 +336,7 @@ def test_an_api_host_may_die_in_the_middle_and_is_not_needed(tmp_path: Path, spa
         assert crashing.pve.busiest >= 3
 
 
+@pytest.mark.slow
 def test_a_host_may_die_between_two_crashes(tmp_path: Path, spare: Prefork) -> None:
     with scene(tmp_path, spare, 8) as crashing:
         first = Relay(crashing.served)
@@ -343,7 +354,7 @@ def check_full(outcome: Outcome) -> None:
     assert "journal.sqlite3 cannot be used" in line and "full" in line
 
 
-@pytest.mark.parametrize("kib", [30, 150, 400, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kib", [30, 200, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_full_disk_stops_a_run_which_goes_on_when_there_is_room(
     tmp_path: Path, spare: Prefork, kib: int | None
 ) -> None:
