@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -82,7 +83,8 @@ class CrashCluster(FakeCluster):
         """Seconds that migrations take."""
         self.limits: dict[str, int] = {}
         """The schedule of the plan that is carried out."""
-        self.processes: Prefork | None = None
+        self.kill: Callable[[], None] = lambda: None
+        """Whoever dies when a trap springs."""
         self.active: dict[int, tuple[str, str]] = {}
         """Guests under way: source and target."""
         self.posts: Counter[tuple[int, str, str]] = Counter()
@@ -94,7 +96,7 @@ class CrashCluster(FakeCluster):
         self._of: int | None = None
 
     def trap(self, moment: Moment, time: int = 1, vmid: int | None = None) -> None:
-        """Kill the process that asks when a moment comes for the so-manieth time, or comes for a guest."""
+        """Kill who asks when a moment comes for the so-manieth time, or comes for a guest."""
         self._trap, self._of = (moment, time), vmid
 
     @property
@@ -106,8 +108,7 @@ class CrashCluster(FakeCluster):
             return False
         self._trap = (moment, self._trap[1] - 1) if self._trap[1] > 1 else None
         if self._trap is None:
-            assert self.processes is not None
-            self.processes.strike()
+            self.kill()
         return self._trap is None
 
     # ------------------------------------------------------------ what is asked
@@ -293,6 +294,10 @@ class Relay:
         writer.close()
 
     async def _die(self) -> None:
+        self.strike()
+
+    def strike(self) -> None:
+        """The same, in the event loop."""
         self._server.close()
         for pipe in self._pipes:
             pipe.transport.abort()

@@ -57,7 +57,7 @@ class Scene:
 
     def __init__(self, served: Served, processes: Prefork, directory: Path, many: int) -> None:
         self.pve: CrashCluster = served.pve
-        self.served, self.processes, self.pve.processes = served, processes, processes
+        self.served, self.processes, self.pve.kill = served, processes, processes.strike
         self.config, self.plan = write_config(directory / "c.yaml", served), directory / "plan.json"
         self.begun = self.pve.where()
         self.kills = 0
@@ -322,16 +322,19 @@ def place(directory: Path) -> Path:
 # ------------------------------------------------------------------ hosts that die, disks that are full
 
 
-def test_an_api_host_may_die_in_the_middle_and_is_not_needed(tmp_path: Path, spare: Prefork) -> None:
-    with scene(tmp_path, spare, 12) as crashing:
+@pytest.mark.parametrize(
+    "moment",
+    [Moment.UNANSWERED, *(pytest.param(m, marks=pytest.mark.slow) for m in (Moment.LATE, Moment.CONDITIONS))],
+    ids=lambda m: m.name.lower(),
+)
+def test_an_api_host_may_die_in_mid_sentence_and_is_not_needed(tmp_path: Path, spare: Prefork, moment: Moment) -> None:
+    with scene(tmp_path, spare, 8) as crashing:
         first = Relay(crashing.served)
         write_config(crashing.config, crashing.served, hosts=[first.at, crashing.served.at])
-        spare.begin(*crashing.apply)
-        while len(crashing.pve.posts) < 5:
-            assert spare.lasts(0.002)
-        first.die()
-        outcome = spare.ended()
-        assert outcome.code == 0, outcome.err
+        crashing.pve.kill = first.strike
+        crashing.pve.trap(moment, 4)
+        outcome = crashing.process(*crashing.apply)
+        assert crashing.pve.sprung and outcome.code == 0, outcome.err
         check_done(crashing)
         assert crashing.pve.busiest >= 3
 
