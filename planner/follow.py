@@ -43,8 +43,8 @@ class Follow:
         self.began, self._timeout = now, timeout
         self._known, self._lost, self._age = frozenset(known), lost, age
         self._phase: Callable[[Sight, float], Ending | None] = self._of_task if upid else self._search
-        self._since = now
-        """When it was last seen to get on."""
+        self._since = self._looked = now
+        """When it was last seen to get on, and last looked at."""
         self._gone: float | None = None
         self._work: str | None = None
         """The task that carries out what the HA manager was told."""
@@ -69,7 +69,10 @@ class Follow:
         try:
             ending = self._phase(sight, now)
         except PlannerError as error:
+            self._since += now - self._looked  # what cannot be seen may get on
             return self._not_seen(sight, now, error)
+        finally:
+            self._looked = now
         self.trouble = self._blind = None
         self._tries = 0
         if ending is None and now - self.began >= self._timeout:
@@ -235,7 +238,6 @@ class Follow:
         self.trouble = error
         self._blind = now if self._blind is None else self._blind
         self._next, self._tries = now + patience.pause(self._tries), self._tries + 1
-        self._since = max(self._since, now - patience.POLL)  # what cannot be seen may get on
         if now - self._blind < patience.PATIENCE:
             return None
         try:

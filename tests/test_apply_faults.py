@@ -25,7 +25,6 @@ from tests.fakecluster import TOKEN_ID, TOKEN_SECRET, Served, serving, small_clu
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
     monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)  # the fake's figures are never late
-    monkeypatch.setattr("planner.patience.POLL", 0.3)
 
 
 @pytest.fixture
@@ -35,7 +34,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setattr("planner.patience.POLL", 0.2)  # the command line takes the real clock
     return calling(capsys)
 
 
@@ -145,7 +145,10 @@ def test_an_api_that_comes_back_is_waited_for(served: Served, pve: Pve) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_dropped_connections_lose_and_double_nothing(served: Served, pve: Pve, seed: int) -> None:
+def test_dropped_connections_lose_and_double_nothing(
+    served: Served, pve: Pve, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planner.patience.SETTLE", 6.0)  # each look takes real time
     served.pve.time_scale = 0.01
     plan = a_plan(pve, (100, "pve2"), (101, "pve3"), (102, "pve2"), (200, "pve3"), chain=False)
     served.pve.flaky_network(drop_rate=0.25, seed=seed)
