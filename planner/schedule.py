@@ -7,8 +7,12 @@ import numpy as np
 
 from planner import order, precedence
 from planner.order import Effort, Order
+from planner.untangle import untangled
 from solvers import check
 from solvers.problem import Ints, Problem
+
+STOPS = 3
+"""Stops on third nodes with which every order is looked at; with more only some are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,8 @@ def schedule(
     effort = effort or by_size(way)
     best = order.direct(way, assignment, effort)
     reached = _reached(way, assignment, best)
-    if best.blocked and bypass:
-        other = order.with_stops(way, assignment, effort, _left(problem, assignment), best)
+    if best.blocked:
+        other = _untangled(way, assignment, effort, _left(problem, assignment), best, bypass=bypass)
         better = _reached(way, assignment, other)
         if check.score(problem, better)[:3] < check.score(problem, reached)[:3]:
             best, reached = other, better
@@ -69,6 +73,16 @@ def schedule(
         return Reach(problem.origin, (), _wanted(assignment, problem.migrated(assignment)))
     stranded = np.flatnonzero(reached != assignment)
     return Reach(reached, _legs(way, best), _wanted(assignment, stranded))
+
+
+def _untangled(
+    way: Problem, assignment: Ints, effort: Effort, limits: tuple[int, int], first: Order, *, bypass: bool
+) -> Order:
+    """An order that blocks nothing, if one is found, or else one with stops that blocks less than the first."""
+    hops = untangled(way, assignment, effort, limits, STOPS if bypass else 0)
+    if hops is not None:
+        return Order(hops, ())
+    return order.with_stops(way, assignment, effort, limits, first) if bypass else first
 
 
 def one_by_one(problem: Problem, assignment: Ints) -> Reach:

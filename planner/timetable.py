@@ -8,6 +8,10 @@ WORTH = 0.95
 """How much shorter a schedule must be for an order that does not put first what is gained most by."""
 
 
+MANY = 1000
+"""Jobs from which it takes too long to look at what is left again and again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One guest's migration, as far as its time is concerned."""
@@ -42,7 +46,8 @@ def begins(jobs: Sequence[Job], limits: Limits) -> list[int]:
     and LaPaugh 1985 for transfers between nodes).
     """
     one = _listed(jobs, limits, _Priority(jobs))
-    others = (_listed(jobs, limits, _Behind(jobs, limits, follow=follow)) for follow in (False, True))
+    ways = (False, True) if len(jobs) <= MANY else (False,)
+    others = (_listed(jobs, limits, _Behind(jobs, limits, follow=follow)) for follow in ways)
     best = min(others, key=lambda plan: _end(jobs, plan))
     return best if _end(jobs, best) < WORTH * _end(jobs, one) else one
 

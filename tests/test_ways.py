@@ -16,8 +16,8 @@ from tests.scenario import parse
 from tests.test_schedule_random import case_of
 from tests.ways import Ways
 
-STRAIGHT, STOPS = 0.99, 0.65
-"""Parts of the targets in reach, straight or with a stop each, that are reached: orders are tried, but not all."""
+STOPS = 0.95
+"""Part of the targets in reach with a stop each that are reached: with more than three not all orders are tried."""
 
 
 def _target(problem: Problem, rng: Random) -> Ints:
@@ -88,7 +88,7 @@ def test_targets_in_reach_are_reached_and_no_others(first: int, cases: int, tmp_
     shown = Counter[str]()
     assert [line for seed in range(first, first + cases) for line in compared(seed, tmp_path, shown)] == []
     print(dict(shown))
-    assert shown["reached straight"] >= STRAIGHT * shown["straight"]
+    assert shown["reached straight"] == shown["straight"] > 0 and not shown["needless stops"]
     assert shown["reached with stops"] >= STOPS * shown["with a stop each"] > 0
 
 
