@@ -1,7 +1,7 @@
 """Claims about apply: what it asks of Proxmox VE, what it believes, where it stops and what it then says."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,16 @@ from typing import Any
 import pytest
 from fakepve import FakePve, TaskError
 
-from planner.apply import exit_code
-from planner.assumptions import check_assumptions
 from planner.clock import FastClock
-from planner.errors import StalePlan
+from planner.errors import Unreachable
 from planner.journal import Journal
 from planner.plan import Handling, Migration, Schedule
-from planner.policy import Cluster as ClusterPolicy
-from planner.policy import OnDrift
 from planner.pve import Pve
 from planner.request import command, parameters
 from planner.run import RunState, Step
-from tests.applying import SPEED, Spy, a_plan, carried_out, cluster_now, continued
+from tests.applying import SPEED, RowGate, Spy, a_plan, carried_out, continued
 from tests.commandline import Cli, alone, calling, write_config
-from tests.fakecluster import FakeCluster, Served, serving, small_cluster
+from tests.fakecluster import Served, serving, small_cluster
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +262,46 @@ def test_every_request_is_in_the_journal_before_it_is_sent(served: Served, pve: 
     assert told == [Step.CHECKED, Step.CHECKED]
 
 
+def test_how_far_a_migration_is_is_told_as_its_log_says(served: Served, pve: Pve) -> None:
+    served.pve.time_scale, served.pve.migration_secs = 0.01, 40.0
+    run = carried_out(pve, a_plan(pve, (100, "pve2")))
+    assert run.steps == [Step.DONE]
+    assert [number for number, _ in run.watch.begun] == [1]
+    done = [progress.done_mib for _, progress in run.watch.figures]
+    assert len(done) > 1 and done == sorted(done)
+    assert all(0 <= mib <= 4096 for mib in done)
+    assert run.watch.ends == [(1, Step.DONE, "")]
+
+
+class Refusing(RowGate):
+    """A gate that finds no API a few times."""
+
+    def __init__(self, source: Any, times: int) -> None:
+        super().__init__(source)
+        self.times = times
+
+    def check(self, migration: Migration, under_way: Sequence[Migration]) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise Unreachable("no API host answered")
+        super().check(migration, under_way)
+
+
+def test_a_check_that_gets_no_answer_is_made_again_and_others_go_on(served: Served, pve: Pve) -> None:
+    gate = Refusing(pve, 3)
+    run = carried_out(pve, a_plan(pve, (100, "pve2"), (101, "pve3"), chain=False), gate=gate)
+    assert run.steps == [Step.DONE, Step.DONE]
+    assert any("waits: no API host answered" in words for words in run.watch.words)
+
+
+def test_the_gate_hears_of_all_that_is_under_way(served: Served, pve: Pve) -> None:
+    served.pve.time_scale = 0.02
+    gate = RowGate(pve)
+    run = carried_out(pve, a_plan(pve, (100, "pve2"), (101, "pve3"), (200, "pve3"), chain=False), gate=gate)
+    assert run.steps == [Step.DONE] * 3
+    assert gate.seen == [(1, ()), (2, (1,)), (3, (1, 2))]
+
+
 # ------------------------------------------------------------------ what is believed
 
 
@@ -360,136 +396,3 @@ def test_a_guest_that_is_there_already_is_not_asked_for(served: Served, pve: Pve
     assert run.steps == [Step.DONE, Step.DONE]
     assert run.notes[0] == "it was there already"
     assert served.sent("POST", "/migrate") == 1
-
-
-# ------------------------------------------------------------- what no longer holds
-
-
-def gone(fake: FakeCluster) -> None:
-    fake.vms.remove(fake.vm(107))
-
-
-def elsewhere(fake: FakeCluster) -> None:
-    fake.vm(107).node = "pve3"
-
-
-def lost_node(fake: FakeCluster) -> None:
-    del fake.nodes["pve3"]
-
-
-def offline(fake: FakeCluster) -> None:
-    fake.nodes["pve3"]["online"] = False
-
-
-def maintenance(fake: FakeCluster) -> None:
-    fake.nodes["pve3"]["hastate"] = "maintenance"
-
-
-def other_rules(fake: FakeCluster) -> None:
-    fake.vm(107).config["tags"] = "plb_pin_pve2"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [(gone, "guest 107 is gone"), (elsewhere, "guest 107 is on pve3, not on pve2"), (lost_node, "node pve3 is gone"),
-     (offline, "node pve3 is offline, not online"), (maintenance, "node pve3 is maintenance, not online"),
-     (other_rules, "the rules have changed")],
-)  # fmt: skip
-def test_a_plan_whose_assumptions_fell_is_refused(
-    cli: Cli, served: Served, tmp_path: Path, change: Any, message: str
-) -> None:
-    config, plan = planned_to_file(cli, served, tmp_path)
-    change(served.pve)
-    outcome = cli("apply", plan, "--config", config, "--yes")
-    assert outcome.code == 5
-    assert message in outcome.complaint and "make a new plan" in outcome.complaint
-    assert served.sent("POST") == 0
-
-
-def test_a_node_put_in_maintenance_on_the_command_line_makes_the_plan_stale(
-    cli: Cli, served: Served, tmp_path: Path
-) -> None:
-    config, plan = planned_to_file(cli, served, tmp_path)
-    outcome = cli("apply", plan, "--config", config, "--yes", "--maintenance-nodes", "pve3")
-    assert outcome.code == 5
-    assert "node pve3 is maintenance" in outcome.complaint
-    assert served.sent("POST") == 0
-
-
-def test_a_plan_with_its_own_maintenance_nodes_stays_valid(cli: Cli, served: Served, tmp_path: Path) -> None:
-    config, plan = write_config(tmp_path / "c.yaml", served), tmp_path / "p.json"
-    made = cli("--config", config, "--solver", "greedy", "--maintenance-nodes", "pve2", "--out", plan)
-    assert made.code == 0
-    outcome = cli("apply", plan, "--config", config, "--yes")
-    assert outcome.code == 0
-    assert "pve2" not in served.pve.where().values()
-
-
-def test_a_vmid_that_became_another_guest_makes_the_plan_stale(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (100, "pve2"), type="ct")
-    with pytest.raises(StalePlan, match="guest 100 is another one: a vm, not a ct"):
-        check_assumptions(plan, cluster_now(pve), ClusterPolicy())
-
-
-def test_a_new_guest_does_not_make_a_plan_stale(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (100, "pve2"))
-    served.pve.add_guest(900, "pve1", gib=1)
-    check_assumptions(plan, cluster_now(pve))
-
-
-def test_a_locked_guest_is_left_alone(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (100, "pve2"), (101, "pve2"))
-    served.pve.vm(101).lock = "backup"
-    run = carried_out(pve, plan)
-    assert run.steps == [Step.DONE, Step.PLANNED]
-    assert run.record.state is RunState.STOPPED
-    assert "guest 101 is locked (backup)" in run.why
-    assert run.error is not None and run.error.exit_code == 75
-    assert exit_code(run.record, run.error) == 4
-    assert served.sent("POST", "/migrate") == 1
-
-
-def test_a_guest_that_somebody_else_migrated_meanwhile_ends_the_run(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (100, "pve2"), (101, "pve2"))
-    served.pve.vm(101).node = "pve3"
-    run = carried_out(pve, plan)
-    assert run.steps == [Step.DONE, Step.PLANNED]
-    assert "guest 101 is on pve3, not on pve1" in run.why
-
-
-def test_what_is_not_as_planned_before_anything_was_done_is_a_stale_plan(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (101, "pve2"))
-    served.pve.vm(101).node = "pve3"
-    run = carried_out(pve, plan)
-    assert run.steps == [Step.PLANNED]
-    assert exit_code(run.record, run.error) == 5
-
-
-def test_drift_is_left_out_with_all_that_needs_it_where_that_is_wanted(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (100, "pve2"), (101, "pve2"), (102, "pve3"), chain=False)
-    first, second, third = plan.migrations
-    plan = replace(plan, waves=((first,), (second,), (third,), (replace(first, number=4, vmid=103, after=(2,)),)))
-    served.pve.vm(101).lock = "backup"
-    run = carried_out(pve, plan, on_drift=OnDrift.SKIP)
-    assert run.steps == [Step.DONE, Step.SKIPPED, Step.DONE, Step.SKIPPED]
-    assert "locked (backup)" in run.notes[1]
-    assert run.notes[3] == "waits for guest 101, which is left out"
-    assert run.record.state is RunState.DONE
-    assert exit_code(run.record, run.error) == 4
-
-
-def test_a_target_that_went_away_meanwhile_gets_nothing(served: Served, pve: Pve) -> None:
-    plan = a_plan(pve, (100, "pve2"), (101, "pve3"))
-    served.pve.nodes["pve3"]["online"] = False
-    run = carried_out(pve, plan)
-    assert run.steps == [Step.DONE, Step.PLANNED]
-    assert "node pve3 is offline" in run.why
-    assert served.sent("POST", "/migrate") == 1
-
-
-def test_a_refusal_is_told_in_the_words_of_proxmox(served: Served, pve: Pve) -> None:
-    served.pve.vm(100).missing_storages = {"pve2": ["tank"]}
-    run = carried_out(pve, a_plan(pve, (100, "pve2")))
-    assert "storage 'tank' is not available on node 'pve2'" in run.why
-    assert run.steps == [Step.FAILED]
-    assert exit_code(run.record, run.error) == 1
