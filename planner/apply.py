@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from planner import patience
-from planner.assumptions import check_assumptions
 from planner.clock import Clock
 from planner.course import Course, Halt, Hooks
 from planner.errors import Exit, Forbidden, HookFailed, PlannerError
@@ -11,14 +10,11 @@ from planner.follow import Follow
 from planner.hooks import Outcome
 from planner.journal import Journal
 from planner.policy import Apply
-from planner.request import command, parameters
 from planner.run import RunRecord, RunState, Step
 from planner.sight import Sight, started
 from planner.snapshot import Source
 from planner.starting import Gate, Starter
 from planner.watch import Watch
-
-__all__ = ["Applier", "Gate", "Hooks", "check_assumptions", "command", "exit_code", "parameters"]
 
 UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
 """Of which more may come."""

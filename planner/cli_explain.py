@@ -49,7 +49,7 @@ def explain(
 
 def _planned(session: "Session", cluster: "Cluster", file: Path) -> "tuple[Session, Plan]":
     """A plan from a file, and the session with what it was made for. StalePlan when that is so no longer."""
-    from planner.apply import check_assumptions
+    from planner.assumptions import check_assumptions
     from planner.plan import load
 
     plan = load(file)
