@@ -6,14 +6,17 @@ from planner import agenda, explain, plan
 from planner.capacity import GIB
 from planner.case import Case
 from planner.clash import Clash
+from planner.errors import ConfigError
 from planner.formulate import Formulation
 from planner.plan import Assumes, Change, Handling, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
-from planner.policy import Apply, Cheapest, Policy, Resource
+from planner.policy import Cheapest, Policy, Resource
 from planner.rules import NodeState
 from planner.schedule import Reach
 from solvers import Result
 from solvers.problem import PPM, Ints
 
+CONNTRACK = 9
+"""Release of Proxmox VE from which connections can be handed over."""
 NOT_LEAST = "that as few should-rules as possible give way is not proven: with a longer time limit more may hold"
 
 
@@ -50,7 +53,7 @@ def draw_up(
         waves=there,
         schedule=times,
         rollback=back,
-        handling=_handling(case.apply),
+        handling=_handling(case),
         stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
         notes=(*case.cluster.notes, *formulation.notes, *(() if case.least else (NOT_LEAST,))),
         gave_way=case.gave_way,
@@ -132,8 +135,12 @@ def _fixed(formulation: Formulation) -> list[Stranded]:
     return result
 
 
-def _handling(settings: Apply) -> Handling:
-    """What Proxmox VE is told with every migration."""
+def _handling(case: Case) -> Handling:
+    """What Proxmox VE is told with every migration. ConfigError where it would not understand."""
+    settings, release = case.apply, str((case.cluster.snapshot.get("/version") or {}).get("version", ""))
+    major = release.partition(".")[0]
+    if settings.conntrack and major.isdecimal() and int(major) < CONNTRACK:
+        raise ConfigError(f"apply.conntrack needs Proxmox VE {CONNTRACK}, and this is {release}: leave it out")
     return Handling(settings.bwlimit, dict(settings.target_storage), settings.conntrack, settings.restart_timeout)
 
 

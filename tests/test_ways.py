@@ -10,6 +10,7 @@ import pytest
 from planner.errors import InputError
 from planner.schedule import schedule
 from solvers import check
+from solvers.check import Rule
 from solvers.problem import PPM, Ints, Level, Problem
 from tests.draw_full import jammed
 from tests.scenario import parse
@@ -53,7 +54,8 @@ def compared(seed: int, directory: Path, shown: Counter[str]) -> list[str]:
     except InputError:
         return []
     target = _target(formulation.problem, rng)
-    if not len(formulation.problem.migrated(target)):
+    crowded = any(item.rule is Rule.APART for item in check.violations(formulation.problem, target))
+    if crowded or not len(formulation.problem.migrated(target)):  # no guest is migrated to where it breaks a rule
         return []
     reach = schedule(_wanted(formulation.problem, target), target)
     vmids = [int(vmid) for vmid in formulation.guests["vmid"]]
