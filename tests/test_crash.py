@@ -235,9 +235,9 @@ WORST = (
 
 
 def test_killed_at_one_of_the_worst_moments_after_the_other(tmp_path: Path, spare: Prefork) -> None:
-    with scene(tmp_path, spare) as crashing:
+    with scene(tmp_path, spare, 20) as crashing:
         for moment in WORST:
-            crashing.killed_at(moment, 1 if moment is Moment.NODE_TASKS else 2)
+            crashing.killed_at(moment)
         crashing.finish()
         assert crashing.kills == len(WORST)
 
