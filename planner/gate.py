@@ -76,7 +76,7 @@ class Gate:
         self._check_balancer(cluster, [migration])
         cluster = self._asked(cluster, migration, under_way)
         self._check_admitted(migration, cluster)
-        free = rules.without([rule.name for rule in rules.items if rule.price])
+        free = rules.without([*self._plan.lifted, *(rule.name for rule in rules.items if rule.price)])
         why = obstacle(formulate(cluster, free, self._policy), migration, under_way)
         if why:
             raise Drift(f"{_named(migration)} cannot go to {migration.target} now: {why}: make a new plan")

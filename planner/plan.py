@@ -246,6 +246,8 @@ class Plan:
     """What to give up so that the rest can hold."""
     notes: tuple[str, ...]
     assumes: Assumes
+    lifted: tuple[str, ...] = ()
+    """Names of rules that are broken knowingly: a way back to where they did not hold."""
     survival: Survival | None = None
     """None: not asked for."""
 

@@ -1,17 +1,22 @@
 """Owns the way back of a run: what it really did, each migration turned round, by the cluster as it is now."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from planner import agenda, clash, waves
+from planner import agenda, clash, explain, ha, waves
 from planner.case import Case
 from planner.draft import draw_up
 from planner.errors import StalePlan, UsageError
+from planner.formulate import Formulation
 from planner.plan import Migration, Plan, PlanStatus
+from planner.rule import Kind
+from planner.rules import NodeState
 from planner.run import RunRecord, Step
 from planner.schedule import Reach
 from planner.timetable import Limits
 from solvers import Result, Status, check
+from solvers.check import Violation
+from solvers.problem import Ints
 
 UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
 SOLVER = "rollback"
@@ -22,8 +27,8 @@ def plan_back(record: RunRecord, case: Case) -> Plan:
     """The plan that takes back what a run has done, of a case with the cluster as it is now.
 
     It passes through the states of the cluster that the run has passed through, and may break again what that has
-    repaired. UsageError when there is nothing to take back, or it is not known what became of a migration; StalePlan
-    when a guest is no longer where the run has brought it.
+    repaired, which its `lifted` names. UsageError when there is nothing to take back, or it is not known what became of
+    a migration; StalePlan when a guest is no longer where the run has brought it, or may not go back.
     """
     open_ones = [entry.migration for entry in record.entries if entry.step in UNSETTLED]
     if open_ones:
@@ -62,6 +67,33 @@ def _drawn_up(case: Case, back: waves.Waves, done: Sequence[Migration], limits: 
     spread, score = problem.spread(assignment), check.score(problem, assignment)
     result = Result(SOLVER, Status.FEASIBLE, assignment, score, spread, None, 0.0, 0)
     plan = draw_up(case, result, PlanStatus.FEASIBLE, Reach(assignment, (), ()), clash.NONE)
+    lifted = _lifted(case, assignment)
     schedule = agenda.figures(case.formulation, back, limits, "as planned for the way there")
     there = waves.cut(waves.timed(done, limits), limits, lambda _: True)
-    return replace(plan, waves=back, schedule=schedule, rollback=there, stranded=(), cost_bound=None, cheapest=None)
+    return replace(
+        plan, waves=back, schedule=schedule, rollback=there, stranded=(), cost_bound=None, cheapest=None, lifted=lifted
+    )
+
+
+def _lifted(case: Case, assignment: Ints) -> tuple[str, ...]:
+    """Names of rules that hold now and will not. StalePlan for what neither Proxmox VE nor a node stands."""
+    formulation, names = case.formulation, set[str]()
+    of_ha = {rule.name for rule in ha.read(case.cluster.snapshot, lambda note: None)}
+    for item in check.broken(formulation.problem, assignment):
+        broken = set(_names(formulation, item))
+        if not broken or broken & of_ha:
+            raise StalePlan(f"it cannot be taken back: {explain.violation(formulation, item)}; make a new plan")
+        names |= broken
+    return tuple(sorted(names))
+
+
+def _names(formulation: Formulation, item: Violation) -> Iterator[str]:
+    """Rules of which a violation is one; none where it is about room, or a node that takes no guests."""
+    match item.rule:
+        case check.Rule.APART:
+            yield formulation.apart[item.index]
+        case check.Rule.TOGETHER:
+            yield formulation.together[item.index]
+        case check.Rule.ELIGIBLE if formulation.rules.states[formulation.nodes[item.node]] is NodeState.BALANCED:
+            vmid = formulation.vmid(item.guests[0])
+            yield from (rule.name for rule in formulation.rules.items if rule.kind is Kind.PIN and vmid in rule.vmids)

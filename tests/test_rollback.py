@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from planner.errors import StalePlan, UsageError
 from planner.journal import Journal
 from planner.plan import Plan
 from planner.planning import make_plan
+from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy
 from planner.rollback import plan_back
 from planner.run import RunRecord, Step
@@ -108,3 +110,36 @@ def test_a_guest_that_somebody_migrated_since_is_not_taken_back() -> None:
     first = plan.migrations[0]
     with pytest.raises(StalePlan, match=f"guest {first.vmid} is on {first.source}, run 1 left it on {first.target}"):
         plan_back(recorded(plan, {1: Step.DONE}), case_of({}))
+
+
+# --- what the way back breaks again -------------------------------------------------------------------
+
+
+def repaired(tags: str) -> tuple[Plan, dict[str, Any]]:
+    """A plan that repairs a rule, and the rows of the cluster it is for."""
+    rows: dict[str, Any] = {"nodes": [node(name, total=64, used=1) for name in "abc"]}
+    rows["guests"] = [vm(1, "a", 8, tags=tags), vm(2, "a", 8, tags=tags)]
+    plan = make_plan(prepare(cluster(*rows["nodes"], *rows["guests"]), Policy()), "descent")
+    assert len(plan.migrations) == 1 and plan.migrations[0].reason.startswith("repairs")
+    return plan, rows
+
+
+def carried_out(plan: Plan, rows: dict[str, Any]) -> Cluster:
+    target = {m.vmid: m.target for m in plan.migrations}
+    guests = [row | {"node": target.get(row["vmid"], row["node"])} for row in rows["guests"]]
+    return cluster(*rows["nodes"], *guests)
+
+
+def test_a_rule_that_the_run_repaired_is_lifted_by_name() -> None:
+    plan, rows = repaired("plb_anti_affinity_x")
+    back = plan_back(recorded(plan, {1: Step.DONE}), prepare(carried_out(plan, rows), Policy()))
+    assert back.lifted == ("plb_anti_affinity_x",)
+    assert len(back.violations_after) == 1
+
+
+def test_no_guest_goes_back_to_a_node_in_maintenance() -> None:
+    rows: dict[str, Any] = {"nodes": [node(name, total=64, used=1) for name in "abc"], "guests": [vm(1, "a", 8)]}
+    settings = ClusterPolicy(maintenance_nodes=("a",))
+    plan = make_plan(prepare(cluster(*rows["nodes"], *rows["guests"]), Policy(), settings), "descent")
+    with pytest.raises(StalePlan, match=r"it cannot be taken back: guest 1 .* is on a, which is in maintenance"):
+        plan_back(recorded(plan, {1: Step.DONE}), prepare(carried_out(plan, rows), Policy(), settings))
