@@ -240,6 +240,13 @@ def test_a_rule_that_gives_way_does_not_stop_a_run(served: Served, pve: Pve) -> 
     checked(pve, plan, settings=ClusterPolicy(should={"plb_anti_affinity_*": 1.0}))
 
 
+def test_a_rule_that_a_way_back_breaks_knowingly_does_not_stop_it(served: Served, pve: Pve) -> None:
+    plan = planned(pve, (103, "pve2"))
+    with pytest.raises(Drift, match="it would break plb_anti_affinity_b"):
+        checked(pve, plan)
+    checked(pve, replace(plan, lifted=("plb_anti_affinity_b",)))
+
+
 def test_guests_that_travel_together_need_room_together(served: Served, pve: Pve) -> None:
     plan = planned(pve, (100, "pve3"), (101, "pve3"), bundle=1)
     first, second = plan.migrations
