@@ -1,5 +1,6 @@
 """Claims about where guests may be: the genuine answers of Proxmox VE, down to what a solver is given."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -70,8 +71,12 @@ def planned(source: FixedSource, *rows: Any) -> tuple[Any, int]:
     """A plan, and how many calls about guests it took."""
     policy = Policy(time_limit=5)
     plan = checked_plan(cluster(*rows), policy, ClusterPolicy(), "descent", Budget(seconds=5), source)
-    of_guests = [path for path in source.asked if "/qemu/" in path]
-    assert len(source.asked) == len(set(source.asked)) <= len(of_guests) + 3  # the nodes are asked for their CPUs once
+    calls = Counter(source.asked)
+    of_guests = {path for path in calls if "/qemu/" in path}
+    tasks = {path for path in calls if path.endswith("/tasks")}
+    assert all(calls[path] == 2 for path in tasks), "past migrations are listed once for machines, once for containers"
+    assert all(calls[path] == 1 for path in calls.keys() - tasks)
+    assert len(tasks) <= 3 and len(calls) <= len(of_guests) + len(tasks) + 3  # and of each node its CPUs
     return plan, len(of_guests)
 
 
