@@ -71,7 +71,8 @@ def _migrations(case: Case, found: Reach) -> list[Migration]:
                 memory_mib=size[2], local_disk_mib=size[3], running=size[1],
                 reason=stop if leg.bypass else reasons[guest],
                 spread_without=without[guest] * 100 / PPM, number=number, after=after, bundle=1 + min(leg.guests),
-                end=case.pace.seconds(*size), downtime=case.pace.downtime(*size), bypass=leg.bypass,
+                end=case.pace.seconds(*size), downtime=case.pace.downtime(*size), rate=case.pace.rate(*size),
+                bypass=leg.bypass,
             ))  # fmt: skip
     return result
 
@@ -127,7 +128,7 @@ class Course:
         self._others = broken - len(check.violations(self._part, problem.origin))
         self._spreads = list(self._all_spreads())
         self._tolerated = max(self._spreads[0], problem.tolerance)
-        self._broken = broken
+        self._counts = {0: broken}
 
     def _all_spreads(self) -> Iterator[int]:
         problem, formulation = self._part, self._formulation
@@ -149,13 +150,16 @@ class Course:
 
     def broken(self, count: int) -> int:
         """Broken rules."""
-        at = self._formulation.after(self._migrations[:count])
-        return self._others + len(check.violations(self._part, at))
+        if count not in self._counts:
+            at = self._formulation.after(self._migrations[:count])
+            self._counts[count] = self._others + len(check.violations(self._part, at))
+        return self._counts[count]
 
-    def no_worse(self, count: int) -> bool:
-        """Whether fewer rules are broken than today, or no more and the spread is no larger."""
-        fine = self._spreads[count] <= self._tolerated
-        return (fine or self._broken > 0) and self.broken(count) <= self._broken - (not fine)
+    def no_worse(self, count: int, before: int) -> bool:
+        """Whether rules are repaired since a cut before, or none is broken and the spread is no larger than there, or
+        today."""
+        fine = self._spreads[count] <= max(self._tolerated, self._spreads[before])
+        return (fine or self.broken(before) > 0) and self.broken(count) <= self.broken(before) - (not fine)
 
 
 def _checkpoints(course: Course, there: Waves) -> Iterator[Checkpoint]:

@@ -54,6 +54,8 @@ class Migration:
     """...and to end."""
     downtime: float = 0.0
     """Seconds for which the guest is expected to be down: a running container restarts."""
+    rate: float = 0.0
+    """MiB/s that it takes of the network of both nodes."""
     bypass: bool = False
     """Whether this is a stop on the way: the guest goes on to another node later."""
 
@@ -230,7 +232,7 @@ class Plan:
     violations_after: tuple[str, ...]
     nodes: tuple[NodeLoad, ...]
     waves: tuple[tuple[Migration, ...], ...]
-    """Migrations that run side by side as far as `after` lets them; after each wave nothing is worse than before."""
+    """Migrations that run side by side as far as `after` lets them; after each nothing is worse, but for repairs."""
     schedule: Schedule
     rollback: tuple[tuple[Migration, ...], ...]
     """The way back from the end of the plan, in waves."""

@@ -69,9 +69,18 @@ def _drawn_up(case: Case, back: waves.Waves, done: Sequence[Migration], limits: 
     plan = draw_up(case, result, PlanStatus.FEASIBLE, Reach(assignment, (), ()), clash.NONE)
     lifted = _lifted(case, assignment)
     schedule = agenda.figures(case.formulation, back, limits, "as planned for the way there")
-    there = waves.cut(waves.timed(done, limits), limits, lambda _: True)
+    there = waves.cut(waves.timed(waves.alone(done), limits), limits, lambda *_: True)
     return replace(
-        plan, waves=back, schedule=schedule, rollback=there, stranded=(), cost_bound=None, cheapest=None, lifted=lifted
+        plan,
+        waves=back,
+        schedule=schedule,
+        rollback=there,
+        stranded=(),
+        cost_bound=None,
+        cheapest=None,
+        lifted=lifted,
+        max_migrations=None,
+        max_gib=None,
     )
 
 

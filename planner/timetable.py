@@ -158,8 +158,9 @@ def _listed(jobs: Sequence[Job], limits: Limits, priority: _Priority) -> list[in
                 heapq.heappush(running, (now + jobs[i].ms, i))
             else:
                 left.append(i)
-        waiting = left
-        now = running[0][0] if running else now
+        if not running:
+            raise ValueError(f"jobs {left} wait for what never ends")
+        waiting, now = left, running[0][0]
         while running and running[0][0] == now:
             i = heapq.heappop(running)[1]
             under_way.change(jobs[i], -1)

@@ -32,9 +32,8 @@ def least(migrations: Sequence[Migration], limits: Limits) -> float:
 def job(migration: Migration, after: Iterable[int] = (), elapsed: float = 0.0) -> Job:
     """A migration as far as its time is concerned, less the seconds that it has taken already."""
     seconds = migration.end - migration.begin
-    rate = (migration.memory_mib + migration.local_disk_mib) / seconds if seconds else 0.0
     left, repair = round(1000 * max(0.0, seconds - elapsed)), migration.reason.startswith("repairs")
-    return Job(migration.source, migration.target, left, rate, tuple(after), repair)
+    return Job(migration.source, migration.target, left, migration.rate, tuple(after), repair)
 
 
 def limits(schedule: Schedule) -> Limits:
@@ -46,17 +45,18 @@ def _jobs(migrations: Sequence[Migration]) -> list[Job]:
     return [job(m, (number - 1 for number in m.after)) for m in migrations]
 
 
-def cut(migrations: Sequence[Migration], limits: Limits, may_end: Callable[[int], bool]) -> Waves:
+def cut(migrations: Sequence[Migration], limits: Limits, may_end: Callable[[int, int], bool]) -> Waves:
     """Waves of migrations that run side by side; larger ones where a plan that ended there would be worse than none.
 
-    `may_end`: whether the plan may be cut off when so many of its first migrations have ended.
+    `may_end`: whether the plan may be cut off when so many of its first migrations have ended, having been cut before
+    after so many.
     """
     waves: list[tuple[Migration, ...]] = []
     begun = 0
     for index, migration in enumerate(migrations):
         wave = migrations[begun:index]
         full = wave and not _side_by_side(migration, wave, limits)
-        if full and _whole(migrations, index) and may_end(index):
+        if full and _whole(migrations, index) and may_end(index, begun):
             waves.append(tuple(wave))
             begun = index
     return (*waves, tuple(migrations[begun:])) if migrations else ()
@@ -79,18 +79,27 @@ def _whole(migrations: Sequence[Migration], index: int) -> bool:
     )
 
 
+def alone(migrations: Sequence[Migration]) -> tuple[Migration, ...]:
+    """Some migrations of a plan as a plan of their own: numbered from 1, waiting for none that is not among them."""
+    number = {m.number: n for n, m in enumerate(migrations, 1)}
+    return tuple(
+        replace(m, number=number[m.number], after=tuple(number[before] for before in m.after if before in number))
+        for m in migrations
+    )
+
+
 def way_back(migrations: Sequence[Migration], limits: Limits, reason: str) -> Waves:
     """What brings the guests of these migrations, which have all ended, back: each turned round, and each wait too.
 
     Safe for the same reason as the way there: it passes through the same states.
     """
+    migrations = alone(migrations)
     count = len(migrations)
     number = {m.number: count - index for index, m in enumerate(migrations)}
     waiting: dict[int, list[int]] = {}
     for m in migrations:
         for before in m.after:
-            if before in number:
-                waiting.setdefault(before, []).append(number[m.number])
+            waiting.setdefault(before, []).append(number[m.number])
     ahead: set[int] = set()
     back = []
     for m in migrations:  # the first comes back last
@@ -100,4 +109,4 @@ def way_back(migrations: Sequence[Migration], limits: Limits, reason: str) -> Wa
         )  # fmt: skip
         ahead.add(m.vmid)
         back.append(turned)
-    return cut(timed(back[::-1], limits), limits, lambda _: True)
+    return cut(timed(back[::-1], limits), limits, lambda *_: True)

@@ -185,13 +185,16 @@ def _timetable(plan: Plan) -> list[str]:
     for migration in plan.migrations:
         if migration.end < migration.begin or any(of[n].end > migration.begin + MOMENT for n in migration.after):
             wrong.append(f"migration {migration.number} begins at {migration.begin} before what it waits for has ended")
+        copied = migration.local_disk_mib + (migration.memory_mib if migration.type == "vm" else 0)
+        if migration.rate * (migration.end - migration.begin) < copied - MOMENT:
+            wrong.append(f"migration {migration.number} copies {copied} MiB too fast for {migration.rate} MiB/s")
         at_once = [m for m in plan.migrations if m.begin <= migration.begin < m.end - MOMENT]
         many = len(at_once), *(sum(getattr(m, end) == getattr(migration, end) for m in at_once) for end in ENDS)
         if any(number > limit for number, limit in zip(many, Limits.of(plan), strict=True)):
             wrong.append(f"at {migration.begin} s there are {many}: more than {Limits.of(plan)}")
         for end in ENDS if schedule.bandwidth else ():
             there = [m for m in at_once if getattr(m, end) == getattr(migration, end)]
-            rate = sum((m.memory_mib + m.local_disk_mib) / (m.end - m.begin) for m in there)
+            rate = sum(m.rate for m in there)
             if len(there) > 1 and rate > (schedule.bandwidth or 0) + MOMENT:  # one alone is as fast as it can
                 wrong.append(f"at {migration.begin} s {getattr(migration, end)} carries {rate} MiB/s")
     last = max((migration.end for migration in plan.migrations), default=0.0)
@@ -212,6 +215,7 @@ def _cut_off(ground: Ground, plan: Plan) -> list[str]:
         return [f"{len(plan.waves)} waves, {len(plan.schedule.checkpoints)} checkpoints"]
     balanced = set(book.scenario.nodes) - book.closed
     start = len(plan.violations_before), max(plan.spread.before, plan.balanciness)
+    before, spread_before = start
     for number, (wave, said) in enumerate(zip(plan.waves, plan.schedule.checkpoints, strict=True), 1):
         places |= {migration.vmid: migration.target for migration in wave}
         new: set[Fact] = book.broken(places) - ground.held
@@ -219,8 +223,12 @@ def _cut_off(ground: Ground, plan: Plan) -> list[str]:
         spread = book.room.spread(places, balanced)
         if spread is not None and abs(spread - said.spread) > ROUNDED:
             wrong.append(f"the spread after wave {number} is {spread}, not {said.spread}")
-        if (said.violations, max(said.spread, plan.balanciness) - ROUNDED) > start:
-            wrong.append(f"worse after wave {number} than before: {said}, {start}")
+        end = number == len(plan.waves)
+        since = start if end else (before, max(spread_before, start[1]))
+        larger = said.spread > since[1] + ROUNDED
+        if said.violations > since[0] or (larger and said.violations == since[0]):
+            wrong.append(f"worse after wave {number} than before: {said}, {since}")
+        before, spread_before = said.violations, said.spread
         if abs(said.seconds - max(m.end for m in plan.migrations[: sum(map(len, plan.waves[:number]))])) > MOMENT:
             wrong.append(f"wave {number} does not end after {said.seconds} s")
     return wrong + _last(plan)

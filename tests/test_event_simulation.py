@@ -37,7 +37,7 @@ def _migrations(given: Iterable[Any]) -> list[Migration]:
         Migration(
             vmid=vmid, name=f"g{vmid}", type="vm", source=source, target=target, memory_mib=1024, local_disk_mib=0,
             running=True, reason="", spread_without=0, number=number, after=tuple(after),
-            bundle=4 if vmid in (4, 5) else vmid, begin=begin, end=begin + 1,
+            bundle=4 if vmid in (4, 5) else vmid, begin=begin, end=begin + 1, rate=1024.0,
         )
         for number, (vmid, source, target, begin, after) in enumerate(given, 1)
     ]  # fmt: skip

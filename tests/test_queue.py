@@ -273,7 +273,7 @@ def test_guests_that_come_along_need_room_too_and_where_there_never_is_any_go_al
 
 
 def test_the_network_of_a_node_carries_no_more_than_the_plan_says() -> None:
-    apart = [plans.migration(n, 100 + n, "n1", f"n{n + 1}", memory_mib=600, end=10.0) for n in (1, 2, 3)]  # 60 MiB/s
+    apart = [plans.migration(n, 100 + n, "n1", f"n{n + 1}", rate=60.0) for n in (1, 2, 3)]
     limits = Schedule(parallel=4, per_source=4, per_target=4, bandwidth=130.0)
     queue = Queue((Entry(m.number, m, Step.PLANNED, None, "", 0.0) for m in apart), limits)
     assert queue.has_room(2, [1]) and not queue.has_room(3, [1, 2])

@@ -16,6 +16,7 @@ from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy
 from planner.rollback import plan_back
 from planner.run import RunRecord, Step
+from tests import plans
 from tests.rows import cluster, node, vm
 
 GUESTS = {1: ("a", 40), 2: ("a", 8), 3: ("b", 40), 4: ("c", 8)}
@@ -143,3 +144,23 @@ def test_no_guest_goes_back_to_a_node_in_maintenance() -> None:
     plan = make_plan(prepare(cluster(*rows["nodes"], *rows["guests"]), Policy(), settings), "descent")
     with pytest.raises(StalePlan, match=r"it cannot be taken back: guest 1 .* is on a, which is in maintenance"):
         plan_back(recorded(plan, {1: Step.DONE}), prepare(carried_out(plan, rows), Policy(), settings))
+
+
+@pytest.mark.parametrize("steps", [{1: Step.FAILED, 2: Step.DONE, 3: Step.DONE}, {1: Step.DONE, 3: Step.DONE}])
+def test_of_a_run_that_failed_in_the_middle_only_what_was_done_is_taken_back(steps: dict[int, Step]) -> None:
+    guests = {1: ("a", 4), 2: ("b", 30), 3: ("c", 30)}
+    wave = (
+        plans.migration(1, 1, "a", "b"),
+        plans.migration(2, 2, "b", "a"),
+        plans.migration(3, 3, "c", "b", after=(2,)),
+    )
+    done = {m.vmid: m.target for m in wave if steps.get(m.number) is Step.DONE}
+    now = [vm(vmid, done.get(vmid, on), gib) for vmid, (on, gib) in guests.items()]
+    case = prepare(cluster(*(node(name, total=64, used=1) for name in "abc"), *now), Policy())
+    back = plan_back(recorded(plans.plan(*wave), steps), case)
+    places = {vmid: done.get(vmid, on) for vmid, (on, _) in guests.items()}
+    for migration in back.migrations:
+        assert places[migration.vmid] == migration.source
+        places[migration.vmid] = migration.target
+    assert places == {vmid: on for vmid, (on, _) in guests.items()}
+    assert back.max_migrations is None and len(back.migrations) == len(done)

@@ -126,20 +126,20 @@ USUAL = Limits(4, 1, 1)
 
 def test_a_wave_holds_what_runs_side_by_side() -> None:
     there = waves.timed([migration(1, 1, "a", "b"), migration(2, 2, "c", "d"), migration(3, 3, "a", "d", 2)], USUAL)
-    cut = waves.cut(there, USUAL, lambda count: True)
+    cut = waves.cut(there, USUAL, lambda *_: True)
     assert [[m.vmid for m in wave] for wave in cut] == [[1, 2], [3]]
 
 
 def test_a_wave_goes_on_while_a_cut_would_leave_things_worse() -> None:
     there = waves.timed([migration(n, n, "a", "b") for n in (1, 2, 3)], USUAL)
-    cut = waves.cut(there, USUAL, lambda count: count == 2)
+    cut = waves.cut(there, USUAL, lambda count, before: count == 2)
     assert [[m.vmid for m in wave] for wave in cut] == [[1, 2], [3]]
 
 
 def test_no_wave_ends_between_guests_that_travel_as_one() -> None:
     pair = [replace(migration(n, n, "a", "b"), bundle=7) for n in (1, 2)]
     there = waves.timed([*pair, migration(3, 3, "a", "b")], USUAL)
-    assert [[m.vmid for m in wave] for wave in waves.cut(there, USUAL, lambda count: True)] == [[1, 2], [3]]
+    assert [[m.vmid for m in wave] for wave in waves.cut(there, USUAL, lambda *_: True)] == [[1, 2], [3]]
 
 
 def test_the_way_back_turns_every_migration_and_every_wait_round() -> None:
