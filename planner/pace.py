@@ -81,15 +81,17 @@ def read(snapshot: Snapshot, settings: Apply) -> Pace:
     memory = [each.summary.memory for each in known if each.summary.memory.mib_per_second]
     disks = [each.summary.disks for each in known if each.summary.disks.mib_per_second]
     live = [each for each in known if each.type == "qmigrate" and each.summary.downtime_s is not None]
+    # Where nothing is said of what was copied, nobody knows how much of the time was not copying.
+    restarted = [each for each in known if each.summary.restarted and not each.summary.silent]
     cap = _cap(snapshot, settings)
     speed = _typical(memory) or min(settings.bandwidth or GIGABIT, STREAM)
     return Pace(
         memory_mib_s=min(speed, cap),
         disk_mib_s=min(_typical(disks) or min(speed, MIRROR), cap),
         overhead_s=_median([_besides(each) for each in live], OVERHEAD),
-        restart_s=_median([_besides(each) for each in known if each.summary.restarted], RESTART),
+        restart_s=_median([_besides(each) for each in restarted], RESTART),
         downtime_s=_median([each.summary.downtime_s or 0.0 for each in live], 0.0),
-        says=_says(len(known), len(memory) >= FEW, speed, cap),
+        says=_says(len(known), len(memory), len(restarted), f"{min(speed, cap):.0f} MiB/s", cap < speed),
     )
 
 
@@ -114,12 +116,15 @@ def _cap(snapshot: Snapshot, settings: Apply) -> float:
     return min((limit for limit in known if limit is not None), default=math.inf)
 
 
-def _says(count: int, measured: bool, speed: float, cap: float) -> str:
-    limited = f", limited to {cap:.0f} MiB/s" if cap < speed else ""
-    if measured:
-        return f"from {count} migrations of this cluster{limited}"
-    there = "no migration is recorded" if not count else f"only {count} recorded migrations say too little"
-    return f"assumed: {min(speed, cap):.0f} MiB/s; {there}"
+def _says(known: int, told: int, restarted: int, speed: str, limited: bool) -> str:
+    """`told`: how many tell how fast memory is copied; `restarted`: how many tell how long a restart takes."""
+    if told >= FEW:
+        return f"from {known} migrations of this cluster{f', limited to {speed}' if limited else ''}"
+    there = "no migration is recorded"
+    if known:
+        there = f"how fast memory is copied is told by {told or 'none'} of {known} recorded migrations: too few"
+    restarts = f"; restarts of containers from {restarted} migrations" if restarted >= FEW else ""
+    return f"assumed: {speed}; {there}{restarts}"
 
 
 def _besides(each: Past) -> float | None:

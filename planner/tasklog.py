@@ -19,12 +19,19 @@ DISK = re.compile(
 """A running machine's disk: drive-scsi0 up to Proxmox VE 8, mirror-scsi0 since."""
 COPIED = re.compile(r"(\d+) bytes \([^)]*\) copied, (\d+(?:\.\d+)?) s")
 """A volume of a stopped guest, by dd: what has been copied, not of how much."""
+ESTIMATED = re.compile(r"total estimated size is (\d+(?:\.\d+)?)([KMGTP]?)")
+"""A volume of a stopped guest on ZFS: by `zfs send`, which then counts once a second."""
+SNAPSHOT = re.compile(r"TIME +SENT +SNAPSHOT")
+"""The count starts again, with the next snapshot of the volume."""
+SENT = re.compile(r"(?<!\S)(\d\d):(\d\d):(\d\d) {3,}(\d+(?:\.\d+)?)([BKMGTP]?)(?= {3}|\s*$)")
+FOUND = re.compile(r"found local volume")
+"""Of a container, to be copied."""
 BEGUN = re.compile(r"start migrate command|starting online/live migration")
 AVERAGE = re.compile(rf"average migration speed: {SIZE}/s - downtime (\d+) ms")
 DURATION = re.compile(r"migration (?:finished [a-z ]+|aborted) \(duration (\d+):(\d\d):(\d\d)\)")
 RESTARTED = re.compile(r"shutdown CT(?= \d)|start container on target node")
 """Of a container that ran."""
-TELLING = (MEMORY, DISK, COPIED, BEGUN, AVERAGE, DURATION, RESTARTED)
+TELLING = (MEMORY, DISK, COPIED, ESTIMATED, SNAPSHOT, SENT, FOUND, BEGUN, AVERAGE, DURATION, RESTARTED)
 ERROR = re.compile(r"ERROR: |can't |migration status error: ")
 TASK_ERROR = "TASK ERROR: "
 SPAN = 10
@@ -70,6 +77,8 @@ class Summary:
     """For which a running machine was halted."""
     restarted: bool = False
     """Whether it was a container that ran: it was down all the time."""
+    silent: bool = False
+    """Whether volumes of a container were copied of which nothing is said that could be read."""
 
     @property
     def mib(self) -> float:
@@ -84,7 +93,7 @@ class Summary:
 
 @dataclass(slots=True)
 class _Disk:
-    """The samples of one disk: (seconds, MiB done), until it is ready."""
+    """The samples of one disk or volume: (seconds, MiB done), until it is ready."""
 
     total: float
     samples: list[tuple[float, float]]
@@ -100,7 +109,7 @@ def texts(answer: Any) -> list[str]:
 def progress(lines: Iterable[str]) -> Progress | None:
     """How far a migration is; None as long as nothing is said of that. A disk may be ready long before the memory."""
     lines = list(lines)
-    disks, memory = _disks(lines), _memory(lines)
+    disks, memory = [*_disks(lines), *_streams(lines)], _memory(lines)
     if not disks and memory is None:
         return None
     done, total = sum(disk.samples[-1][1] for disk in disks), sum(disk.total for disk in disks)
@@ -115,7 +124,7 @@ def progress(lines: Iterable[str]) -> Progress | None:
 def summary(lines: Iterable[str]) -> Summary:
     """What the log of a migration that is over says of it."""
     lines = list(lines)
-    result = Summary(memory=_memory_copied(lines), disks=_disks_copied(lines))
+    result = Summary(memory=_memory_copied(lines), disks=_disks_copied(lines), silent=_silent(lines))
     for line in lines:
         if told := DURATION.search(line):
             hours, minutes, seconds = map(int, told.groups())
@@ -145,7 +154,8 @@ def figures(line: str) -> str | None:
 
 
 def essence(lines: Iterable[str]) -> list[str]:
-    """The lines that a summary is made of: of those that only count on, the last; of a disk none after it is ready."""
+    """The lines that a summary is made of: of those that only count on, the last, of `zfs send` also the first; of a
+    disk none after it is ready."""
     telling, ready = [], set()
     for line in lines:
         disk = DISK.search(line)
@@ -153,11 +163,14 @@ def essence(lines: Iterable[str]) -> list[str]:
             telling.append(line)
         if disk and disk[7]:
             ready.add(disk[1])
-    return [line for line, then in pairwise([*telling, ""]) if not _counts_on(line, then)]
+    beside = zip(["", *telling], telling, [*telling[1:], ""], strict=False)
+    return [line for before, line, then in beside if not _counts_on(before, line, then)]
 
 
-def _counts_on(line: str, then: str) -> bool:
-    """Whether the next line says all that this one says."""
+def _counts_on(before: str, line: str, then: str) -> bool:
+    """Whether its neighbours say all that this line says."""
+    if SENT.search(line):  # only the first one tells when it began
+        return SENT.search(before) is not None and SENT.search(then) is not None
     if MEMORY.search(line):
         return MEMORY.search(then) is not None
     if told := DISK.search(line):
@@ -235,7 +248,8 @@ def _time(line: str) -> datetime | None:
 
 def _disks_copied(lines: list[str]) -> Copied:
     """One disk after the other, as Proxmox VE does it."""
-    parts = [Copied(disk.samples[-1][1], disk.samples[-1][0]) for disk in _disks(lines)] + list(_volumes(lines))
+    disks = (*_disks(lines), *_streams(lines))
+    parts = [Copied(disk.samples[-1][1], disk.samples[-1][0]) for disk in disks] + list(_volumes(lines))
     return Copied(sum(part.mib for part in parts), sum(part.seconds for part in parts))
 
 
@@ -245,3 +259,34 @@ def _volumes(lines: Iterable[str]) -> Iterator[Copied]:
     for (mib, seconds), (_, following) in pairwise([*told, (0.0, -1.0)]):
         if following < seconds:
             yield Copied(mib, seconds)
+
+
+def _streams(lines: list[str]) -> list[_Disk]:
+    """Volumes on ZFS, in the order in which they are sent."""
+    begins = [number for number, line in enumerate(lines) if ESTIMATED.search(line)]
+    return [_stream(lines[begin:end], end < len(lines)) for begin, end in pairwise([*begins, len(lines)])]
+
+
+def _stream(lines: list[str], ready: bool) -> _Disk:
+    """One of them, from the line that estimates its size; its snapshots come one after the other."""
+    estimated = ESTIMATED.search(lines[0])
+    total = _mib(estimated[1], _unit(estimated[2])) if estimated else 0.0
+    begun, before, samples = None, 0.0, [(0.0, 0.0)]
+    for line in lines:
+        if SNAPSHOT.search(line):
+            before = samples[-1][1]
+        elif told := SENT.search(line):
+            at = 3600.0 * int(told[1]) + 60 * int(told[2]) + int(told[3])
+            begun = at - 1 if begun is None else begun  # it is said for the first time after a second
+            samples.append(((at - begun) % UNITS["d"], before + _mib(told[4], _unit(told[5]))))
+    return _Disk(max(total, samples[-1][1]), samples, ready)
+
+
+def _unit(letter: str) -> str:
+    """Of `zfs`: 1.05G are GiB."""
+    return f"{letter}iB" if letter not in ("", "B") else "B"
+
+
+def _silent(lines: list[str]) -> bool:
+    found = sum(FOUND.search(line) is not None for line in lines)
+    return found > len(_streams(lines)) + len(list(_volumes(lines)))

@@ -151,7 +151,8 @@ def test_a_few_odd_ones_do_not_spoil_it_and_large_ones_weigh_more() -> None:
 def test_fewer_than_three_tell_nothing() -> None:
     found = pace.read(after(live(10, 400), live(20, 410)), Apply())
     assert found.memory_mib_s == pace.GIGABIT and found.overhead_s == pace.OVERHEAD
-    assert found.says == "assumed: 110 MiB/s; only 2 recorded migrations say too little"
+    told = "how fast memory is copied is told by 2 of 2 recorded migrations: too few"
+    assert found.says == f"assumed: 110 MiB/s; {told}"
 
 
 def test_disks_have_a_speed_of_their_own() -> None:
@@ -165,7 +166,41 @@ def test_disks_have_a_speed_of_their_own() -> None:
 def test_the_restart_of_containers_is_measured() -> None:
     found = pace.read(after(restarted(21), restarted(25), restarted(22), kind="vzmigrate"), Apply())
     assert found.restart_s == 22 == found.downtime("ct", True, 4096, 0)
-    assert found.memory_mib_s == pace.GIGABIT and "only 3 recorded" in found.says
+    assert found.memory_mib_s == pace.GIGABIT
+    assert "by none of 3 recorded" in found.says and "restarts of containers from 3 migrations" in found.says
+
+
+def test_what_is_too_little_is_said_by_what_it_tells() -> None:
+    containers = after(*[restarted(21)] * 6, kind="vzmigrate")
+    both = snapshot(node("pve1"), node("pve2"), **{**containers.answers, **after(live(10, 400), live(9, 400)).answers})
+    assert pace.read(both, Apply()).says == (
+        "assumed: 110 MiB/s; how fast memory is copied is told by 2 of 8 recorded migrations: too few; "
+        "restarts of containers from 6 migrations"
+    )
+
+
+def sent(seconds: int, besides: int) -> list[dict[str, Any]]:
+    """The log of a container on ZFS, of which 100 MiB are sent a second."""
+    name, end = "tank:subvol-200-disk-0", seconds + besides
+    lines = [f"{at(0)} shutdown CT 200", f"{at(8)} found local volume '{name}' (in current VM config)",
+             f"{at(9)} total estimated size is {seconds / 10}G", f"{at(10)} TIME        SENT   SNAPSHOT tank/x@__m__",
+             *(f"{at(9 + n)} {at(9 + n)[-8:]}   {100 * n}M   tank/x@__m__" for n in range(1, seconds + 1)),
+             f"{at(end)} start container on target node"]  # fmt: skip
+    took = f"00:{end // 60:02d}:{end % 60:02d}"
+    return rows([*lines, f"{at(end)} migration finished successfully (duration {took})"])
+
+
+def test_what_containers_on_zfs_copy_is_no_restart() -> None:
+    found = pace.read(after(sent(60, 20), sent(90, 21), sent(200, 25), kind="vzmigrate"), Apply())
+    assert (found.disk_mib_s, found.restart_s) == (100, 21)
+    assert found.downtime("ct", True, 4096, 6000) == 60 + 21
+
+
+def test_the_time_of_a_container_that_copied_what_no_line_tells_is_no_restart() -> None:
+    silent = [{"n": 0, "t": f"{at(5)} found local volume 'dir:200/vm-200-disk-0.raw' (in current VM config)"}]
+    logs = [restarted(21), restarted(25), restarted(22), *[silent + restarted(300)] * 3]
+    assert pace.read(after(*logs, kind="vzmigrate"), Apply()).restart_s == 22
+    assert pace.read(after(*logs[3:], kind="vzmigrate"), Apply()).restart_s == pace.RESTART
 
 
 def test_a_limit_that_came_later_holds_and_is_said() -> None:
