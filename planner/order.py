@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from solvers.problem import Ints, Problem
 from solvers.state import State
@@ -13,6 +14,7 @@ TRIES = 6
 and Clements 1999)."""
 EVICTED = 4
 """Guests that stop elsewhere, at most, so that one more can come."""
+Floats = npt.NDArray[np.float64]
 RESTART = 3600
 """Seconds that a stop on the way of a running container counts in addition: it restarts once more."""
 
@@ -122,29 +124,25 @@ class _Walk:
             if self._state.may_go(bundle, self._target[bundle]):
                 yield bundle
 
-    def _gain(self, bundles: Ints) -> Ints:
-        """How much smaller the sum of the squares of all loads gets with each of these bundles on its target."""
+    def _gain(self, bundles: Ints) -> Floats:
+        """How much nearer all loads get to their mean with each of these bundles on its target, squared."""
         state, problem = self._state, self._problem
-        result = np.zeros(len(bundles))
-        leads = problem.leads[bundles]
-        source = state.assignment[leads]
         target = np.array([self._target[int(b)] for b in bundles], dtype=np.int64)
+        source = state.assignment[problem.leads[bundles]]
         off, on = self._weights(bundles, source), self._weights(bundles, target)
-        for k in range(problem.metrics):
-            before, after = state.loads[k, source].astype(float), state.loads[k, target].astype(float)
-            result += off[k] * (2 * before - off[k]) - on[k] * (2 * after + on[k])
-        return np.asarray(result)
+        mean = state.loads[:, problem.balanced].sum(axis=1) / max(1, int(problem.balanced.sum()))
+        above = state.loads - mean[:, None]
+        gained = off * (2 * above[:, source] - off) * problem.balanced[source]
+        lost = on * (2 * above[:, target] + on) * problem.balanced[target]
+        return np.asarray((gained - lost).sum(axis=0), dtype=np.float64)
 
-    def _weights(self, bundles: Ints, nodes: Ints) -> Ints:
+    def _weights(self, bundles: Ints, nodes: Ints) -> Floats:
         """(k, bundles) ppm that each would put on its node."""
         problem = self._problem
         guests = np.concatenate([problem.bundles[b] for b in bundles])
         owner = np.repeat(np.arange(len(bundles)), problem.bundle_sizes[bundles])
-        result = np.zeros((problem.metrics, len(bundles)))
         each = problem.weights(guests, nodes[owner])
-        for k in range(problem.metrics):
-            np.add.at(result[k], owner, each[k])
-        return np.asarray(result)
+        return np.array([np.bincount(owner, row, len(bundles)) for row in each])
 
     def _hop(self, bundle: int, node: int, *, bypass: bool) -> None:
         self._hops.append(Hop(bundle, self._state.node(bundle), node, bypass))
