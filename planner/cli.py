@@ -81,7 +81,7 @@ def _show(
     """Print and save a plan, say what it leaves on drained nodes, and end with the exit code that all this means."""
     from planner import report
     from planner.plan import save
-    from planner.request import command
+    from planner.request import script
 
     if out is not None:
         save(result, out)
@@ -90,8 +90,8 @@ def _show(
     elif output is Output.JSON:
         print(result.to_json())
     else:
-        for migration in result.migrations:
-            print(command(migration))
+        for line in script(result):
+            print(line)
     for line in (line for item in left for line in item.lines()):
         _say(line)
     if result.status.value == "infeasible" or any(item.guests for item in left):

@@ -1,15 +1,23 @@
-"""Owns what Proxmox VE is told to migrate a guest: as a call of the API, and as a line for a shell."""
+"""Owns what Proxmox VE is told to migrate a guest: as a call of the API, and as lines for a shell."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from planner.errors import BadAnswer, PlannerError, Unreachable
-from planner.plan import Handling, Migration
+from planner.plan import Handling, Migration, Plan
 from planner.sight import KINDS
 from planner.snapshot import Source
 
 KIB_PER_MIB = 1024
 DEFAULT = "default"
 """Stands for all storages that are not named."""
+
+
+IN_TURN = (
+    "# One after the other, each when the guest of the line before has arrived: "
+    "of guests that HA manages a line only queues the request."
+)
+"""What a shell does not do by itself."""
 
 
 class AnswerLost(PlannerError):
@@ -67,3 +75,15 @@ def command(migration: Migration, handling: Handling | None = None) -> str:
     """The same as a line for a shell on a node."""
     words = " ".join(f"--{key} {value}" for key, value in parameters(migration, migration.running, handling).items())
     return f"pvesh create {path(migration)} {words}"
+
+
+def script(plan: Plan) -> Iterator[str]:
+    """A plan as lines for a shell on a node; what a line has to wait for is a comment before it."""
+    if plan.migrations:
+        yield IN_TURN
+    numbered = {migration.number: migration for migration in plan.migrations}
+    for migration in plan.migrations:
+        before = (numbered[number] for number in migration.after)
+        if waits := ", ".join(f"guest {other.vmid} is on {other.target}" for other in before):
+            yield f"# Not before {waits}:"
+        yield command(migration, plan.handling)

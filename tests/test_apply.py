@@ -14,7 +14,7 @@ from planner.errors import Unreachable
 from planner.journal import Journal
 from planner.plan import Handling, Migration, Schedule
 from planner.pve import Pve
-from planner.request import command, parameters
+from planner.request import IN_TURN, command, parameters, script
 from planner.run import RunState, Step
 from tests.applying import SPEED, RowGate, Spy, a_plan, carried_out, continued
 from tests.commandline import Cli, alone, calling, write_config
@@ -157,6 +157,20 @@ def test_what_the_plan_says_of_handling_is_told_where_it_has_a_meaning() -> None
     with_disk = replace(vm, local_disk_mib=9), replace(ct, local_disk_mib=9)
     assert parameters(with_disk[0], False, told)["targetstorage"] == "old:new,tank"
     assert parameters(with_disk[1], False, told)["target-storage"] == "old:new,tank"
+
+
+def test_lines_for_a_shell_say_what_they_have_to_wait_for_and_carry_the_handling(pve: Pve) -> None:
+    handling = Handling(bwlimit=100.0)
+    plan = a_plan(pve, (100, "pve2"), (200, "pve3"), (100, "pve3"), handling=handling)
+    plan = replace(plan, waves=(*plan.waves[:2], tuple(replace(m, after=(1, 2)) for m in plan.waves[2])))
+    assert list(script(plan)) == [
+        IN_TURN,
+        "pvesh create /nodes/pve1/qemu/100/migrate --target pve2 --online 1 --bwlimit 102400",
+        "# Not before guest 100 is on pve2:",
+        "pvesh create /nodes/pve1/lxc/200/migrate --target pve3 --restart 1 --bwlimit 102400",
+        "# Not before guest 100 is on pve2, guest 200 is on pve3:",
+        "pvesh create /nodes/pve2/qemu/100/migrate --target pve3 --online 1 --bwlimit 102400",
+    ]
 
 
 def test_the_handling_of_a_plan_reaches_proxmox_ve(served: Served, pve: Pve) -> None:

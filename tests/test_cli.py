@@ -104,8 +104,21 @@ def test_json_is_all_that_is_on_stdout(cli: Cli, served: Served, tmp_path: Path)
 
 def test_commands_can_be_pasted_into_a_shell(cli: Cli, lopsided: Path) -> None:
     lines = cli("--snapshot", lopsided, "--solver", "greedy", "--output", "commands").out.splitlines()
-    assert lines
-    assert all(line.startswith("pvesh create /nodes/pve1/qemu/10") and line.endswith("--online 1") for line in lines)
+    assert lines[0].startswith("# One after the other, each when the guest of the line before has arrived")
+    told = [line for line in lines if not line.startswith("#")]
+    assert told
+    assert all(line.startswith("pvesh create /nodes/pve1/qemu/10") and line.endswith("--online 1") for line in told)
+
+
+def test_where_nothing_is_planned_there_are_no_commands(cli: Cli, lopsided: Path) -> None:
+    assert cli("--snapshot", lopsided, "--solver", "greedy", "--balanciness", 80, "--output", "commands").out == ""
+
+
+def test_a_shell_runs_the_commands_and_nothing_else(cli: Cli, lopsided: Path, tmp_path: Path) -> None:
+    words = ("--snapshot", lopsided, "--solver", "greedy", "--output", "commands")
+    script = 'pvesh() { echo "pvesh $*"; }\n' + cli(*words).out
+    ran = subprocess.run(["sh", "-eu"], input=script, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == [line for line in script.splitlines()[1:] if not line.startswith("#")]
 
 
 def test_out_writes_the_plan_that_is_shown(cli: Cli, lopsided: Path, tmp_path: Path) -> None:
