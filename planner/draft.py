@@ -14,6 +14,7 @@ from planner.rules import NodeState
 from planner.schedule import Reach
 from solvers import Result
 from solvers.problem import PPM, Ints
+from solvers.state import State
 
 CONNTRACK = 9
 """Release of Proxmox VE from which connections can be handed over."""
@@ -54,8 +55,8 @@ def draw_up(
         schedule=times,
         rollback=back,
         handling=_handling(case),
-        stranded=(*_blocked(formulation, reach), *_fixed(formulation)),
-        notes=(*case.cluster.notes, *formulation.notes, *(() if case.least else (NOT_LEAST,))),
+        stranded=(*_blocked(case, reach), *_fixed(formulation)),
+        notes=(*case.cluster.notes, *formulation.notes, *(() if case.least else (NOT_LEAST,)), *_beyond(reach)),
         gave_way=case.gave_way,
         conflict=clash.core,
         conflict_minimal=clash.minimal,
@@ -114,14 +115,26 @@ def _cost_bound(policy: Policy, result: Result) -> float | None:
     return result.cost_bound if counts or result.cost_bound is None else result.cost_bound / GIB
 
 
-def _blocked(formulation: Formulation, reach: Reach) -> list[Stranded]:
-    """Guests that would have to go where there is no room for them on the way."""
-    result = []
+def _blocked(case: Case, reach: Reach) -> list[Stranded]:
+    """Guests that should go where they cannot in the end; not those that only make no sense without others."""
+    formulation, result = case.formulation, []
+    state = State(case.way.replace(max_migrations=None, max_moved_mib=None), reach.assignment)
     for guest, target in reach.stranded:
+        if state.may_go(int(case.way.bundle_of[guest]), target):
+            continue
         row = formulation.guests.iloc[guest]
         why = f"{formulation.nodes[target]} has no room for it, or a rule forbids it, until another guest has left"
         result.append(Stranded(int(row["vmid"]), str(row["name"]), str(row["node"]), why))
     return result
+
+
+def _beyond(reach: Reach) -> tuple[str, ...]:
+    """What would be better, if there were a way to it."""
+    if reach.beyond is None:
+        return ()
+    spread, left = _points(reach.beyond.spread), reach.beyond.violations
+    rules = f" and {left} broken rules" if left else ""
+    return (f"a better assignment is known, with a spread of {spread:.2f} points{rules}, but no way to it was found",)
 
 
 def _fixed(formulation: Formulation) -> list[Stranded]:

@@ -1,13 +1,13 @@
 """Owns the making of a plan: cluster, policy and a solver's name in, a Plan out."""
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
 
-from planner import agenda, candidates, clash, headroom, outlook, pace, schedule
+from planner import agenda, candidates, clash, headroom, outlook, pace, reachable, schedule
 from planner.baseline import Proxlb
 from planner.case import Case, prepare
 from planner.cluster import Cluster
@@ -29,12 +29,6 @@ NAMES = ("greedy", "proxlb", "descent", "cpsat")
 """Solvers that a person can ask for."""
 ANY_SPREAD = 100 * PPM
 """ppm, more than any spread: a goal for those who want rules repaired and nothing else."""
-QUICK = ("descent", "greedy")
-"""Solvers whose plans may be open where that of cpsat is blocked."""
-BLOCKED = 3
-"""Migrations that are blocked, at most, of which each is left out to find another way."""
-DETOUR = 0.15
-"""Part of the time limit that each of these has."""
 SCOUTED = 5.0
 """Seconds of a time limit from which a quick solver finds the guests to ask Proxmox VE about."""
 
@@ -123,47 +117,13 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
         return result, schedule.one_by_one(problem, result.assignment)
     reach = agenda.reach(case, problem, result.assignment)
     if reach.stranded:  # the best is no use where the way is blocked
-        result, reach = _open_way(case, problem, (result, reach), budget)
+        result, reach = reachable.best_reachable(case, problem, (result, reach), partial(solve, case), budget)
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
         result = replace(result, bound=least, cost_bound=None)
     if case.gave_way and result.bound is not None:  # others might have given way
         result = replace(result, bound=min(result.bound, bounds.spread_bound(case.way)), cost_bound=None)
     return result, reach
-
-
-def _open_way(case: Case, problem: Problem, best: tuple[Result, Reach], budget: Budget) -> tuple[Result, Reach]:
-    """The best of a plan that is blocked in part, those of quicker solvers, and those that avoid what is blocked.
-
-    What stays blocked is named all the same.
-    """
-    first, solver = best[1], best[0].solver
-    short = replace(budget, seconds=budget.seconds * DETOUR)
-    detours = [(problem, quick) for quick in QUICK if solver == "cpsat"]
-    detours += [(_without(problem, [blocked]), solver) for blocked in first.stranded[:BLOCKED]]
-    detours += [(_without(problem, first.stranded), solver)] if len(first.stranded) > 1 else []
-    for question, name in detours:
-        other = solve(case, question, name, short)
-        way = agenda.reach(case, problem, other.assignment)
-        if check.score(problem, way.assignment) < check.score(problem, best[1].assignment):
-            still = [item for item in first.stranded if way.assignment[item[0]] == problem.origin[item[0]]]
-            result = replace(
-                other, solver=solver, status=Status.FEASIBLE, bound=bounds.spread_bound(problem), cost_bound=None,
-                seconds=best[0].seconds + other.seconds,
-            )  # fmt: skip
-            best = result, replace(way, stranded=tuple(still))
-    return best
-
-
-def _without(problem: Problem, blocked: Iterable[tuple[int, int]]) -> Problem:
-    """The problem in which guests may not come to the nodes that they cannot get to."""
-    rows, eligible = list(problem.eligibility), problem.eligible.copy()
-    for guest, node in blocked:
-        row = rows[eligible[guest]].copy()
-        row[node] = False
-        eligible[guest] = len(rows)
-        rows.append(row)
-    return problem.replace(eligibility=np.array(rows), eligible=eligible)
 
 
 def _is_quiet(formulation: Formulation) -> bool:

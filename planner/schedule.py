@@ -1,15 +1,16 @@
 """Owns what can be got of an assignment on a way that is safe at every moment: who goes when, and via which node."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from planner import order, precedence
-from planner.order import Effort, Order
+from planner.order import Effort, Hop, Order
 from planner.untangle import untangled
 from solvers import check
-from solvers.problem import Ints, Problem
+from solvers.problem import Ints, Problem, Score
 
 STOPS = 3
 """Stops on third nodes with which every order is looked at; with more only some are."""
@@ -38,6 +39,8 @@ class Reach:
     """In an order that is safe one after the other; side by side each waits for those in its `after` only."""
     stranded: tuple[tuple[int, int], ...]
     """Guests that cannot be migrated, with the node they should have got to."""
+    beyond: Score | None = None
+    """Of a better assignment that was found, but no way to it."""
 
     def first(self, count: int, origin: Ints) -> "Reach":
         """So many of its first legs alone; whoever has stopped on the way by then stays there."""
@@ -69,10 +72,10 @@ def schedule(
         if check.score(problem, better)[:3] < check.score(problem, reached)[:3]:
             best, reached = other, better
     worse = check.score(problem, reached) >= check.score(problem, problem.origin)
+    stranded = _wanted(assignment, np.flatnonzero(reached != assignment))
     if best.blocked and (worse or check.broken(way, reached)):
-        return Reach(problem.origin, (), _wanted(assignment, problem.migrated(assignment)))
-    stranded = np.flatnonzero(reached != assignment)
-    return Reach(reached, _legs(way, best), _wanted(assignment, stranded))
+        return Reach(problem.origin, (), stranded)
+    return Reach(reached, _legs(way, best.hops), stranded)
 
 
 def _untangled(
@@ -83,6 +86,14 @@ def _untangled(
     if hops is not None:
         return Order(hops, ())
     return order.with_stops(way, assignment, effort, limits, first) if bypass else first
+
+
+def followed(way: Problem, hops: Sequence[Hop]) -> Reach:
+    """What hops lead to that are possible one after the other."""
+    assignment = way.origin.copy()
+    for hop in hops:
+        assignment[way.bundles[hop.bundle]] = hop.target
+    return Reach(assignment, _legs(way, hops), ())
 
 
 def one_by_one(problem: Problem, assignment: Ints) -> Reach:
@@ -105,11 +116,11 @@ def by_guest(problem: Problem, seconds: Ints, restarts: Ints) -> Effort:
     return Effort(problem.by_bundle(seconds), problem.by_bundle(restarts))
 
 
-def _legs(way: Problem, found: Order) -> tuple[Leg, ...]:
-    waits = precedence.waits(way, found.hops)
+def _legs(way: Problem, hops: Sequence[Hop]) -> tuple[Leg, ...]:
+    waits = precedence.waits(way, hops)
     return tuple(
         Leg(tuple(int(g) for g in way.bundles[hop.bundle]), hop.source, hop.target, after, hop.bypass)
-        for hop, after in zip(found.hops, waits, strict=True)
+        for hop, after in zip(hops, waits, strict=True)
     )
 
 
