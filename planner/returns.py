@@ -1,6 +1,5 @@
 """Owns the guard against sending guests to and fro: what earlier runs have migrated, and what a plan would."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
@@ -19,8 +18,8 @@ def memory(settings: Apply) -> float:
 
 
 def check(plan: Plan, moved: Iterable[Moved], now: float, settings: Apply) -> None:
-    """StalePlan when a guest would be sent back too soon, or be migrated too often; not where that repairs a rule, or
-    where the plan says that it could not be helped.
+    """StalePlan when a guest would be sent back too soon, or be migrated too often; not where that repairs a rule, its
+    own or, as rules could not hold otherwise, that of another guest.
 
     `moved`: what was carried out within the last while (see `memory`); `now` in unix seconds.
     """
@@ -29,15 +28,14 @@ def check(plan: Plan, moved: Iterable[Moved], now: float, settings: Apply) -> No
         own = [trip for trip in made if trip.vmid == migration.vmid]
         back = [trip for trip in own if trip.source == migration.target and now - trip.at < settings.no_return * HOUR]
         guest = f"guest {migration.vmid} ({migration.name})" if migration.name else f"guest {migration.vmid}"
-        if back and not _gave_way(plan, migration.vmid, "apply.no_return"):
+        if back:
             when = _said(max(trip.at for trip in back))
             raise StalePlan(
                 f"{guest} was taken away from {migration.target} on {when}, and the plan sends it back within "
                 f"{settings.no_return:g} hours (apply.no_return): make a new plan later, or lower that"
             )
         today = [trip for trip in own if now - trip.at < DAY]
-        too_often = settings.max_per_day is not None and len(today) >= settings.max_per_day
-        if too_often and not _gave_way(plan, migration.vmid, "apply.max_per_day"):
+        if settings.max_per_day is not None and len(today) >= settings.max_per_day:
             when = _said(max(trip.at for trip in today))
             raise StalePlan(
                 f"{guest} was migrated {len(today)} times within a day, last on {when}, which is as often as it may be "
@@ -52,11 +50,6 @@ def _judged(plan: Plan) -> Iterator[Migration]:
     bundles = {migration.bundle for migration in repairing if migration.bundle}
     vmids = {migration.vmid for migration in repairing}
     return (m for m in final if m.vmid not in vmids and m.bundle not in bundles)
-
-
-def _gave_way(plan: Plan, vmid: int, setting: str) -> bool:
-    """Whether the planner knew of it, and found no other way to keep the rules that must hold."""
-    return any(f"({setting})" in line and re.search(rf"\bguest {vmid}\b", line) for line in plan.gave_way)
 
 
 def trips(moved: Iterable[Moved]) -> Sequence[Moved]:
