@@ -14,7 +14,10 @@ from solvers.problem import Problem
 
 
 def waits(problem: Problem, hops: Sequence[Hop]) -> list[tuple[int, ...]]:
-    """For each hop the earlier ones, as indices, that must have ended before it begins, less what follows from them."""
+    """For each hop the earlier ones, as indices, that must have ended before it begins, less what follows from them.
+
+    A bundle that goes on from its stop waits for its coming there, which is said in any case.
+    """
     presence = Presence(problem, problem.origin)
     last: dict[int, int] = {}
     rules = _rules(problem)
@@ -25,7 +28,7 @@ def waits(problem: Problem, hops: Sequence[Hop]) -> list[tuple[int, ...]]:
         relevant = [i for i in range(index) if _matters(hops[i], hop, rules)]
         chosen = _chosen(presence, hops, closure, relevant, needed, hop)
         closed = _closed(closure, chosen)
-        result.append(tuple(i for i in chosen if not any(closure[j] >> i & 1 for j in chosen)))
+        result.append(tuple(i for i in chosen if i in needed or not any(closure[j] >> i & 1 for j in chosen)))
         closure.append(closed)
         last[hop.bundle] = index
         presence.arrive(hop.bundle, hop.source, hop.target)

@@ -1,5 +1,6 @@
 """Claims in the form of scenarios: one behaviour per file of `tests/scenarios`, for every solver that claims it."""
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from planner.collect import collect
 from planner.errors import PlannerError
 from planner.plan import Plan
+from planner.plan import parse as read_plan
 from planner.planning import make_plan, prepare
 from solvers import Budget
 from tests.event_simulation import at_every_instant
@@ -51,6 +53,7 @@ def test_scenario(path: Path, solver: str, tmp_path: Path) -> None:
         _all_in(expect["refused"].get("says", []), [str(refusal.value)])
         return
     plan = plan_of(scenario, solver, tmp_path)
+    assert read_plan(json.loads(plan.to_json()), "the plan") == plan  # as apply reads it
     assert objections(scenario, plan) == []
     assert at_every_instant(scenario, plan) == []
     _judge(scenario, expect, plan)
