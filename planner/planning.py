@@ -22,6 +22,7 @@ from planner.schedule import Reach
 from planner.snapshot import Snapshot, Source
 from solvers import SOLVERS, Budget, Result, Solver, Status, bounds, check, greedy, judge, with_bound
 from solvers.problem import PPM, Cost, Problem
+from solvers.result import Answer
 
 __all__ = ["NAMES", "Case", "checked_plan", "make_plan", "prepare", "solve"]
 
@@ -117,7 +118,7 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
         return result, schedule.one_by_one(problem, result.assignment)
     reach = agenda.reach(case, problem, result.assignment)
     if reach.stranded:  # the best is no use where the way is blocked
-        result, reach = reachable.best_reachable(case, problem, (result, reach), partial(solve, case), budget)
+        result, reach = reachable.best_reachable(case, problem, (result, reach), partial(_unbounded, case), budget)
     if reach.stranded:  # what was proven is of assignments with as few violations, and of their cost
         least = None if result.bound is None else bounds.spread_bound(problem)
         result = replace(result, bound=least, cost_bound=None)
@@ -152,16 +153,26 @@ def solve(case: Case, problem: Problem, solver: str, budget: Budget | None = Non
     """Run one solver by name. UsageError or MissingDependency when it cannot be."""
     budget = budget or Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
     began = time.monotonic()
+    answer = with_bound(problem, solver, _answer(case, problem, solver, budget), budget)
+    return judge(problem, solver, answer, time.monotonic() - began, faithful=solver == "proxlb")
+
+
+def _unbounded(case: Case, problem: Problem, solver: str, budget: Budget) -> Result:
+    """The same without the time that a bound takes, where none is asked for."""
+    began = time.monotonic()
+    answer = _answer(case, problem, solver, budget)
+    return judge(problem, solver, answer, time.monotonic() - began)
+
+
+def _answer(case: Case, problem: Problem, solver: str, budget: Budget) -> Answer:
     try:
-        answer = _solver(case, solver)(problem, budget, problem.origin)
+        return _solver(case, solver)(problem, budget, problem.origin)
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] != "ortools":
             raise
         raise MissingDependency(
             f"solver {solver} needs OR-Tools: pip install 'ortools>=9.14,<10' (greedy, descent and proxlb do without)"
         ) from None
-    seconds = time.monotonic() - began
-    return judge(problem, solver, with_bound(problem, solver, answer, budget), seconds, faithful=solver == "proxlb")
 
 
 def _solver(case: Case, name: str) -> Solver:

@@ -22,10 +22,12 @@ from solvers.state import State
 
 IN_ALL, EACH = 0.5, 0.15
 """Parts of the time limit that all of it takes at most, and one question or climb of it."""
-QUESTIONS, ASKING = 12, 0.5
-"""That a solver is asked, at most, and the part of all that time in which it is."""
-PATIENCE = 80
-"""Climbs from somewhere near the best that may lead no higher."""
+EARLY, LATE = 0.25, 0.75
+"""Parts of that time until which it is climbed from near the best, and then solvers are asked."""
+QUESTIONS = 12
+"""That a solver is asked, at most."""
+PATIENCE = 150
+"""Climbs from somewhere near the best that may lead no higher, one after the other."""
 LEAST = 0.01
 """Seconds for a question."""
 BRANCHES = 4
@@ -58,8 +60,9 @@ def best_reachable(
     search.take(first[0], first[1], frozenset())
     for name in QUICK if first[0].solver == "cpsat" else ():
         search.ask(frozenset(), name)
-    search.go_on()
-    search.stray()
+    search.stray(EARLY)
+    search.go_on(LATE)
+    search.stray(1.0)
     return search.answer()
 
 
@@ -71,14 +74,14 @@ class _Search:
         self._first, self._budget = first, budget
         self._clock, self._asked = Clock(IN_ALL * budget.seconds), set[frozenset[Pair]]()
         self._questions: list[_Question] = []
-        self._number = count()
+        self._number, self._rng = count(), np.random.default_rng(budget.seed)
         self._best, self._score = first[1], check.score(problem, first[1].assignment)
         self._dream = first[0]
         """The best answer, reached or not."""
 
-    def go_on(self) -> None:
-        """Ask until nothing better is promised, or time is up."""
-        while self._questions and self._clock.left(ASKING) > 0 and len(self._asked) < QUESTIONS:
+    def go_on(self, share: float) -> None:
+        """Ask until nothing better is promised, or a part of the time is up."""
+        while self._questions and self._clock.left(share) > 0 and len(self._asked) < QUESTIONS:
             question = heapq.heappop(self._questions)
             if question.promise[:3] >= self._score[:3]:
                 return
@@ -114,10 +117,10 @@ class _Search:
         if higher is not reach:
             self._improve(higher)
 
-    def stray(self) -> None:
+    def stray(self, share: float) -> None:
         """Climb from somewhere near the best again and again, while that leads higher now and then."""
-        rng, idle = np.random.default_rng(self._budget.seed), 0
-        while idle < PATIENCE and self._clock.left() > 0 and self._score[:3] > self._dream.score[:3]:
+        idle, rng = 0, self._rng
+        while idle < PATIENCE and self._clock.left(share) > 0 and self._score[:3] > self._dream.score[:3]:
             other = strayed(self._problem, self._case.way, self._best, self._clock, rng, stops=self._case.apply.bypass)
             idle = 0 if self._improve(other) else idle + 1
 
