@@ -120,7 +120,9 @@ def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
         runs.check_revocable(site.runs, item)
         now = site.session.judging(item.plan)
         cluster = replace(now.cluster(), moved=())  # what was just migrated is to go back
-        back = plan_back(item, prepare(cluster, now.policy, now.settings, now.apply))
+        # Nodes are as they are said to be today: whatever was drained may take its guests again.
+        case = prepare(cluster, now.policy, site.session.settings, now.apply)
+        back = plan_back(item, case, site.runs.journal.ways_back(item.id))
         report.plan(back, report.console())
         if _agreed(yes, f"Take back run {item.id} with {_counted(len(back.migrations))}?"):
             with conduct.at_work(site) as work:

@@ -138,6 +138,11 @@ class Journal:
             ).fetchall()
             return tuple(map(self._summary, found))
 
+    def ways_back(self, run: int) -> tuple[RunRecord, ...]:
+        """The runs that took a run back, or tried to, in their order."""
+        found = self._db.execute("SELECT id FROM run WHERE of = ? ORDER BY id", (run,)).fetchall()
+        return tuple(self.run(number) for (number,) in found)
+
     def unfinished(self, cluster: str) -> RunRecord | None:
         """The newest run of a cluster that can be resumed, or is under way."""
         with self._db.at_once():

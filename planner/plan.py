@@ -15,6 +15,10 @@ REPAIRS: Final = "repairs"
 """What the reason of a migration begins with that repairs a rule."""
 
 
+ROLLBACK: Final = "rollback"
+"""What stands for the solver in a way back."""
+
+
 class PlanStatus(StrEnum):
     """What is known about a plan."""
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from planner import outlook, report_when
 from planner.amounts import duration
 from planner.finding import Finding, Level
-from planner.plan import Migration, NodeLoad, Plan, PlanStatus
+from planner.plan import ROLLBACK, Migration, NodeLoad, Plan, PlanStatus
 from planner.policy import Cheapest, Combine, Resource
 
 BAR = 20
@@ -113,6 +113,8 @@ def verdict(item: Plan) -> str:
 
 def _known(item: Plan) -> str:
     """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
+    if item.solver == ROLLBACK:
+        return "back to where guests were" + (f", breaking again {', '.join(item.lifted)}" if item.lifted else "")
     if item.cheapest and item.balanced and item.status in WITHIN:
         return WITHIN[item.status]
     if item.repair_only and item.status in REPAIRED:
@@ -139,7 +141,7 @@ def _was_balanced(item: Plan) -> bool:
 
 def _bound(item: Plan) -> str:
     if item.spread.bound is None:
-        return "no bound: this plan breaks a rule that held"
+        return "no bound" if item.solver == ROLLBACK else "no bound: this plan breaks a rule that held"
     if item.cheapest and item.balanced:
         return f"tolerated {item.balanciness:g}"
     return f"bound {item.spread.bound:.2f}, gap {item.gap or 0:.2f}"

@@ -1,6 +1,6 @@
 """Owns the way back of a run: what it really did, each migration turned round, by the cluster as it is now."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from planner import agenda, clash, explain, ha, waves
@@ -8,7 +8,7 @@ from planner.case import Case
 from planner.draft import draw_up
 from planner.errors import StalePlan, UsageError
 from planner.formulate import Formulation
-from planner.plan import Migration, Plan, PlanStatus
+from planner.plan import ROLLBACK, Migration, Plan, PlanStatus
 from planner.rule import Kind
 from planner.rules import NodeState
 from planner.run import RunRecord, Step
@@ -19,12 +19,10 @@ from solvers.check import Violation
 from solvers.problem import Ints
 
 UNSETTLED = (Step.CHECKED, Step.STARTED, Step.UNKNOWN)
-SOLVER = "rollback"
-"""Who has planned the way back."""
 
 
-def plan_back(record: RunRecord, case: Case) -> Plan:
-    """The plan that takes back what a run has done, of a case with the cluster as it is now.
+def plan_back(record: RunRecord, case: Case, earlier: Iterable[RunRecord] = ()) -> Plan:
+    """The plan that takes back what a run has done and `earlier` ways back have not, of a case with today's cluster.
 
     It passes through the states of the cluster that the run has passed through, and may break again what that has
     repaired, which its `lifted` names. UsageError when there is nothing to take back, or it is not known what became of
@@ -36,13 +34,23 @@ def plan_back(record: RunRecord, case: Case) -> Plan:
             f"what became of guest {open_ones[0].vmid} in run {record.id} is not known: "
             f"`proxlb-plan resume {record.id}` or `proxlb-plan abort {record.id}` finds out"
         )
-    done = [entry.migration for entry in record.entries if entry.step is Step.DONE]
+    done = _still_done(record, earlier)
     if not done:
-        raise UsageError(f"run {record.id} has migrated nothing: there is nothing to take back")
+        raise UsageError(f"run {record.id} has migrated nothing that is not taken back: there is nothing to do")
     _check_places(record, case, done)
     limits = waves.limits(record.plan.schedule)
     back = waves.way_back(done, limits, f"takes back run {record.id}")
     return _drawn_up(case, back, done, limits)
+
+
+def _still_done(record: RunRecord, earlier: Iterable[RunRecord]) -> list[Migration]:
+    """What a run has done, less what ways back of it have undone: the last trip of a guest first."""
+    done = [entry.migration for entry in record.entries if entry.step is Step.DONE]
+    for entry in (entry for back in earlier for entry in back.entries if entry.step is Step.DONE):
+        trip = (entry.migration.vmid, entry.migration.target, entry.migration.source)
+        undone = [m for m in done if (m.vmid, m.source, m.target) == trip]
+        done = [m for m in done if m is not (undone[-1] if undone else None)]
+    return done
 
 
 def _check_places(record: RunRecord, case: Case, done: Sequence[Migration]) -> None:
@@ -65,7 +73,7 @@ def _drawn_up(case: Case, back: waves.Waves, done: Sequence[Migration], limits: 
     problem, migrations = case.formulation.problem, tuple(migration for wave in back for migration in wave)
     assignment = case.formulation.after(migrations)
     spread, score = problem.spread(assignment), check.score(problem, assignment)
-    result = Result(SOLVER, Status.FEASIBLE, assignment, score, spread, None, 0.0, 0)
+    result = Result(ROLLBACK, Status.FEASIBLE, assignment, score, spread, None, 0.0, 0)
     plan = draw_up(case, result, PlanStatus.FEASIBLE, Reach(assignment, (), ()), clash.NONE)
     lifted = _lifted(case, assignment)
     schedule = agenda.figures(case.formulation, back, limits, "as planned for the way there")
