@@ -32,7 +32,7 @@ MOST, FEW, STEPS = 20_000, 300, 3_000
 ROUNDED = 0.01
 """Percentage points: loads are whole ppm of whole MiB."""
 PRICE = re.compile(r"\(price ([0-9.]+)\)$")
-BLOCKED = "until another guest has left"
+BLOCKED, NO_WAY = "until another guest has left", "no way to it was found"
 many = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
@@ -84,6 +84,7 @@ class Judgement:
     def _everywhere(self, plan: Plan) -> list[str]:
         """What is said about all plans, where all placements can be looked at."""
         blocked = any(BLOCKED in stranded.reason for stranded in plan.stranded)
+        blocked = blocked or any(NO_WAY in note for note in plan.notes)
         left = plan.solver == "cpsat" and bool(plan.violations_after) and not blocked
         if not (left or plan.gave_way or plan.status is PlanStatus.INFEASIBLE):
             return []

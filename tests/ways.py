@@ -1,6 +1,7 @@
 """Owns the slow truth about ways: whether guests can get somewhere one after the other, by trying every order."""
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 from tests.asks import Places
 from tests.instants import Ground, Instant
@@ -50,18 +51,30 @@ class Ways:
         return self._search(lambda at, bundle: [self.target[bundle], *self.nodes])
 
     def _search(self, onward: Callable[[str, int], Iterable[str]]) -> bool:
-        seen, left = {self.home}, [self.home]
+        return any(at == self.target for at in self._reached(onward))
+
+    def straight(self) -> Iterator[Places]:
+        """Everything in reach where each guest goes to one node, if it goes; today, and after one migration, first."""
+        for at in self._reached(lambda now, bundle: self.nodes if now == self.home[bundle] else []):
+            yield {vmid: node for vmids, node in zip(self.bundles, at, strict=True) for vmid in vmids}
+
+    def may_go(self, places: Places, vmid: int, node: str) -> bool:
+        """Whether a guest, with those that it goes with, may set out for a node."""
+        bundle = next(number for number, vmids in enumerate(self.bundles) if vmid in vmids)
+        return self._may_go(tuple(places[vmids[0]] for vmids in self.bundles), bundle, node)
+
+    def _reached(self, onward: Callable[[str, int], Iterable[str]]) -> Iterator[At]:
+        """Wherever bundles can get, nearest first."""
+        seen, left = {self.home}, deque([self.home])
         while left:
-            now = left.pop()
-            if now == self.target:
-                return True
+            now = left.popleft()
+            yield now
             for bundle, at in enumerate(now):
                 for node in onward(at, bundle):
                     then = (*now[:bundle], node, *now[bundle + 1 :])
                     if then not in seen and self._may_go(now, bundle, node):
                         seen.add(then)
                         left.append(then)
-        return False
 
     def _may_go(self, now: At, bundle: int, node: str) -> bool:
         """Whether the guests of a bundle may set out for a node, all at once."""
