@@ -5,7 +5,7 @@ from collections.abc import Callable
 from planner import patience
 from planner.clock import Clock
 from planner.course import Course, Halt, Hooks
-from planner.errors import Exit, Forbidden, HookFailed, PlannerError
+from planner.errors import Exit, Forbidden, HookFailed, Locked, PlannerError
 from planner.follow import Follow
 from planner.hooks import Outcome
 from planner.journal import Journal
@@ -34,15 +34,15 @@ class Applier:
         may_start: Callable[[float], bool] = lambda now: True,
     ) -> None:  # fmt: skip
         self._course = Course(journal, run, clock, now, settings, watch, hooks)
-        self._starter = Starter(self._course, source, gate, self._take_along)
+        self._starter = Starter(self._course, source, gate, self._take_along, self._heed)
         self._source, self._stop, self._may_start = source, stop, may_start
         self._aborted = False
 
     @property
     def error(self) -> PlannerError | None:
-        """What ended the run, or the first thing that failed in it."""
-        halt, failures = self._course.halt, self._course.failures
-        return (halt and halt.error) or (failures[0] if failures else None)
+        """What ended the run, or the first thing in it that failed or was not as planned."""
+        halt, wrong = self._course.halt, [*self._course.failures, *self._course.left_out]
+        return (halt and halt.error) or (wrong[0] if wrong else None)
 
     def carry_out(self) -> RunRecord:
         """Until all is done or nothing more can be. JournalError when what happens can no longer be recorded."""
@@ -84,9 +84,9 @@ class Applier:
         for number, leader in list(course.along.items()):
             self._look_along(number, leader, sight)
         self._heed()
-        self._leave_out()
+        course.leave_out_doomed()
         coming = self._starter.start_all(sight)
-        self._leave_out()
+        course.leave_out_doomed()
         now = course.clock.now()
         course.watch.tick(course.queue.seconds_left({n: now - f.began for n, f in course.under_way.items()}))
         return bool(course.under_way or course.along or coming)
@@ -143,22 +143,19 @@ class Applier:
         if not self._may_start(course.now()) and course.queue.of(Step.PLANNED):
             course.stop_for(Halt("the deadline has come, or the window is over"))
 
-    def _leave_out(self) -> None:
-        """What needs something that failed or was left out is left out as well."""
-        while doomed := next(self._course.queue.doomed(), None):
-            self._course.along.pop(doomed[0], None)
-            self._course.settle(doomed[0], Step.SKIPPED, doomed[1])
-
     def _end(self) -> RunRecord:
         course = self._course
         steps, halt = set(course.queue.steps.values()), course.halt
-        if steps <= {Step.DONE} or (steps <= {Step.DONE, Step.SKIPPED} and not halt and not course.failures):
+        passing = [error for error in course.left_out if isinstance(error, Locked)]
+        wrong = bool(halt or course.failures or passing)
+        if steps <= {Step.DONE} or (steps <= {Step.DONE, Step.SKIPPED} and not wrong):
             state = RunState.DONE
         elif self._aborted and not steps.intersection(UNSETTLED):
             state = RunState.ABORTED
         else:
             state = RunState.STOPPED
-        why = halt.why if halt else str(course.failures[0]) if course.failures else ""
+        first = next(iter((*course.failures, *passing)), None)  # what is locked may be migrated later
+        why = halt.why if halt else str(first or "")
         why = "; ".join(filter(None, (why if state is not RunState.DONE else "", *course.queue.apart())))
         course.journal.end(course.run, state, course.now(), why)
         return course.journal.run(course.run)

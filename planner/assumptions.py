@@ -7,6 +7,7 @@ from planner.cluster import Cluster
 from planner.errors import StalePlan
 from planner.plan import Migration, Plan
 from planner.policy import Cluster as ClusterPolicy
+from planner.policy import OnDrift
 from planner.rules import Rules, read
 
 SHOWN = 3
@@ -20,15 +21,19 @@ def check_assumptions(
     *,
     done: Collection[Migration] = (),
     under_way: Collection[Migration] = (),
+    on_drift: OnDrift = OnDrift.STOP,
 ) -> None:
-    """StalePlan when guests, nodes or rules are not as the plan assumes.
+    """StalePlan when guests, nodes or rules are not as the plan assumes; with SKIP nodes and rules alone count, as
+    guests are looked at one by one when it is carried out.
 
     What is said of nodes today (`settings`) counts as well: a node that was put in maintenance since receives nothing.
     Of a plan that was carried out in part, guests whose migration is done are expected on its target, and those under
     way on either end.
     """
     rules = rules_in_force(plan, cluster, settings or ClusterPolicy())
-    found = [*_of_nodes(plan, rules), *_of_guests(plan, cluster, done, under_way)]
+    found = [*_of_nodes(plan, rules)]
+    if on_drift is OnDrift.STOP:
+        found += _of_guests(plan, cluster, done, under_way)
     if rules.digest() != plan.assumes.rules:
         found.append("the rules have changed")
     if found:

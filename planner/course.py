@@ -64,6 +64,8 @@ class Course:
         self.announced: set[int] = set()
         """Those of which hooks were told before."""
         self.failures: list[PlannerError] = []
+        self.left_out: list[PlannerError] = []
+        """What is not as planned, where that is left out."""
         self.halt: Halt | None = None
 
     def beside(self) -> list[int]:
@@ -106,6 +108,28 @@ class Course:
         self.watch.ended(migration, step, note)
         if self.hooks and number in self.announced:
             self.hooks.after_migration(migration, step.value, note)
+
+    def wanted(self, number: int) -> bool:
+        """Whether a migration may still be started."""
+        return self.halt is None or (self.halt.grace and self.queue.has_begun(number))
+
+    def withdraw(self, number: int) -> None:
+        """A migration of which hooks were told is not started; it is left as it was planned."""
+        self.announced.discard(number)
+        if self.hooks:
+            why = f"not started: {self.halt.why}" if self.halt else "not started"
+            self.hooks.after_migration(self.queue[number], Step.PLANNED.value, why)
+
+    def leave_out(self, number: int, error: PlannerError) -> None:
+        """A migration is left out, as something is not as planned."""
+        self.left_out.append(error)
+        self.settle(number, Step.SKIPPED, str(error))
+
+    def leave_out_doomed(self) -> None:
+        """What needs something that failed or was left out is left out as well."""
+        while doomed := next(self.queue.doomed(), None):
+            self.along.pop(doomed[0], None)
+            self.settle(doomed[0], Step.SKIPPED, doomed[1])
 
     def fail(self, error: PlannerError) -> None:
         """A migration failed: after too many no more are started."""

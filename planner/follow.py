@@ -10,6 +10,8 @@ from planner.plan import Migration
 from planner.run import Step
 from planner.sight import Place, Sight, queues, started
 
+SLOWER = 2.0
+"""How many times as long as expected a migration may take whose log says nothing, at least."""
 SAID = 3
 """Lines of a task log that are said of a failure."""
 
@@ -30,9 +32,10 @@ def well(status: str) -> bool:
 class Follow:
     """A migration that has been asked for.
 
-    `running`: whether the guest ran then. `upid` None: the answer was lost, and its task is looked for, which is none
-    of those `known` before. `age`: seconds for which the HA manager may have been at it already. Only where the guest
-    is counts in the end.
+    `running`: whether the guest ran then. `timeout`: seconds without any progress after which it is given up, where it
+    is not expected to take long. `upid` None: the answer was lost, and its task is looked for, which is none of those
+    `known` before. `age`: seconds for which the HA manager may have been at it already. Only where the guest is counts
+    in the end.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class Follow:
         *, known: Collection[str] = (), lost: str = "", age: float = 0.0,
     ) -> None:  # fmt: skip
         self.migration, self.running, self.upid = migration, running, upid
-        self.began, self._timeout = now, timeout
+        self.began, self._timeout = now, max(timeout, SLOWER * (migration.end - migration.begin))
         self._known, self._lost, self._age = frozenset(known), lost, age
         self._phase: Callable[[Sight, float], Ending | None] = self._of_task if upid else self._search
         self._since = self._looked = now
-        """When it was last seen to get on, and last looked at."""
+        """When it was last seen to get on, and last looked at..."""
+        self._said = now
+        """...and when its log last said something new."""
         self._gone: float | None = None
         self._work: str | None = None
         """The task that carries out what the HA manager was told."""
@@ -70,14 +75,16 @@ class Follow:
             ending = self._phase(sight, now)
         except PlannerError as error:
             self._since += now - self._looked  # what cannot be seen may get on
+            self._said += now - self._looked
             return self._not_seen(sight, now, error)
         finally:
             self._looked = now
         self.trouble = self._blind = None
         self._tries = 0
-        if ending is None and now - self.began >= self._timeout:
+        if ending is None and now - self._said >= self._timeout:
             task = f" (task {self.upid})" if self.upid else ""
-            return self._unknown(f"guest {self.vmid} is still migrating after {now - self.began:.0f} s{task}")
+            idle = f", {now - self._said:.0f} s without progress" if self._said > self.began else ""
+            return self._unknown(f"guest {self.vmid} is still migrating after {now - self.began:.0f} s{idle}{task}")
         return ending
 
     @property
@@ -88,7 +95,9 @@ class Follow:
     def progress(self, sight: Sight, now: float) -> tasklog.Progress | None:
         """How far it is, by the log of its task; None when there is nothing new."""
         task = self._work or (None if self.waits_for_ha else self.upid)
-        return self._reader.read(sight, task, now) if task and self.trouble is None else None
+        told = self._reader.read(sight, task, now) if task and self.trouble is None else None
+        self._said = now if self._reader.changed == now else self._said
+        return told
 
     # ------------------------------------------------------------------ phases
 

@@ -56,7 +56,9 @@ class Gate:
         `known`: tasks that are ours. Of a run that is resumed: `done`, and `under_way` with what was started.
         """
         cluster = self._look(under_way)
-        check_assumptions(self._plan, cluster, self._settings, done=done, under_way=under_way)
+        check_assumptions(
+            self._plan, cluster, self._settings, done=done, under_way=under_way, on_drift=self._apply.on_drift
+        )
         _check_quorum(cluster)
         self._check_alone(cluster, known, under_way)
         over = {migration.number for migration in done}

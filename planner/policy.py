@@ -201,8 +201,9 @@ class Hooks:
     before_migration: tuple[str, ...] = ()
     """When it does not end with 0, the migration is not started."""
     after_migration: tuple[str, ...] = ()
+    """Told also of one that is not started after all: planned is its state then."""
     timeout: Annotated[float, Gt(0)] = 300.0
-    """Seconds that each may take."""
+    """Seconds that each may take. Meanwhile nothing is started, nor what is under way looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ class Apply:
     restart_timeout: Annotated[int, Ge(1)] | None = None
     """Seconds that a container has to shut down; None: Proxmox VE's own default."""
     migration_timeout: Annotated[float, Gt(0)] = 3600.0
-    """Seconds after which no longer is waited for one migration."""
+    """Seconds without any progress in its task log after which no longer is waited for a migration; never less than
+    twice as long as it was expected to take."""
     max_failures: Annotated[int, Ge(0)] = 0
     """Migrations that may fail before no more are started."""
     on_drift: OnDrift = OnDrift.STOP

@@ -60,10 +60,19 @@ class Queue:
         for number in self.of(Step.PLANNED):
             needs = [other for other in self[number].after if self.steps[other] in LOST]
             mates = [other for other in self.mates(number) if self.steps[other] in LOST]
+            onward = self._onward(number)
             if mates:
                 yield number, f"travels with {self._named(mates[0])}, which {self._fate(mates[0])}"
             elif needs:
                 yield number, f"waits for {self._named(needs[0])}, which {self._fate(needs[0])}"
+            elif onward is not None and self.steps[onward] in LOST:
+                yield number, f"is a stop on the way to {self[onward].target}, where it cannot go: that is left out"
+
+    def _onward(self, number: int) -> int | None:
+        """The migration that takes a guest on from a stop on its way."""
+        if not self[number].bypass:
+            return None
+        return next((n for n, m in self.migrations.items() if n > number and m.vmid == self[number].vmid), None)
 
     def apart(self) -> Iterator[str]:
         """Guests that belong together, of which only some are on their target."""

@@ -34,6 +34,8 @@ class Place:
     lock: str
     hastate: str
     """Empty for a guest that the HA manager does not look after."""
+    type: str = ""
+    """vm or ct."""
 
     @property
     def busy(self) -> bool:
@@ -144,12 +146,13 @@ def _rows(answer: Any, what: str) -> Iterable[dict[str, Any]]:
 
 
 def _places(answer: Any) -> Iterable[tuple[int, Place]]:
+    types = {kind: name for name, kind in KINDS.items()}
     for row in _rows(answer, RESOURCES):
-        if row.get("type") in KINDS.values() and (vmid := _number(row.get("vmid"))):
+        if (kind := str(row.get("type"))) in types and (vmid := _number(row.get("vmid"))):
             status = str(row.get("status") or "unknown")
             running = None if status == "unknown" else status != "stopped"
-            words = (str(row.get(name) or "") for name in ("lock", "hastate"))
-            yield vmid, Place(vmid, str(row.get("node")), running, *words)
+            lock, hastate = (str(row.get(name) or "") for name in ("lock", "hastate"))
+            yield vmid, Place(vmid, str(row.get("node")), running, lock, hastate, types[kind])
 
 
 def _tasks(answer: Any) -> Iterable[Task]:

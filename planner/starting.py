@@ -43,31 +43,70 @@ class Attempts:
 
 
 class Starter:
-    """Starts what may start. `take_along` is told of a guest that turns out to be on its way, with whom."""
+    """Starts what may start. `take_along` is told of a guest that turns out to be on its way, with whom; `heed` asks
+    whether somebody wants the end."""
 
     def __init__(
-        self, course: Course, source: Source, gate: Gate | None, take_along: Callable[[int, int, Sight], None]
-    ) -> None:
-        self._course, self._source, self._gate, self._take_along = course, source, gate, take_along
+        self, course: Course, source: Source, gate: Gate | None, take_along: Callable[[int, int, Sight], None],
+        heed: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._course, self._source, self._gate = course, source, gate
+        self._take_along, self._heed = take_along, heed
         self._attempts: dict[int, Attempts] = {}
         self._refused: set[int] = set()
+        self._sifted = course.settings.on_drift is not OnDrift.SKIP
+        """Whether what is not as planned from the start is left out already."""
+        self._late = False
+        """Whether a hook took so long that what is under way has to be looked at before more is started."""
 
     def start_all(self, sight: Sight) -> bool:
         """Start what may start, in order; whether something waits to be tried again."""
+        self._sift(sight)
+        again, self._late = self._start_in_turn(sight), False
+        self._withdraw()
+        return again
+
+    def _start_in_turn(self, sight: Sight) -> bool:
         again, queue = False, self._course.queue
-        for number in list(queue.waiting()):
-            if number in self._refused or number in self._course.along or not self._wanted(number):
-                continue
+        for number in filter(self._may_try, list(queue.waiting())):
             attempts = self._attempts.get(number)
             if attempts and self._course.clock.now() < attempts.next:
                 again = True
             elif queue.has_room(number, self._course.beside()):
                 again |= self._try(number, sight) or queue.steps[number] is Step.DONE  # now others may start
+            if self._late:
+                return True
         return again
 
-    def _wanted(self, number: int) -> bool:
-        halt = self._course.halt
-        return halt is None or (halt.grace and self._course.queue.has_begun(number))
+    def _may_try(self, number: int) -> bool:
+        self._heed()
+        return number not in self._refused and number not in self._course.along and self._course.wanted(number)
+
+    def _sift(self, sight: Sight) -> None:
+        """Leave out what is not as planned before anything of it is done, with all that depends on it."""
+        if self._sifted:
+            return
+        try:
+            places = sight.places()
+        except PlannerError:
+            return  # who may start is asked the same
+        queue, seen = self._course.queue, set[int]()
+        for number in queue.of(*(set(Step) - {Step.DONE})):
+            migration = queue[number]
+            first = migration.vmid not in seen  # otherwise it has to come from an earlier stop
+            seen.add(migration.vmid)
+            wrong = _misplaced(migration, places.get(migration.vmid)) if first else None
+            if wrong and queue.steps[number] is Step.PLANNED:
+                self._course.leave_out(number, wrong)
+        self._sifted = True
+        self._course.leave_out_doomed()
+
+    def _withdraw(self) -> None:
+        """Take back what was said of migrations that are not started after all."""
+        for number in list(self._course.announced):
+            gone = number in self._refused or not self._course.wanted(number)
+            if gone and self._course.queue.steps[number] is Step.PLANNED:
+                self._course.withdraw(number)
 
     def _try(self, number: int, sight: Sight) -> bool:
         """Start one; whether it has to be tried again."""
@@ -102,26 +141,46 @@ class Starter:
     def _drifted(self, number: int, error: PlannerError) -> None:
         """It is not as the plan assumes: nothing is planned anew here. What is not about it alone ends the run."""
         if self._course.settings.on_drift is OnDrift.SKIP and isinstance(error, (Drift, Locked)):
-            self._course.settle(number, Step.SKIPPED, str(error))
+            self._course.leave_out(number, error)
         else:
             self._refused.add(number)
             self._course.stop_for(Halt(str(error), error))
 
     def _start(self, number: int, sight: Sight) -> None:
-        migration, course = self._course.queue[number], self._course
-        place = self._where(number, sight)
-        if place is None or not self._has_room_for_all(number, place):
+        course = self._course
+        place = self._ready(number, sight)
+        if place is None:
             return
-        self._check(migration)
-        if course.hooks and number not in course.announced:
-            began = course.clock.now()
-            course.hooks.before_migration(migration)
-            course.announced.add(number)
-            if course.clock.now() - began > patience.POLL:  # much may have changed meanwhile
-                self._check(migration)
-        known = [task.upid for task in sight.tasks(migration.vmid)]
+        self._late = self._announce(number)
+        if self._late:  # much may have changed meanwhile
+            sight = Sight(self._source)
+            place = self._ready(number, sight)
+        if place is None:
+            return
+        known = [task.upid for task in sight.tasks(place.vmid)]
+        self._heed()
+        if not course.wanted(number):
+            return
         course.step(number, Step.CHECKED)
         self._send(number, place, known)
+
+    def _ready(self, number: int, sight: Sight) -> Place | None:
+        """Where a guest is that may start right now; None when it has to wait, or nothing has to be asked for."""
+        place = self._where(number, sight)
+        if place is None or not self._has_room_for_all(number, place):
+            return None
+        self._check(self._course.queue[number])
+        return place
+
+    def _announce(self, number: int) -> bool:
+        """Tell hooks of a migration before it is started, once; whether that took its time."""
+        course = self._course
+        if not course.hooks or number in course.announced:
+            return False
+        began = course.clock.now()
+        course.hooks.before_migration(course.queue[number])
+        course.announced.add(number)
+        return course.clock.now() - began > patience.POLL
 
     def _check(self, migration: Migration) -> None:
         if self._gate is not None:
@@ -138,7 +197,7 @@ class Starter:
         migration = self._course.queue[number]
         place = sight.place(migration.vmid)
         if place is None:
-            raise Drift(f"guest {migration.vmid} is gone: make a new plan")
+            raise _gone(migration)
         leader = self._course.leader(number, place)
         if place.busy and leader is not None:
             self._take_along(number, leader, sight)
@@ -147,9 +206,8 @@ class Starter:
             lead = f"came along with guest {self._course.queue[leader].vmid}" if leader is not None else ""
             self._course.settle(number, Step.DONE, lead or "it was there already")
             return None
-        if place.node != migration.source:
-            at = f"is on {place.node}, not on {migration.source}"
-            raise Drift(f"guest {migration.vmid} {at}: make a new plan")
+        if wrong := _misplaced(migration, place):
+            raise wrong
         return place
 
     def _send(self, number: int, place: Place, known: Sequence[str]) -> None:
@@ -170,3 +228,19 @@ class Starter:
         course.follow(number, Follow(migration, running, now, timeout, upid, known=known, lost=lost))
         if place.hastate:
             course.expect_along(number)
+
+
+def _misplaced(migration: Migration, place: Place | None) -> Drift | None:
+    """What is wrong with a guest that is neither where it was planned to start from nor on its target."""
+    if place is None:
+        return _gone(migration)
+    if place.type not in ("", migration.type):
+        return Drift(f"guest {migration.vmid} is another one: a {place.type}, not a {migration.type}: make a new plan")
+    if place.node not in (migration.source, migration.target):
+        at = f"is on {place.node}, not on {migration.source}"
+        return Drift(f"guest {migration.vmid} {at}: make a new plan")
+    return None
+
+
+def _gone(migration: Migration) -> Drift:
+    return Drift(f"guest {migration.vmid} is gone: make a new plan")

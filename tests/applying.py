@@ -131,7 +131,7 @@ def carried_out(source: Any, plan: Plan, timeout: float = 3600.0, **more: Any) -
 def continued(source: Any, journal: Journal, run: int, timeout: float = 3600.0, **more: Any) -> Done:
     """What is left of a run, carried out."""
     clock = more.pop("clock", None) or FastClock(SPEED)
-    names = set(Apply.__dataclass_fields__)
+    names = set(Apply.__dataclass_fields__) - {"hooks"}  # of the Applier they are what is told
     settings = Apply(migration_timeout=timeout, **{name: more.pop(name) for name in names & set(more)})
     watch = more.pop("watch", None) or Seen()
     usual: dict[str, Any] = {"clock": clock, "now": Wall(clock), "gate": RowGate(source)}

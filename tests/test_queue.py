@@ -3,13 +3,15 @@
 import itertools
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from planner import patience
 from planner.clock import FastClock
+from planner.hooks import Outcome
 from planner.journal import Journal
 from planner.plan import Migration, Schedule
 from planner.queue import Queue
@@ -185,13 +187,11 @@ ONE = Schedule(parallel=1, per_source=1, per_target=1)
 
 
 def test_guests_that_belong_together_are_not_left_apart_when_a_run_is_stopped() -> None:
-    clocked: list[bool] = []
-    run, _ = played(
-        mated(1, 1, 1, 4),
-        dict.fromkeys(range(101, 105), 9.0),
-        ONE,
-        stop=lambda: bool(clocked.append(True)) or len(clocked) > 2,
-    )
+    clock, guests = FastClock(), mated(1, 1, 1, 4)
+    world = Instant(clock, {m.vmid: m for m in guests}, dict.fromkeys(range(101, 105), 9.0))
+    journal = Journal(None)
+    number = journal.begin(plan_of(guests, ONE), "test", 0.0)
+    run = continued(world, journal, number, clock=clock, gate=None, stop=lambda: bool(world.begun))
     assert run.steps == [Step.DONE, Step.DONE, Step.DONE, Step.PLANNED]
     assert run.record.state is RunState.STOPPED
     assert run.why == "it was asked to stop"
@@ -229,6 +229,66 @@ def test_at_the_wrong_hour_nothing_more_is_started() -> None:
     assert "the deadline has come, or the window is over" in run.why
 
 
+class Told:
+    """Hooks that write down what they are told, and may take a while or call something before a migration."""
+
+    def __init__(self, clock: FastClock, seconds: float, before: Callable[[int], None]) -> None:
+        self._clock, self._seconds, self._before = clock, seconds, before
+        self.heard: list[tuple[str, int, str, str]] = []
+
+    def before_run(self) -> None: ...
+
+    def after_run(self, outcome: Outcome) -> None: ...
+
+    def before_migration(self, migration: Migration) -> None:
+        self.heard.append(("before", migration.vmid, "", ""))
+        self._clock.sleep(self._seconds)
+        self._before(migration.vmid)
+
+    def after_migration(self, migration: Migration, state: str, note: str = "") -> None:
+        self.heard.append(("after", migration.vmid, state, note))
+
+
+def hooked(
+    guests: list[Migration], seconds: float, before: Callable[[int], None] = lambda vmid: None, **more: Any
+) -> tuple[Done, Instant, Told]:
+    clock = FastClock()
+    world = Instant(clock, {m.vmid: m for m in guests}, dict.fromkeys((m.vmid for m in guests), 5.0))
+    journal = Journal(None)
+    run = journal.begin(plan_of(guests, Schedule(parallel=4, per_source=4, per_target=4)), "test", 0.0)
+    hooks = Told(clock, seconds, before)
+    done = continued(world, journal, run, clock=clock, now=Wall(clock, 0.0), gate=None, hooks=hooks, **more)
+    return done, world, hooks
+
+
+@pytest.mark.parametrize("seconds", [0.0, 300.0])
+def test_whoever_asks_for_the_end_while_a_hook_runs_is_heard_before_the_migration_is_sent(seconds: float) -> None:
+    asked: list[int] = []
+    run, world, hooks = hooked(mated(1, 2, 3), seconds, asked.append, stop=lambda: bool(asked))
+    assert not world.posts
+    assert run.steps == [Step.PLANNED] * 3
+    assert run.record.state is RunState.STOPPED
+    assert hooks.heard == [
+        ("before", 101, "", ""), ("after", 101, "planned", "not started: it was asked to stop")
+    ]  # fmt: skip
+
+
+def test_the_window_that_ends_while_a_hook_runs_counts_for_that_migration_and_the_next() -> None:
+    run, world, hooks = hooked(mated(1, 2, 3), 100.0, may_start=lambda now: now < 150.0)
+    assert list(world.posts) == [101]
+    assert run.steps == [Step.DONE, Step.PLANNED, Step.PLANNED]
+    assert [state for what, vmid, state, _ in hooks.heard if (what, vmid) == ("after", 102)] == ["planned"]
+    assert [name for name, vmid, *_ in hooks.heard if vmid == 103] == []
+
+
+def test_between_two_hooks_that_take_long_what_is_under_way_is_looked_at() -> None:
+    run, _, hooks = hooked(mated(1, 2, 3), 60.0)
+    assert run.steps == [Step.DONE] * 3
+    order = [(what, vmid) for what, vmid, *_ in hooks.heard]
+    assert order.index(("after", 101)) < order.index(("before", 103))
+    assert order.count(("before", 101)) == 1
+
+
 def test_a_migration_that_hangs_is_given_up_after_a_while_and_keeps_its_place() -> None:
     guests = mated(1, 2, 3)
     two = Schedule(parallel=2, per_source=2, per_target=2)
@@ -237,6 +297,51 @@ def test_a_migration_that_hangs_is_given_up_after_a_while_and_keeps_its_place() 
     assert "guest 101 is still migrating after 60 s (task UPID:n1:" in run.notes[0]
     assert world.most["all"] == 2
     assert run.record.state is RunState.STOPPED
+
+
+def logged(world: Instant, clock: FastClock, line: Callable[[float], str]) -> None:
+    """The logs of a cluster get a line every ten seconds."""
+    ask = world.get
+
+    def get(path: str, /, **params: Any) -> Any:
+        if not path.endswith("/log"):
+            return ask(path, **params)
+        vmid = int(path.split(":")[6])
+        count = int((clock.now() - world.begun[vmid]) / 10)
+        lines = [{"n": n + 1, "t": line(10.0 * n)} for n in range(count)]
+        return lines[params["start"] : params["start"] + params["limit"]]
+
+    world.get = get  # type: ignore[method-assign]
+
+
+COPYING = "drive-scsi0: transferred {:.1f} GiB of 500.0 GiB ({:.2f}%) in {:.0f}s"
+SENDING = "2026-01-01 00:{:02.0f}:00 migration active, transferred {:.1f} GiB of 4.0 GiB VM-state, {:.1f} MiB/s"
+
+
+@pytest.mark.parametrize(
+    ("line", "step"),
+    [(lambda at: COPYING.format(at / 10, at / 50, at), Step.DONE),  # gets on
+     (lambda at: COPYING.format(3, 0.6, at), Step.UNKNOWN),  # the same again and again
+     (lambda at: SENDING.format(at / 60, 1 + at / 10, at), Step.DONE),
+     (lambda at: SENDING.format(at / 60, 1.5, 100 - at), Step.UNKNOWN)],
+)  # fmt: skip
+def test_a_migration_is_given_up_only_when_its_log_says_nothing_new(line: Callable[[float], str], step: Step) -> None:
+    clock, guests = FastClock(), mated(1)
+    world = Instant(clock, {101: guests[0]}, {101: 400.0})
+    logged(world, clock, line)
+    journal = Journal(None)
+    run = journal.begin(plan_of(guests, ONE), "test", 0.0)
+    done = continued(world, journal, run, clock=clock, gate=None, timeout=60.0)
+    assert done.steps == [step]
+    assert ("60 s without progress" in done.notes[0]) is (step is Step.UNKNOWN)
+
+
+def test_a_migration_that_was_expected_to_take_long_has_twice_that_without_a_word() -> None:
+    [guest] = mated(1)
+    for seconds, step in ((190.0, Step.DONE), (1e9, Step.UNKNOWN)):
+        run, _ = played([replace(guest, begin=50.0, end=150.0)], {101: seconds}, ONE, timeout=60.0)
+        assert run.steps == [step]
+    assert "guest 101 is still migrating after 200 s (task" in run.notes[0]
 
 
 def test_a_migration_that_was_given_up_and_ends_well_after_all_counts() -> None:
@@ -263,6 +368,14 @@ def test_a_queue_says_who_waits_for_whom() -> None:
     guests = drawn(random.Random(3), 6)
     queue = Queue([Entry(m.number, m, Step.PLANNED, None, "", 0.0) for m in guests], ONE)
     assert list(queue.waiting()) == [m.number for m in guests if not m.after]
+
+
+def test_a_stop_on_a_way_that_cannot_be_gone_on_is_left_out() -> None:
+    stop = plans.migration(1, 101, "n1", "n3", bypass=True)
+    room, onward = plans.migration(2, 102, "n2", "n1", after=(1,)), plans.migration(3, 101, "n3", "n2", after=(1, 2))
+    steps = {1: Step.PLANNED, 2: Step.SKIPPED, 3: Step.SKIPPED}
+    queue = Queue((Entry(m.number, m, steps[m.number], None, "", 0.0) for m in (stop, room, onward)), ONE)
+    assert list(queue.doomed()) == [(1, "is a stop on the way to n2, where it cannot go: that is left out")]
 
 
 def test_guests_that_come_along_need_room_too_and_where_there_never_is_any_go_alone() -> None:
