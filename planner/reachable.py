@@ -91,9 +91,8 @@ class _Search:
 
     def ask(self, forbidden: frozenset[Pair], solver: str) -> None:
         """Solve the problem without some migrations, and see what can be got of that."""
-        share = replace(
-            self._budget, seconds=max(0.01, min(self._clock.left(), EACH * self._budget.seconds)), progress=None
-        )
+        seconds = max(LEAST, min(self._clock.left(), EACH * self._budget.seconds))
+        share = replace(self._budget, seconds=seconds, progress=None)
         if share.work is not None:
             share = replace(share, work=share.work * EACH)
         result = self._solve(without(self._problem, forbidden), solver, share)
@@ -154,20 +153,25 @@ class _Search:
 
     def answer(self) -> tuple[Result, Reach]:
         """What is best, and what is known of it."""
-        first, reach, problem = self._first[0], self._best, self._problem
+        first, reach = self._first[0], self._best
         seconds = first.seconds + IN_ALL * self._budget.seconds - self._clock.left()
-        if reach is self._first[1]:
-            return replace(first, seconds=seconds), reach
-        at = reach.assignment
-        fewer = first.bound is None or self._score.violations > first.score.violations
-        bound = bounds.spread_bound(problem) if fewer else first.bound
-        proven = bound is not None and not self._score.violations and self._score.spread <= max(bound, problem.goal)
-        status = Status.INFEASIBLE if first.status is Status.INFEASIBLE else Status.FEASIBLE
-        status = Status.OPTIMAL if proven else status
         dream = self._dream.score._replace(spread=self._dream.spread)  # which may be less than what is asked
         beyond = dream if self._dream.score[:3] < self._score[:3] else None
-        result = Result(first.solver, status, at, self._score, problem.spread(at), bound, seconds)
-        return result, replace(reach, stranded=(*reach.stranded, *self._left(reach)), beyond=beyond)
+        if reach is self._first[1]:
+            return replace(first, seconds=seconds), replace(reach, beyond=beyond)
+        stranded = (*reach.stranded, *self._left(reach))
+        return self._judged(first, reach, seconds), replace(reach, stranded=stranded, beyond=beyond)
+
+    def _judged(self, first: Result, reach: Reach, seconds: float) -> Result:
+        """What is known of what is reached, by what was proven of the first answer."""
+        problem, score = self._problem, self._score
+        fewer = first.bound is None or score.violations > first.score.violations
+        bound = bounds.spread_bound(problem) if fewer else first.bound
+        proven = bound is not None and not score.violations and score.spread <= max(bound, problem.goal)
+        status = Status.INFEASIBLE if first.status is Status.INFEASIBLE else Status.FEASIBLE
+        status = Status.OPTIMAL if proven else status
+        at = reach.assignment
+        return Result(first.solver, status, at, score, problem.spread(at), bound, seconds)
 
     def _left(self, reach: Reach) -> Iterator[Pair]:
         """Guests that should have gone, in the first answer, from where they break a rule, and still are there."""
