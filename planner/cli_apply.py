@@ -79,7 +79,8 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
         item = site.runs.chosen(run, site.cluster)
         runs.check_resumable(site.runs, item)
         with conduct.at_work(site) as work:
-            item = work.settle(item)
+            item = work.settle(work.take_up(item.id))
+            work.check_open(item.id)  # it may have been told to end meanwhile
             report_run.steps(item, report.console())
             if _agreed(yes, f"Go on with run {item.id}?"):
                 _carry_out(site, work, work.reopen(item))
@@ -99,8 +100,8 @@ def abort(choice: Any, run: RunArgument = None) -> None:
         item = conduct.stopped(there, item, session.clock)
         if item.state in runs.OPEN:
             there.chosen(item.id, cluster_name(session.writable()))
-        with conduct.ending(conduct.Site(session, there, item.cluster, conduct.wall(session.clock))) as work:
-            ended = work.abort(item)
+        with conduct.ending(conduct.Site(session, there, item.cluster, conduct.wall(session.clock)), item) as work:
+            ended = work.abort(item.id)
     report_run.report(ended.record, report.console())
     raise typer.Exit(ended.exit_code)
 
@@ -126,6 +127,7 @@ def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
         report.plan(back, report.console())
         if _agreed(yes, f"Take back run {item.id} with {_counted(len(back.migrations))}?"):
             with conduct.at_work(site) as work:
+                work.check_unchanged(item)
                 _carry_out(site, work, work.begin(back, "rollback", item.id))
 
 
@@ -194,9 +196,10 @@ def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
 
 def _check_limits(choice: "Choice", plan_file: Path | None) -> None:
     """A plan has its limits: others would be silently left out."""
-    given = [name for name, value in choice.flags["apply"].items() if name in SCHEDULE and value is not None]
+    given = {name: value for name, value in choice.flags["apply"].items() if name in SCHEDULE and value is not None}
     if plan_file and given:
-        flag = given[0].replace("_", "-")
+        name, value = next(iter(given.items()))
+        flag = ("no-" if value is False else "") + name.replace("_", "-")
         raise UsageError(f"--{flag} is for making a plan, and {plan_file} is made: leave it out, or make a new plan")
 
 

@@ -3,18 +3,17 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from planner import apply, resume, returns, watch
+from planner import apply, patience, resume, returns, runs, watch
 from planner.clock import Clock, RealClock
-from planner.errors import Exit, Locked, UsageError
+from planner.errors import Exit, Locked, StalePlan, UsageError
 from planner.gate import Gate
 from planner.hooks import HookRunner
 from planner.interrupt import heeded
 from planner.plan import Plan
-from planner.policy import Hooks
 from planner.run import Entry, Kind, RunRecord, RunState, Step
 from planner.runs import OPEN, UNSETTLED, Runs, unsettled
 from planner.session import Session
@@ -25,7 +24,7 @@ LOOK = 0.5
 """Seconds between two looks at a process that was asked to end."""
 KEPT = 366 * 24 * 3600.0
 """Seconds for which runs that are over are remembered."""
-SUPERSEDED, ABORTED = "another run was begun", "aborted"
+ABORTED = "aborted"
 ENDED = (Step.DONE, Step.FAILED, Step.SKIPPED)
 """Steps of migrations that need nothing more."""
 
@@ -88,46 +87,90 @@ def at_work(site: Site) -> Iterator["Work"]:
     """Wait for a window, then hold the lock of the cluster. Locked when another process has it."""
     times = Times(site)
     times.wait(say)
-    with site.runs.lock(site.cluster):
-        yield Work(site, times.may_start, site.session.apply.hooks)
+    with site.runs.lock(site.cluster) as note:
+        yield Work(site, times.may_start, note)
 
 
 @contextmanager
-def ending(site: Site) -> Iterator["Work"]:
-    """Hold the lock of the cluster to end a run: nothing is started, and no hook is told."""
-    with site.runs.lock(site.cluster):
-        yield Work(site, lambda now: False, Hooks())
+def ending(site: Site, item: RunRecord) -> Iterator["Work"]:
+    """Hold the lock of the cluster to end a run, in which nothing is started any more."""
+    with ExitStack() as stack:
+        note = _taken(site, item, stack)
+        note(item.id)
+        yield Work(site, lambda now: False, note)
+
+
+def _taken(site: Site, item: RunRecord, stack: ExitStack) -> Callable[[int], None]:
+    """Take the lock. Whoever was quicker and goes on with the run is asked to end as well."""
+    while True:
+        try:
+            return stack.enter_context(site.runs.lock(site.cluster))
+        except Locked:
+            if site.runs.process(item) is None:
+                raise
+        stopped(site.runs, item, site.session.clock)
 
 
 class Work:
     """What is done with a run while nobody else does anything to its cluster."""
 
-    def __init__(self, site: Site, may_start: Callable[[float], bool], hooks: Hooks) -> None:
-        self._site, self._may_start, self._hooks = site, may_start, hooks
+    def __init__(self, site: Site, may_start: Callable[[float], bool], note: Callable[[int], None]) -> None:
+        self._site, self._may_start, self._note = site, may_start, note
+        self._hooks = site.session.apply.hooks
         self.journal = site.runs.journal
 
     def begin(self, plan: Plan, kind: Kind = "apply", of: int | None = None) -> int:
-        """A new run of a plan that still holds. Runs that were left open and have nothing under way are closed."""
+        """A new run of a plan that still holds, in place of those that were left open with nothing under way."""
         site, session = self._site, self._site.session
-        while (left := self.journal.unfinished(site.cluster)) is not None:
-            if guests := unsettled(left):
+        left = list(self.journal.open(site.cluster))
+        for item in left:
+            if guests := unsettled(item):
+                resumed = f"`proxlb-plan resume {item.id}` or " if item.readable else ""
                 raise Locked(
-                    f"run {left.id} was interrupted, and {guests[0]} may still be on its way: "
-                    f"`proxlb-plan resume {left.id}` or `proxlb-plan abort {left.id}` finds out"
+                    f"run {item.id} was interrupted, and {guests[0]} may still be on its way: "
+                    f"{resumed}`proxlb-plan abort {item.id}` finds out"
                 )
-            self.leave_out(left.id, SUPERSEDED)
-            self.journal.end(left.id, RunState.ABORTED, site.now(), SUPERSEDED)
         now = site.now()
-        self.journal.prune(now - KEPT)
         moved = self.journal.moved(site.cluster, now - returns.memory(session.apply)) if kind == "apply" else ()
         self._gate(plan).before_run(now, moved=moved)
-        return self.journal.begin(plan, site.cluster, now, kind, of)
+        run = self.journal.begin(plan, site.cluster, now, kind, of, [item.id for item in left])
+        self._note(run)
+        for item in left:
+            self._tell_end(item)
+        self.journal.prune(now - KEPT)
+        return run
+
+    def take_up(self, run: int) -> RunRecord:
+        """A run that is to go on. UsageError when it does not: others may have had it before the lock was ours."""
+        self._note(run)
+        self.check_open(run)
+        return self.journal.run(run)
+
+    def check_open(self, run: int) -> None:
+        """UsageError when a run is over, or was told to end."""
+        runs.check_open(self._site.runs, self.journal.run(run))
+
+    def check_unchanged(self, record: RunRecord) -> None:
+        """UsageError or StalePlan when a run is no longer as it was when its way back was planned."""
+        now = self.journal.run(record.id)
+        runs.check_revocable(self._site.runs, now)
+        if [entry.step for entry in now.entries] != [entry.step for entry in record.entries]:
+            raise StalePlan(f"run {record.id} went on meanwhile: ask once more for its way back")
 
     def carry_out(self, run: int) -> Ended:
         """All of a run that is left. KeyboardInterrupt when a person does not wait for what is under way."""
+        hooks = self._told(self.journal.run(run))
+        try:
+            return self._carry_out(run, hooks)
+        except BaseException:
+            if hooks.owed:
+                what = f"hook after_run ({self._hooks.after_run[0]}) was not told of the end of run {run}"
+                say(f"note: {what}: the next `proxlb-plan resume {run}` or `proxlb-plan abort {run}` tells it")
+            raise
+
+    def _carry_out(self, run: int, hooks: HookRunner | None) -> Ended:
         site, session, record = self._site, self._site.session, self.journal.run(run)
         ended = [entry.number for entry in record.entries if entry.step in ENDED]
-        hooks = HookRunner(self._hooks, record.plan, run, site.cluster, os.environ, say)
         with heeded() as stopped, watch.watching(record.plan.migrations, ended, session.clock) as display:
             applier = apply.Applier(
                 self.journal, run, session.writable(), clock=session.clock, now=site.now, gate=self._gate(record.plan),
@@ -139,47 +182,71 @@ class Work:
 
     def settle(self, record: RunRecord) -> RunRecord:
         """Find out from the cluster what became of what was under way, and say so; it may be so still."""
-        session, open_ones = self._site.session, [entry for entry in record.entries if entry.step in UNSETTLED]
-        result = resume.reconcile(
-            self.journal, record.id, session.writable(), clock=session.clock, now=self._site.now, say=_once(say)
-        )
+        open_ones = [entry for entry in record.entries if entry.step in UNSETTLED]
+        result = self._reconciled(record.id)
         now = {entry.number: entry for entry in result.entries}
         for entry in open_ones:
             say(f"{watch.named(entry.migration)} {_became(now[entry.number])}")
         return result
 
+    def _reconciled(self, run: int) -> RunRecord:
+        session = self._site.session
+        return resume.reconcile(
+            self.journal, run, session.writable(), clock=session.clock, now=self._site.now, say=_once(say)
+        )
+
     def reopen(self, record: RunRecord) -> int:
-        """A run that goes on, if its plan still holds; what failed is tried again."""
+        """A run that goes on, if its plan still holds and nobody has told it to end; what failed is tried again."""
+        self.check_open(record.id)
         now = self._site.now()
         done = [entry.migration for entry in record.entries if entry.step is Step.DONE]
         under_way = resume.on_either_end(record)
         known = [entry.upid for entry in record.entries if entry.upid]
         self._gate(record.plan).before_run(now, known=known, done=done, under_way=under_way)
-        resume.again(self.journal, record.id, self._site.session.writable(), self._site.now)
-        self.journal.reopen(record.id, now)
+        anew = resume.again(record, self._site.session.writable())
+        self.journal.reopen(record.id, now, anew)
         return record.id
 
-    def abort(self, record: RunRecord) -> Ended:
+    def abort(self, run: int) -> Ended:
         """Settle a run, wait for what is under way still, and end it for good."""
-        record = self.settle(record)
+        before = self.journal.run(run)
+        record = self.settle(before)
+        exit_code: int = Exit.OK
         if _under_way(record):
-            self.journal.reopen(record.id, self._site.now())
-            self.journal.ask_to_stop(record.id)
-            ended = self.carry_out(record.id)
-            record = ended.record
-            if ended.exit_code == Exit.INTERRUPTED:
-                return ended
-        if record.state in OPEN and not _under_way(record):
-            self.journal.end(record.id, RunState.ABORTED, self._site.now(), ABORTED)
-        record = self.leave_out(record.id, ABORTED)
-        return Ended(record, Exit.PARTLY_APPLIED if unsettled(record) else Exit.OK)
+            exit_code = self._see_out(record)
+        record = self.journal.run(run)
+        if exit_code != Exit.INTERRUPTED:
+            if record.state in OPEN and not _under_way(record):
+                self.journal.abandon(run, self._site.now(), ABORTED)
+            else:
+                self.journal.leave_out(run, self._site.now(), ABORTED)
+            record = self.journal.run(run)
+            exit_code = Exit.PARTLY_APPLIED if unsettled(record) else Exit.OK
+        self._tell_end(before)
+        return Ended(record, exit_code)
 
-    def leave_out(self, run: int, why: str) -> RunRecord:
-        """What was not started is not going to be."""
-        for entry in self.journal.run(run).entries:
-            if entry.step is Step.PLANNED:
-                self.journal.record(run, entry.number, Step.SKIPPED, self._site.now(), note=why)
-        return self.journal.run(run)
+    def _see_out(self, record: RunRecord) -> int:
+        """Follow what is under way to its end, and start no more; the exit code."""
+        if record.readable:
+            self.journal.ask_to_stop(record.id)
+            self.journal.reopen(record.id, self._site.now())
+            return self._carry_out(record.id, None).exit_code
+        clock, patient = self._site.session.clock, self._site.session.apply.migration_timeout
+        until = clock.now() + patient
+        while _under_way(record) and clock.now() < until:  # what it was to do is not known, but where guests are is
+            clock.sleep(patience.POLL)
+            record = self._reconciled(record.id)
+        return Exit.OK
+
+    def _told(self, record: RunRecord) -> HookRunner:
+        """The commands that are told of a run."""
+        plan = record.plan if record.readable else None
+        return HookRunner(self._hooks, plan, record.id, record.cluster, os.environ, say)
+
+    def _tell_end(self, before: RunRecord) -> None:
+        """Tell of the end of a run whose process was killed: one that ended in good order has done so itself."""
+        if before.state is RunState.RUNNING:
+            self._told(before).after_run(apply.outcome(self.journal.run(before.id)))
 
     def _gate(self, plan: Plan) -> Gate:
         """Who says whether this plan may be carried out, measuring what it measured."""
@@ -188,17 +255,17 @@ class Work:
         return Gate(session.writable(), plan, policy, session.settings, session.apply, clock=session.clock, me=me)
 
 
-def stopped(runs: Runs, record: RunRecord, clock: Clock) -> RunRecord:
-    """A run, which is asked to end if it is alive, and waited for until it has."""
-    if runs.is_alive(record):
-        runs.journal.ask_to_stop(record.id)
+def stopped(there: Runs, record: RunRecord, clock: Clock) -> RunRecord:
+    """A run, which is asked to end if a process is at work on it, and waited for until that is over."""
+    if (process := there.process(record)) is not None:
+        there.journal.ask_to_stop(record.id)
         say(
-            f"run {record.id} (process {runs.holder(record.cluster)}) was asked to end: what is under way ends first; "
+            f"run {record.id} (process {process}) was asked to end: what is under way ends first; "
             f"Ctrl-C leaves it to that"
         )
-    while runs.is_alive(runs.journal.run(record.id)):
+    while there.process(record) is not None:
         clock.sleep(LOOK)
-    return runs.journal.run(record.id)
+    return there.journal.run(record.id)
 
 
 def _under_way(record: RunRecord) -> bool:

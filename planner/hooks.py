@@ -6,14 +6,16 @@ A command is started without a shell and gets one JSON object on stdin:
     run        number of the run, as `history` shows it
     cluster    name of the cluster
     plan       what is planned: migrations (number), gib, spread_before, spread_after (points), violations_before,
-               violations_after (broken rules), seconds (expected)
+               violations_after (broken rules), seconds (expected); null where it can no longer be read
     migration  of the events of a migration: number, vmid, name, type (vm or ct), source, target, running, bypass,
                memory_mib, local_disk_mib, reason
-    outcome    of the events after something: state (of the run: done, stopped, ...; of a migration: done, failed, ...),
+    outcome    of the events after something: state (of the run: done, stopped, ...; of a migration: done, failed, ...,
+               or planned: it was not started after all),
                note, and of a run done, failed and left (numbers of migrations)
 
-What it prints is not shown, but for the last line on stderr of one that fails. It finds no secret of ours in its
-environment, and none is in what it gets.
+While one runs nothing is started, and what is under way in the cluster goes on without being looked at: that is done
+before the next one. What it prints is not shown, but for the last line on stderr of one that fails. It finds no secret
+of ours in its environment, and none is in what it gets.
 """
 
 import contextlib
@@ -59,14 +61,18 @@ class HookRunner:
     """The commands of one run. `note` is told what a command that cannot stop anything complains of."""
 
     def __init__(
-        self, hooks: Hooks, plan: Plan, run: int, cluster: str, environ: Mapping[str, str], note: Callable[[str], None]
-    ) -> None:
+        self, hooks: Hooks, plan: Plan | None, run: int, cluster: str, environ: Mapping[str, str],
+        note: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._hooks, self._note = hooks, note
         self._environ = {name: value for name, value in environ.items() if not name.startswith(PRIVATE)}
-        self._common = {"run": run, "cluster": cluster, "plan": _figures(plan)}
+        self._common = {"run": run, "cluster": cluster, "plan": plan and _figures(plan)}
+        self.owed = False
+        """Whether a command was told that the run begins, and one has still to be told of its end."""
 
     def before_run(self) -> None:
         """HookFailed when the command says no."""
+        self.owed = bool(self._hooks.after_run)
         self._run("before_run", self._hooks.before_run, {})
 
     def before_migration(self, migration: Migration) -> None:
@@ -80,6 +86,7 @@ class HookRunner:
 
     def after_run(self, outcome: Outcome) -> None:
         """Tell what has become of the run."""
+        self.owed = False
         self._tell("after_run", self._hooks.after_run, {"outcome": asdict(outcome)})
 
     def _tell(self, event: str, command: tuple[str, ...], told: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ seconds and come in as arguments.
 
 import json
 import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Final, Self
@@ -13,7 +14,7 @@ from typing import Final, Self
 from planner import plan as plans
 from planner.database import Database, is_there
 from planner.errors import InputError, JournalError
-from planner.plan import Plan
+from planner.plan import Migration, Plan
 from planner.run import ENDS, LEGAL, Entry, Event, Kind, Moved, RunRecord, RunState, Step, Summary
 from planner.state import cluster_name, state_directory, state_path
 
@@ -23,8 +24,12 @@ __all__ = [
 ]  # fmt: skip
 
 FILE: Final = "journal.sqlite3"
+REMEDY: Final = "; make a new one"
+"""What is advised of a plan file, and helps with no run."""
 SHORT: Final = "id, cluster, kind, of, state, began_at, resumed_at, ended_at, why, stop_asked"
 """Columns of a run without its plan."""
+SUPERSEDED: Final = "another run was begun"
+"""Why a run has ended in whose place there is another."""
 
 
 class Journal:
@@ -51,12 +56,22 @@ class Journal:
         """Close the file."""
         self._db.close()
 
-    def begin(self, plan: Plan, cluster: str, at: float, kind: Kind = "apply", of: int | None = None) -> int:
-        """A new run, all of its migrations PLANNED; its number."""
+    def begin(
+        self, plan: Plan, cluster: str, at: float, kind: Kind = "apply", of: int | None = None,
+        instead_of: Iterable[int] = (),
+    ) -> int:  # fmt: skip
+        """A new run, all of its migrations PLANNED; its number. Those in whose place it comes are abandoned with that.
+
+        InputError for a plan that could not be read again.
+        """
+        document = plan.to_json()
+        plans.parse(json.loads(document), "the plan")
         with self._db.writing():
+            for other in instead_of:
+                self._abandon(other, at, SUPERSEDED)
             run = self._db.execute(
                 "INSERT INTO run (cluster, kind, of, plan, state, began_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (_text(cluster), kind, of, plan.to_json(), RunState.RUNNING, at),
+                (_text(cluster), kind, of, document, RunState.RUNNING, at),
             ).lastrowid
             self._db.executemany(
                 "INSERT INTO migration (run, number, vmid, source, target, step, changed_at)"
@@ -68,66 +83,94 @@ class Journal:
 
     def record(self, run: int, number: int, step: Step, at: float, *, upid: str | None = None, note: str = "") -> None:
         """A migration has come to a step. ValueError when that cannot follow on the last one."""
-        upid, note = upid and _text(upid), _text(note)
         with self._db.writing():
-            where = (run, number)
-            found = self._db.execute("SELECT step, upid FROM migration WHERE run = ? AND number = ?", where).fetchone()
-            if found is None:
-                raise ValueError(f"run {run} has no migration {number}")
-            if step not in LEGAL[Step(found[0])]:
-                raise ValueError(f"migration {number} of run {run} is {found[0]}: it cannot become {step}")
-            last = upid or (None if step is Step.PLANNED else found[1])  # what is planned again has no task yet
-            self._db.execute(
-                "UPDATE migration SET step = ?, upid = ?, note = ?, changed_at = ? WHERE run = ? AND number = ?",
-                (step, last, note, at, *where),
-            )
-            self._db.execute(
-                "INSERT INTO event (run, number, step, upid, note, at) VALUES (?, ?, ?, ?, ?, ?)",
-                (*where, step, upid, note, at),
-            )
+            self._record(run, number, step, at, upid and _text(upid), _text(note))
+
+    def _record(self, run: int, number: int, step: Step, at: float, upid: str | None, note: str) -> None:
+        where = (run, number)
+        found = self._db.execute("SELECT step, upid FROM migration WHERE run = ? AND number = ?", where).fetchone()
+        if found is None:
+            raise ValueError(f"run {run} has no migration {number}")
+        if step not in LEGAL[Step(found[0])]:
+            raise ValueError(f"migration {number} of run {run} is {found[0]}: it cannot become {step}")
+        last = upid or (None if step is Step.PLANNED else found[1])  # what is planned again has no task yet
+        self._db.execute(
+            "UPDATE migration SET step = ?, upid = ?, note = ?, changed_at = ? WHERE run = ? AND number = ?",
+            (step, last, note, at, *where),
+        )
+        self._db.execute(
+            "INSERT INTO event (run, number, step, upid, note, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (*where, step, upid, note, at),
+        )
 
     def end(self, run: int, state: RunState, at: float, why: str = "") -> None:
         """A run has ended; a way back that is DONE has undone the other one. ValueError when that cannot be."""
         if state is RunState.RUNNING:
             raise ValueError("a run does not end as running: reopen it")
+        with self._db.writing():
+            self._end(run, state, at, why)
+
+    def abandon(self, run: int, at: float, why: str) -> None:
+        """A run is ended for good: it is ABORTED, and what was not started is SKIPPED. ValueError if it is over."""
+        with self._db.writing():
+            self._abandon(run, at, why)
+
+    def leave_out(self, run: int, at: float, why: str) -> None:
+        """What was not started is not going to be."""
+        with self._db.writing():
+            self._leave_out(run, at, why)
+
+    def reopen(self, run: int, at: float, anew: Iterable[int] = ()) -> None:
+        """A run that was stopped or interrupted goes on, some of its migrations PLANNED anew. ValueError if it is over.
+
+        Whoever has asked it to stop has done so still.
+        """
+        with self._db.writing():
+            self._set_state(run, RunState.RUNNING, "ended_at = NULL, why = '', resumed_at = ?", at)
+            for number in anew:
+                self._record(run, number, Step.PLANNED, at, None, "to be tried again")
+
+    def _end(self, run: int, state: RunState, at: float, why: str) -> None:
         self._set_state(run, state, "ended_at = coalesce(ended_at, ?), why = ?", at, _text(why))
 
-    def reopen(self, run: int, at: float) -> None:
-        """A run that was stopped or interrupted goes on; nobody has asked it to stop. ValueError if it is over."""
-        self._set_state(run, RunState.RUNNING, "ended_at = NULL, stop_asked = 0, why = '', resumed_at = ?", at)
+    def _abandon(self, run: int, at: float, why: str) -> None:
+        self._end(run, RunState.ABORTED, at, why)
+        self._leave_out(run, at, why)
+
+    def _leave_out(self, run: int, at: float, why: str) -> None:
+        query = "SELECT number FROM migration WHERE run = ? AND step = ?"
+        for (number,) in self._db.execute(query, (run, Step.PLANNED)).fetchall():
+            self._record(run, number, Step.SKIPPED, at, None, why)
 
     def _set_state(self, run: int, state: RunState, also: str, *values: object) -> None:
-        with self._db.writing():
-            row = self._row(run)
-            last = RunState(row["state"])
-            if state not in ENDS[last]:
-                raise ValueError(f"run {run} is {last}: it cannot become {state}")
-            self._db.execute(f"UPDATE run SET state = ?, {also} WHERE id = ?", (state, *values, run))
-            if state is RunState.DONE and row["of"] is not None:
-                self._db.execute(
-                    "UPDATE run SET state = ?, why = ?,"
-                    " ended_at = coalesce(ended_at, (SELECT ended_at FROM run WHERE id = ?)) WHERE id = ?",
-                    (RunState.ROLLED_BACK, f"by run {run}", run, row["of"]),
-                )
+        row = self._row(run)
+        last = RunState(row["state"])
+        if state not in ENDS[last]:
+            raise ValueError(f"run {run} is {last}: it cannot become {state}")
+        self._db.execute(f"UPDATE run SET state = ?, {also} WHERE id = ?", (state, *values, run))
+        if state is RunState.DONE and row["of"] is not None:
+            self._db.execute(
+                "UPDATE run SET state = ?, why = ?,"
+                " ended_at = coalesce(ended_at, (SELECT ended_at FROM run WHERE id = ?)) WHERE id = ?",
+                (RunState.ROLLED_BACK, f"by run {run}", run, row["of"]),
+            )
 
     def run(self, run: int) -> RunRecord:
-        """All that is known of a run. JournalError when there is none of that number."""
+        """All that is known of a run, whether its plan can be read or not. JournalError when there is none."""
         with self._db.at_once():
             row = self._row(run)
             found = self._db.execute("SELECT * FROM migration WHERE run = ? ORDER BY number", (run,)).fetchall()
             summary = self._summary(row)
-        document = json.loads(row["plan"])
-        try:
-            plan = plans.parse(document, "its plan")
-        except InputError as error:
-            raise JournalError(f"run {run} of the journal {self._db.name} is of another version: {error}") from None
-        migrations = {m.number: m for m in plan.migrations}
+        written = _read(row["plan"], [r["number"] for r in found])
+        known = () if isinstance(written, str) else written.migrations
+        migrations: Mapping[int, Migration] = {migration.number: migration for migration in known}
         entries = tuple(
-            Entry(r["number"], migrations[r["number"]], Step(r["step"]), r["upid"], r["note"], r["changed_at"])
+            Entry(r["number"], migrations.get(r["number"]) or _bare(r), Step(r["step"]), r["upid"], r["note"],
+                  r["changed_at"])
             for r in found
-        )
+        )  # fmt: skip
         facts = {item.name: getattr(summary, item.name) for item in fields(Summary)}
-        return RunRecord(**facts, plan=plan, entries=entries)
+        return RunRecord(**facts, written=written, entries=entries)
 
     def runs(self, cluster: str | None = None, limit: int = 20) -> tuple[Summary, ...]:
         """The last runs, newest first."""
@@ -140,17 +183,22 @@ class Journal:
 
     def ways_back(self, run: int) -> tuple[RunRecord, ...]:
         """The runs that took a run back, or tried to, in their order."""
-        found = self._db.execute("SELECT id FROM run WHERE of = ? ORDER BY id", (run,)).fetchall()
+        with self._db.at_once():
+            found = self._db.execute("SELECT id FROM run WHERE of = ? ORDER BY id", (run,)).fetchall()
         return tuple(self.run(number) for (number,) in found)
 
     def unfinished(self, cluster: str) -> RunRecord | None:
         """The newest run of a cluster that can be resumed, or is under way."""
+        return next(self.open(cluster), None)
+
+    def open(self, cluster: str) -> Iterator[RunRecord]:
+        """All of these, the newest first."""
         with self._db.at_once():
             found = self._db.execute(
-                "SELECT max(id) FROM run WHERE cluster = ? AND state IN (?, ?)",
+                "SELECT id FROM run WHERE cluster = ? AND state IN (?, ?) ORDER BY id DESC",
                 (_text(cluster), RunState.RUNNING, RunState.STOPPED),
-            ).fetchone()[0]
-        return None if found is None else self.run(found)
+            ).fetchall()
+        return (self.run(number) for (number,) in found)
 
     def events(self, run: int) -> tuple[Event, ...]:
         """All that was recorded of the migrations of a run, in that order."""
@@ -166,7 +214,7 @@ class Journal:
             self._db.execute("UPDATE run SET stop_asked = 1 WHERE id = ?", (run,))
 
     def stop_asked(self, run: int) -> bool:
-        """Whether somebody has, since the run began or was resumed."""
+        """Whether somebody has."""
         with self._db.at_once():
             return bool(self._row(run)["stop_asked"])
 
@@ -202,6 +250,25 @@ class Journal:
             began_at=row["began_at"], resumed_at=row["resumed_at"], ended_at=row["ended_at"], why=row["why"],
             stop_asked=bool(row["stop_asked"]), counts=counts,
         )  # fmt: skip
+
+
+def _read(document: str, numbers: Collection[int]) -> Plan | str:
+    """The plan of a run, or why it cannot be read."""
+    try:
+        plan = plans.parse(json.loads(document), "its plan")
+    except InputError as error:
+        return str(error).removesuffix(REMEDY)
+    except (ValueError, RecursionError):
+        return "its plan is no JSON"
+    return plan if [m.number for m in plan.migrations] == list(numbers) else "its plan is not the one that was begun"
+
+
+def _bare(row: sqlite3.Row) -> Migration:
+    """A migration of which no more is known than the journal itself says."""
+    return Migration(
+        row["vmid"], "", "vm", row["source"], row["target"], 0, 0, running=False, reason="", spread_without=0.0,
+        number=row["number"],
+    )  # fmt: skip
 
 
 def _text(text: str) -> str:

@@ -2,12 +2,13 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from planner.errors import JournalError, Locked
@@ -18,9 +19,21 @@ INSTANT: Final = 0.05
 """Seconds between two attempts."""
 
 
+class Holder(NamedTuple):
+    """Who has a lock."""
+
+    pid: int
+    """0 where it has not written it yet."""
+    run: int
+    """The run that it is at work on; 0 as long as there is none."""
+
+
 @contextlib.contextmanager
-def locked(directory: Path, cluster: str) -> Iterator[None]:
-    """Hold the lock of a cluster; the kernel releases it however this process ends. Locked says who has it."""
+def locked(directory: Path, cluster: str) -> Iterator[Callable[[int], None]]:
+    """Hold the lock of a cluster; the kernel releases it however this process ends. Locked says who has it.
+
+    What it gives is told the run that this process is at work on.
+    """
     path = _path(directory, cluster)
     try:
         # Not inherited by programs that are run meanwhile: they would keep it when this process is killed.
@@ -30,16 +43,15 @@ def locked(directory: Path, cluster: str) -> Iterator[None]:
     try:
         if not _taken(handle):
             raise Locked(_refusal(path, cluster))
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
-        yield
+        _write(handle, 0)
+        yield functools.partial(_write, handle)
         os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 
 
-def holder(directory: Path, cluster: str) -> int | None:
-    """The process that has the lock of a cluster; None when there is none."""
+def holder(directory: Path, cluster: str) -> Holder | None:
+    """Who has the lock of a cluster; None when nobody has."""
     path = _path(directory, cluster)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -50,7 +62,7 @@ def holder(directory: Path, cluster: str) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _pid(path)
+        return _read(path)
     finally:
         os.close(handle)
     return None
@@ -73,11 +85,18 @@ def _taken(handle: int) -> bool:
 def _refusal(path: Path, cluster: str) -> str:
     """Who has it, and since when: the time at which the process wrote its number."""
     since = datetime.fromtimestamp(path.stat().st_mtime).astimezone().isoformat(sep=" ", timespec="seconds")
-    who = f"process {_pid(path) or '(unknown)'} is at work on cluster {cluster} since {since}"
+    who = f"process {_read(path).pid or '(unknown)'} is at work on cluster {cluster} since {since}"
     return f"{who}: wait for it, or end it with `proxlb-plan abort`"
 
 
-def _pid(path: Path) -> int:
-    """0 where it has not written it yet."""
-    text = path.read_text(errors="replace")
-    return int(text) if text.isdecimal() else 0
+def _write(handle: int, run: int) -> None:
+    """Who reads it meanwhile finds the one or the other, not nothing."""
+    text = f"{os.getpid()} {run} ".encode()
+    os.pwrite(handle, text, 0)
+    os.ftruncate(handle, len(text))
+
+
+def _read(path: Path) -> Holder:
+    words = path.read_text(errors="replace").split()
+    pid, run = (int(word) if word.isdecimal() else 0 for word in (*words[:2], "", "")[:2])
+    return Holder(pid, run)

@@ -52,12 +52,15 @@ def advice(item: Summary, *, alive: bool) -> list[str]:
     """What can be done about a run now; nothing where there is nothing to do."""
     if alive:
         return [f"it is running: `{COMMAND} abort {item.id}` ends it"]
-    back = item.counts.get(Step.DONE, 0) > 0 and item.kind == "apply"
+    readable = not isinstance(item, RunRecord) or item.readable
+    back = item.counts.get(Step.DONE, 0) > 0 and item.kind == "apply" and readable
     way_back = [f"`{COMMAND} rollback {item.id}` takes back what was done"] if back else []
     if item.state not in OPEN:
         return [] if item.state is RunState.ROLLED_BACK else way_back
     gone = "its process is gone: " if item.state is RunState.RUNNING else ""
-    return [f"{gone}`{COMMAND} resume {item.id}` goes on, `{COMMAND} abort {item.id}` ends it for good", *way_back]
+    once = "" if gone else " once what stopped it is over"
+    resumed = f"`{COMMAND} resume {item.id}` goes on{once}, " if readable and not item.stop_asked else ""
+    return [f"{gone}{resumed}`{COMMAND} abort {item.id}` ends it for good", *way_back]
 
 
 def state(item: Summary, *, alive: bool) -> str:
@@ -77,6 +80,8 @@ def status(item: RunRecord, out: Console, *, alive: bool) -> None:
     _line(out, f"{what} {item.id} on {item.cluster}: {state(item, alive=alive)}, {when}")
     if item.why:
         _line(out, f"why: {item.why}")
+    if isinstance(item.written, str):
+        _line(out, f"its plan is of another version, or damaged: {item.written}")
     steps(item, out)
     for line in advice(item, alive=alive):
         _line(out, line)
@@ -134,13 +139,14 @@ def summary_json(item: Summary, *, alive: bool) -> dict[str, Any]:
 
 def status_json(item: RunRecord, *, alive: bool) -> dict[str, Any]:
     """The same with all of its migrations."""
-    return summary_json(item, alive=alive) | {"migrations": [_entry(entry) for entry in item.entries]}
+    return summary_json(item, alive=alive) | {"migrations": [_entry(entry, item) for entry in item.entries]}
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: Entry, item: RunRecord) -> dict[str, Any]:
     m = entry.migration
     return {
-        "number": entry.number, "vmid": m.vmid, "name": m.name, "type": m.type, "source": m.source, "target": m.target,
+        "number": entry.number, "vmid": m.vmid, "name": m.name, "type": m.type if item.readable else None,
+        "source": m.source, "target": m.target,
         "step": entry.step.value, "since": _iso(entry.changed_at), "upid": entry.upid, "note": entry.note,
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ from planner.clock import Clock
 from planner.errors import ApiRefused, Forbidden, PlannerError, Unreachable
 from planner.follow import Ending, Follow
 from planner.journal import Journal
-from planner.plan import Migration
+from planner.plan import Migration, Schedule
 from planner.queue import BEGUN, Queue
 from planner.run import Entry, RunRecord, Step
 from planner.sight import Place, Sight, queues
@@ -53,19 +53,17 @@ def reconcile(
     return _Inquiry(journal, run, source, clock, now, say).settle()
 
 
-def again(journal: Journal, run: int, source: Source, now: Callable[[], float]) -> RunRecord:
-    """Plan anew what failed, where its guest is fit for it, and what was left out because of that."""
-    record, places = journal.run(run), Sight(source).places()
-    for entry in record.entries:
-        place = places.get(entry.migration.vmid)
-        fit = place is not None and not place.busy and _fit(entry, place)
-        if entry.step is Step.SKIPPED or (entry.step is Step.FAILED and fit):
-            journal.record(run, entry.number, Step.PLANNED, now(), note="to be tried again")
-    return journal.run(run)
+def again(record: RunRecord, source: Source) -> list[int]:
+    """Numbers of what is to be planned anew: what failed, where its guest is fit for it, and what was left out."""
+    places = Sight(source).places()
+    failed = [e.number for e in record.entries if e.step is Step.FAILED and _fit(e, places.get(e.migration.vmid))]
+    return sorted([*failed, *(entry.number for entry in record.entries if entry.step is Step.SKIPPED)])
 
 
-def _fit(entry: Entry, place: Place) -> bool:
+def _fit(entry: Entry, place: Place | None) -> bool:
     migration = entry.migration
+    if place is None or place.busy:
+        return False
     as_before = not migration.running or place.running is True
     return place.node == migration.source or (place.node == migration.target and as_before)
 
@@ -81,7 +79,7 @@ def on_either_end(record: RunRecord) -> list[Migration]:
 
 def _mates(record: RunRecord) -> list[tuple[Entry, Entry]]:
     """Migrations for which nobody has asked, each with one that guests travel with and that was asked for."""
-    queue, entries = Queue(record.entries, record.plan.schedule), {entry.number: entry for entry in record.entries}
+    queue, entries = Queue(record.entries, Schedule()), {entry.number: entry for entry in record.entries}  # no limits
     found = ((n, [mate for mate in queue.mates(n) if queue.steps[mate] in BEGUN]) for n in queue.of(Step.PLANNED))
     return [(entries[number], entries[begun[0]]) for number, begun in found if begun]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from planner.errors import JournalError
 from planner.plan import Migration, Plan
 
 Kind = Literal["apply", "rollback"]
@@ -105,9 +106,22 @@ class Summary:
 class RunRecord(Summary):
     """One run, all that is known of it."""
 
-    plan: Plan
+    written: Plan | str
+    """Its plan, or why that cannot be read. Then its migrations say from where to where, and no more that counts."""
     entries: tuple[Entry, ...]
     """In the order of their numbers."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether its plan is known."""
+        return isinstance(self.written, Plan)
+
+    @property
+    def plan(self) -> Plan:
+        """What it carries out. JournalError where another version has written it."""
+        if isinstance(self.written, Plan):
+            return self.written
+        raise JournalError(f"the plan of run {self.id} is of another version, or damaged: {self.written}")
 
 
 class Event(NamedTuple):

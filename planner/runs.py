@@ -1,14 +1,14 @@
 """Owns which run is meant: the runs of this machine, which of them are alive, and what may be done with one."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from planner.errors import Locked, UsageError
 from planner.journal import FILE, Journal, is_there
-from planner.lock import holder, locked
+from planner.lock import Holder, holder, locked
 from planner.policy import Apply
 from planner.run import RunRecord, RunState, Step, Summary
 from planner.state import state_directory, state_path
@@ -27,17 +27,21 @@ class Runs:
     journal: Journal
     directory: Path | None
 
-    def lock(self, cluster: str) -> AbstractContextManager[None]:
-        """One process at a time carries something out on a cluster. Locked says which one does."""
-        return nullcontext() if self.directory is None else locked(self.directory, cluster)
+    def lock(self, cluster: str) -> AbstractContextManager[Callable[[int], None]]:
+        """One process at a time carries something out on a cluster. Locked says which one does.
 
-    def holder(self, cluster: str) -> int | None:
-        """The process that carries something out on a cluster."""
-        return None if self.directory is None else holder(self.directory, cluster)
+        What it gives is told the run that this is about.
+        """
+        return nullcontext(lambda run: None) if self.directory is None else locked(self.directory, cluster)
+
+    def process(self, item: Summary) -> int | None:
+        """The process that is at work on a run: carries it out, is about to, or ends it."""
+        held: Holder | None = None if self.directory is None else holder(self.directory, item.cluster)
+        return held.pid if held and held.run == item.id else None
 
     def is_alive(self, item: Summary) -> bool:
         """Whether a process carries it out now."""
-        return item.state is RunState.RUNNING and self.holder(item.cluster) is not None
+        return item.state is RunState.RUNNING and self.process(item) is not None
 
     def alive(self, items: Iterable[Summary]) -> list[int]:
         """Numbers of the runs that are carried out now."""
@@ -95,14 +99,24 @@ def unsettled(item: RunRecord) -> list[str]:
 
 
 def check_resumable(runs: Runs, item: RunRecord) -> None:
-    """UsageError when it is over, or a later one is not; Locked when it is alive."""
+    """UsageError when it does not go on; Locked when it is alive."""
+    if runs.is_alive(item):
+        raise Locked(f"run {item.id} is alive, as process {runs.process(item)}: see `proxlb-plan status`")
+    check_open(runs, item)
+
+
+def check_open(runs: Runs, item: RunRecord) -> None:
+    """UsageError when it is over, was told to end, or a later one is not over, or nobody can read what it is to do."""
     if item.state not in OPEN:
         raise UsageError(f"run {item.id} is {item.state.value.replace('_', ' ')}: there is nothing to resume")
     last = runs.journal.unfinished(item.cluster)
     if last is not None and last.id != item.id:
         raise UsageError(f"run {last.id} came later and is not over: resume or abort that first")
-    if runs.is_alive(item):
-        raise Locked(f"run {item.id} is alive, as process {runs.holder(item.cluster)}: see `proxlb-plan status`")
+    if item.stop_asked:
+        raise UsageError(f"run {item.id} was told to end and does not go on: `proxlb-plan abort {item.id}` ends it")
+    if isinstance(item.written, str):
+        what = f"run {item.id} cannot go on, as its plan is of another version, or damaged ({item.written})"
+        raise UsageError(f"{what}: `proxlb-plan abort {item.id}` ends it, then make a new plan")
 
 
 def check_abortable(item: RunRecord) -> None:

@@ -82,13 +82,41 @@ def test_a_run_whose_process_is_gone_is_interrupted_and_one_that_has_the_lock_is
     run = a_run(journal)
     assert f"run {run} on lab: interrupted" in cli("status").out
     assert "its process is gone" in cli("status").out
-    with locked(state, "lab"):
+    with locked(state, "lab") as note:
+        assert f"run {run} on lab: interrupted" in cli("status").out, "who has the lock may be at work on another"
+        note(run)
         out = cli("status", run).out
         assert f"run {run} on lab: running" in out and f"`proxlb-plan abort {run}` ends it" in out
         journal.ask_to_stop(run)
         assert f"run {run} on lab: stopping" in cli("status", run).out
     with locked(state, "another"):
         assert json.loads(cli("status", "--output", "json").out)["alive"] is False
+
+
+def test_what_to_do_next_can_be_done(cli: Cli, journal: Journal) -> None:
+    run = a_run(journal)
+    journal.end(run, RunState.STOPPED, AT + 12, "guest 103 is on c, not on a: make a new plan")
+    said = (
+        f"`proxlb-plan resume {run}` goes on once what stopped it is over, `proxlb-plan abort {run}` ends it for good"
+    )
+    assert said in cli("status").out
+    journal.ask_to_stop(run)
+    assert "resume" not in cli("status").out and f"`proxlb-plan abort {run}` ends it for good" in cli("status").out
+
+
+@pytest.mark.parametrize("spoilt", ["{}", "{"])
+def test_of_a_run_of_another_version_status_shows_what_is_known(cli: Cli, journal: Journal, spoilt: str) -> None:
+    run = a_run(journal)
+    journal._db.execute("UPDATE run SET plan = ?", (spoilt,))
+    outcome = cli("status")
+    assert (outcome.code, outcome.err) == (0, "") and "its plan is of another version, or damaged: " in outcome.out
+    assert "no space left" in outcome.out and "1 planned, 1 done, 1 failed" in outcome.out
+    assert f"`proxlb-plan abort {run}` ends it for good" in outcome.out
+    assert not any(word in outcome.out for word in ("make a new one", "resume", "rollback"))
+    one = json.loads(cli("status", "--output", "json").out)
+    checked(one)
+    assert [(m["vmid"], m["type"]) for m in one["migrations"]] == [(101, None), (102, None), (103, None)]
+    assert cli("history").code == 0
 
 
 def test_status_and_history_in_json_are_as_documented(cli: Cli, journal: Journal) -> None:
@@ -146,7 +174,9 @@ def test_where_there_was_no_run_that_is_said_and_nothing_is_made(cli: Cli) -> No
      ("apply --demo --yes --max-failures -1", 78, "max_failures"),
      ("apply --demo --yes --deadline soon", 78, "soon is neither"), ("apply --demo --yes --bwlimit x", 64, "--bwlimit"),
      ("apply --demo --yes --window 22-6", 78, "22-6 is no window"),
-     ("apply p.json --demo --yes --per-source 2", 64, "--per-source is for making a plan")],
+     ("apply p.json --demo --yes --per-source 2", 64, "--per-source is for making a plan"),
+     ("apply p.json --demo --yes --bypass", 64, "--bypass is for making a plan"),
+     ("apply p.json --demo --yes --no-bypass", 64, "--no-bypass is for making a plan")],
 )  # fmt: skip
 def test_what_makes_no_sense_is_one_line(cli: Cli, journal: Journal, words: str, code: int, message: str) -> None:
     a_run(journal)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.errors import Exit, JournalError, Locked
+from planner.errors import Exit, InputError, JournalError, Locked
 from planner.journal import FILE, Journal, Moved, RunState, Step, cluster_name, state_directory, state_path
 from planner.lock import holder, locked
 from planner.plan import Plan, load, save
@@ -165,7 +165,7 @@ def test_a_run_ends_is_resumed_and_is_over_when_it_is_done(journal: Journal) -> 
     journal.reopen(run, 3.0)
     again = journal.run(run)
     assert (again.state, again.ended_at, again.resumed_at, again.why) == (RunState.RUNNING, None, 3.0, "")
-    assert not journal.stop_asked(run)
+    assert journal.stop_asked(run), "what was asked for is not forgotten"
     journal.end(run, RunState.DONE, 4.0)
     for refused in (RunState.STOPPED, RunState.ABORTED, RunState.DONE):
         with pytest.raises(ValueError, match="is done: it cannot become"):
@@ -355,13 +355,53 @@ def test_a_database_of_something_else_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_run_of_another_version_is_one_line_and_others_can_be_read(journal: Journal) -> None:
+@pytest.mark.parametrize("spoilt", ["{}", "{", "[]", "null", "[" * 99999])
+def test_of_a_run_of_another_version_all_but_its_plan_is_known(journal: Journal, spoilt: str) -> None:
     strange, run = journal.begin(TWO, "c", 1.0), journal.begin(TWO, "c", 2.0)
-    journal._db.execute("UPDATE run SET plan = '{}' WHERE id = ?", (strange,))
+    journal.record(strange, 1, Step.CHECKED, 3.0)
+    journal._db.execute("UPDATE run SET plan = ? WHERE id = ?", (spoilt, strange))
+    found = journal.run(strange)
+    assert not found.readable and found.counts == {Step.PLANNED: 1, Step.CHECKED: 1}
+    assert [(e.migration.vmid, e.migration.source, e.migration.target) for e in found.entries] == [
+        (m.vmid, m.source, m.target) for m in TWO.migrations
+    ]
     with pytest.raises(JournalError) as error:
-        journal.run(strange)
+        _ = found.plan
     one_line(error, f"run {strange}", "another version")
+    assert "make a new one" not in str(error.value)
     assert journal.run(run).plan == TWO and len(journal.runs()) == 2
+    assert [item.id for item in journal.open("c")] == [run, strange]
+
+
+def test_a_plan_that_is_not_the_one_that_was_begun_is_not_believed(journal: Journal) -> None:
+    run, other = journal.begin(TWO, "c", 1.0), plan(migration(1, 100, "a", "b"))
+    journal._db.execute("UPDATE run SET plan = ? WHERE id = ?", (other.to_json(), run))
+    assert not journal.run(run).readable
+
+
+def test_what_could_not_be_read_again_is_not_begun(journal: Journal) -> None:
+    with pytest.raises(InputError, match="the plan is damaged at migration 1"):
+        journal.begin(plan(migration(7, 100, "a", "b")), "c", 1.0)
+    assert journal.runs() == ()
+
+
+def test_a_run_takes_the_place_of_others_at_once_or_not_at_all(journal: Journal) -> None:
+    left, over = journal.begin(TWO, "c", 1.0), journal.begin(TWO, "d", 1.0)
+    journal.end(over, RunState.DONE, 2.0)
+    with pytest.raises(ValueError, match="is done"):
+        journal.begin(TWO, "c", 3.0, instead_of=(left, over))
+    assert journal.run(left).state is RunState.RUNNING and len(journal.runs()) == 2
+    journal.begin(TWO, "c", 4.0, instead_of=(left,))
+    assert (journal.run(left).state, journal.run(left).why) == (RunState.ABORTED, "another run was begun")
+    assert journal.run(left).counts == {Step.SKIPPED: 2}
+
+
+def test_a_run_that_is_over_is_not_reopened_nor_is_anything_of_it_planned_anew(journal: Journal) -> None:
+    run = journal.begin(TWO, "c", 1.0)
+    journal.abandon(run, 2.0, "aborted")
+    with pytest.raises(ValueError, match="cannot become running"):
+        journal.reopen(run, 3.0, anew=(1, 2))
+    assert journal.run(run).counts == {Step.SKIPPED: 2}
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -469,17 +509,19 @@ def test_the_journal_holds_the_plan_and_nothing_of_the_settings(journal: Journal
 def test_a_second_run_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
     first = started(HOLDING, tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert first.stdout is not None and first.stdout.readline() == "held\n"
-    assert holder(tmp_path, "c") == first.pid
+    assert holder(tmp_path, "c") == (first.pid, 0)
     with pytest.raises(Locked, match=rf"process {first.pid} is at work on cluster c since \d{{4}}-") as error:
         locked(tmp_path, "c").__enter__()
     assert error.value.exit_code == 75 and "abort" in str(error.value)
-    with locked(tmp_path, "another"):
-        assert holder(tmp_path, "another") == os.getpid()
+    with locked(tmp_path, "another") as note:
+        assert holder(tmp_path, "another") == (os.getpid(), 0)
+        note(7)
+        assert holder(tmp_path, "another") == (os.getpid(), 7)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     assert holder(tmp_path, "c") is None
     with locked(tmp_path, "c"):
-        assert holder(tmp_path, "c") == os.getpid()
+        assert holder(tmp_path, "c") == (os.getpid(), 0)
     assert holder(tmp_path, "c") is None
 
 
@@ -529,5 +571,5 @@ while True:
 def test_a_cluster_may_have_any_name(tmp_path: Path) -> None:
     for name in ("../up", "a/b", "..", "ä\ud800", "x" * 60):
         with locked(tmp_path, name):
-            assert holder(tmp_path, name) == os.getpid()
+            assert holder(tmp_path, name) == (os.getpid(), 0)
     assert {item.parent for item in tmp_path.iterdir()} == {tmp_path}

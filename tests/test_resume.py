@@ -59,7 +59,7 @@ class Interrupted:
 
     def resumed(self) -> list[Step]:
         self.reconciled()
-        again(self.journal, self.run, self.spy, self.now)
+        self.journal.reopen(self.run, self.now(), again(self.journal.run(self.run), self.spy))
         return continued(self.spy, self.journal, self.run, clock=self.clock, now=self.now).steps
 
 
