@@ -9,6 +9,7 @@ from planner.errors import PlannerError
 from planner.follow import Ending, Follow
 from planner.hooks import Outcome
 from planner.journal import Journal
+from planner.plain import plain
 from planner.plan import Migration
 from planner.policy import Apply
 from planner.queue import Queue
@@ -74,7 +75,7 @@ class Course:
 
     def step(self, number: int, step: Step, *, upid: str | None = None, note: str = "") -> None:
         """A migration has come to a step: nothing else knows before the journal does."""
-        self.journal.record(self.run, number, step, self.now(), upid=upid, note=note)
+        self.journal.record(self.run, number, step, self.now(), upid=upid, note=plain(note))
         self.queue.steps[number] = step
 
     def follow(self, number: int, follow: Follow) -> None:

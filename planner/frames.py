@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from planner.plain import plain
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -85,5 +87,10 @@ RULES = (
 def conform(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], key: str) -> pd.DataFrame:
     """A frame with exactly these columns and dtypes, in order of one column; missing values are a mistake."""
     rows = sorted(rows, key=lambda row: row[key])
-    data = {c.name: pd.Series([row[c.name] for row in rows], dtype=c.dtype) for c in columns}
-    return pd.DataFrame(data)
+    return pd.DataFrame({column.name: _filled(rows, column) for column in columns})
+
+
+def _filled(rows: Iterable[Mapping[str, Any]], column: Column) -> pd.Series:
+    values = (row[column.name] for row in rows)
+    safe = (plain(value) if isinstance(value, str) else value for value in values)  # it will be shown
+    return pd.Series(list(safe), dtype=column.dtype)

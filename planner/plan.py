@@ -3,12 +3,19 @@
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+from annotated_types import Ge, Le
 
 from planner.errors import InputError
-from planner.policy import Cheapest, Combine, Mode, Resource
+from planner.plain import cleaned
+from planner.policy import Cheapest, Combine, Count, Mode, Rate, Resource
 from planner.snapshot import read_json, write
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 FORMAT: Final = "proxlb-plan/2"
 REPAIRS: Final = "repairs"
@@ -17,6 +24,12 @@ REPAIRS: Final = "repairs"
 
 ROLLBACK: Final = "rollback"
 """What stands for the solver in a way back."""
+
+Vmid = Annotated[int, Ge(1), Le(999_999_999)]
+Mib = Annotated[int, Ge(0), Le(10**15)]
+Seconds = Annotated[float, Ge(0), Le(1e15)]
+Points = Annotated[float, Ge(0)]
+"""Percentage points."""
 
 
 class PlanStatus(StrEnum):
@@ -33,32 +46,32 @@ class PlanStatus(StrEnum):
 class Migration:
     """One guest from one node to another."""
 
-    vmid: int
+    vmid: Vmid
     name: str
     type: Literal["vm", "ct"]
     source: str
     target: str
-    memory_mib: int
+    memory_mib: Mib
     """MiB of memory it uses."""
-    local_disk_mib: int
+    local_disk_mib: Mib
     """MiB of disks that are copied with it."""
     running: bool
     reason: str
-    spread_without: float
+    spread_without: Points
     """Percentage points: the spread if this migration, with those that have to go along, were left out."""
-    number: int = 0
+    number: Annotated[int, Ge(1)] = 0
     """1, 2, ... in the order in which they start."""
     after: tuple[int, ...] = ()
     """Numbers of the migrations that must have ended well before this one starts: safe however long each takes."""
-    bundle: int = 0
+    bundle: Annotated[int, Ge(0)] = 0
     """Migrations of one plan with the same number are of guests that travel as one."""
-    begin: float = 0.0
+    begin: Seconds = 0.0
     """Seconds after the start at which it is expected to begin..."""
-    end: float = 0.0
+    end: Seconds = 0.0
     """...and to end."""
-    downtime: float = 0.0
+    downtime: Seconds = 0.0
     """Seconds for which the guest is expected to be down: a running container restarts."""
-    rate: float = 0.0
+    rate: Annotated[float, Ge(0), Le(1e9)] = 0.0
     """MiB/s that it takes of the network of both nodes."""
     bypass: bool = False
     """Whether this is a stop on the way: the guest goes on to another node later."""
@@ -145,7 +158,7 @@ class Survival:
 class Assumes:
     """What must still be true when the plan is carried out."""
 
-    guests: dict[int, str]
+    guests: dict[Vmid, str]
     """vmid to node, of every guest that was planned with."""
     nodes: dict[str, str]
     """Node to its state."""
@@ -159,11 +172,11 @@ class Assumes:
 class Checkpoint:
     """What has been reached when a wave has ended; the plan may be cut off there."""
 
-    spread: float
+    spread: Points
     """Percentage points."""
-    violations: int
+    violations: Annotated[int, Ge(0)]
     """Broken rules."""
-    seconds: float
+    seconds: Seconds
     """After the start, as expected."""
 
 
@@ -171,12 +184,12 @@ class Checkpoint:
 class Handling:
     """What Proxmox VE is told with every migration."""
 
-    bwlimit: float | None = None
+    bwlimit: Rate | None = None
     """MiB/s."""
     target_storage: dict[str, str] = field(default_factory=dict)
     """Storage on the source to that on the target; `default`: for all others."""
     conntrack: bool = False
-    restart_timeout: int | None = None
+    restart_timeout: Count | None = None
     """Seconds that a container has to shut down."""
 
 
@@ -184,19 +197,19 @@ class Handling:
 class Schedule:
     """How long the migrations take, side by side under their limits."""
 
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """From the first start to the last end, as expected."""
-    bound: float = 0.0
+    bound: Seconds = 0.0
     """Seconds: proven, these migrations under these limits take no less, if each takes as long as expected."""
-    one_by_one: float = 0.0
+    one_by_one: Seconds = 0.0
     """Seconds they would take one after the other."""
-    parallel: int = 1
+    parallel: Count = 1
     """At most so many at once..."""
-    per_source: int = 1
+    per_source: Count = 1
     """...so many from one node..."""
-    per_target: int = 1
+    per_target: Count = 1
     """...and so many to one node."""
-    bandwidth: float | None = None
+    bandwidth: Rate | None = None
     """MiB/s that a node's network carries in each direction."""
     pace: str = ""
     """Where the durations come from."""
@@ -207,6 +220,8 @@ class Schedule:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A plan; `apply` carries out exactly this."""
+
+    __pydantic_config__: ClassVar[dict[str, bool]] = {"allow_inf_nan": False}
 
     format: Literal["proxlb-plan/2"]
     solver: str
@@ -301,24 +316,35 @@ def save(plan: Plan, path: Path) -> None:
 
 def load(path: Path) -> Plan:
     """Read a plan file; InputError says what is wrong with it."""
+    from planner.sense import check_sense
+
     document = read_json(path, "plan")
     if document.get("format") != FORMAT:
         raise InputError(f"{path} is not a plan: its format is {document.get('format')!r}, not {FORMAT!r}")
-    return parse(document, f"plan {path}")
+    plan = parse(cleaned(document, f"plan {path}"), f"plan {path}")
+    check_sense(plan, f"plan {path}")
+    return plan
 
 
 def parse(document: dict[str, Any], what: str) -> Plan:
     """The plan that a JSON object describes; InputError says what is wrong with `what`."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        plan = TypeAdapter(Plan).validate_python(document)
+        plan = _adapter().validate_python(document)
     except ValidationError as error:
         first: Any = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{what} is damaged at {where}: {first['msg'].lower()}; make a new one") from None
     _check_order(plan, what)
     return plan
+
+
+@cache
+def _adapter() -> "TypeAdapter[Plan]":
+    from pydantic import TypeAdapter  # slow to import
+
+    return TypeAdapter(Plan)
 
 
 def _check_order(plan: Plan, what: str) -> None:

@@ -7,6 +7,11 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+Count = Annotated[int, Ge(1), Le(1_000_000)]
+"""How many there may be of something."""
+Rate = Annotated[float, Ge(0.001), Le(1e9)]
+"""MiB/s; Proxmox VE counts in KiB/s."""
+
 
 class Resource(StrEnum):
     """What is balanced."""
@@ -212,15 +217,15 @@ class Apply:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    parallel: Annotated[int, Ge(1)] = 4
+    parallel: Count = 4
     """At most so many migrations at once in the cluster..."""
-    per_source: Annotated[int, Ge(1)] = 1
+    per_source: Count = 1
     """...so many from one node..."""
-    per_target: Annotated[int, Ge(1)] = 1
+    per_target: Count = 1
     """...and so many to one node."""
-    bandwidth: Annotated[float, Gt(0)] | None = None
+    bandwidth: Rate | None = None
     """MiB/s that the migration network of a node carries in each direction; None: not known."""
-    bwlimit: Annotated[float, Gt(0)] | None = None
+    bwlimit: Rate | None = None
     """MiB/s that one migration may take, told to Proxmox VE; None: what that has configured."""
     bypass: bool = True
     """Whether a guest may stop on a third node on its way, where it blocks others otherwise."""
@@ -228,7 +233,7 @@ class Apply:
     """Storage on the source to that on the target, for local disks; `default`: for all others."""
     conntrack: bool = False
     """Whether connections that the firewall of Proxmox VE 9 knows are handed over with a virtual machine."""
-    restart_timeout: Annotated[int, Ge(1)] | None = None
+    restart_timeout: Count | None = None
     """Seconds that a container has to shut down; None: Proxmox VE's own default."""
     migration_timeout: Annotated[float, Gt(0)] = 3600.0
     """Seconds without any progress in its task log after which no longer is waited for a migration; never less than

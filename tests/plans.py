@@ -1,9 +1,24 @@
 """What tests of runs share: a plan as a planner writes it, made by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from planner.plan import FORMAT, Assumes, Change, Handling, Migration, NodeLoad, Plan, PlanStatus, Schedule, Spread
+from planner.errors import InputError
+from planner.plan import (
+    FORMAT,
+    Assumes,
+    Change,
+    Handling,
+    Migration,
+    NodeLoad,
+    Plan,
+    PlanStatus,
+    Schedule,
+    Spread,
+    load,
+    save,
+)
 from planner.policy import Combine, Mode, Resource
 
 
@@ -28,3 +43,13 @@ def plan(*migrations: Migration, **facts: Any) -> Plan:
         assumes=Assumes({m.vmid: m.source for m in migrations}, dict.fromkeys(nodes, "online"), "0" * 16),
     )  # fmt: skip
     return replace(made, **facts)
+
+
+def not_read_again(plan: Plan, directory: Path) -> list[str]:
+    """What is wrong with a plan that was saved and read."""
+    path = directory / "saved.json"
+    save(plan, path)
+    try:
+        return [] if load(path) == plan else ["it is another one when it is read again"]
+    except InputError as error:
+        return [str(error)]

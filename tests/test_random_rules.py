@@ -19,6 +19,7 @@ from solvers import Budget
 from tests.draw import scenarios
 from tests.event_simulation import at_every_instant
 from tests.everywhere import Everywhere, TooMany
+from tests.plans import not_read_again
 from tests.referee import objections
 from tests.rulebook import Places, Rulebook
 from tests.scenario import Scenario, parse
@@ -59,6 +60,7 @@ class Judgement:
         return [
             *objections(self.scenario, plan),
             *at_every_instant(self.scenario, plan),
+            *not_read_again(plan, self.directory),
             *self._broken(plan, self.today, plan.violations_before),
             *self._broken(plan, after, plan.violations_after),
             *self._yielding(plan, after),
