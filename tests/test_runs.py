@@ -377,7 +377,7 @@ def test_nothing_is_done_without_an_answer_or_with_no(
     cli: Cli, served: Served, planned: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served.pve.time_scale = 0.0
-    assert cli("apply", *planned, "--yes", "--deadline", "1s").code == 0
+    assert cli("apply", *planned, "--yes", "--deadline", "10m").code == 0
     for command in (("rollback", 1), ("resume", 1)):
         assert "use --yes" in cli(*command, *planned[1:]).complaint
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
