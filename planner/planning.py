@@ -153,8 +153,9 @@ def solve(case: Case, problem: Problem, solver: str, budget: Budget | None = Non
     """Run one solver by name. UsageError or MissingDependency when it cannot be."""
     budget = budget or Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
     began = time.monotonic()
-    answer = with_bound(problem, solver, _answer(case, problem, solver, budget), budget)
-    return judge(problem, solver, answer, time.monotonic() - began, faithful=solver == "proxlb")
+    answer = _answer(case, problem, solver, budget)
+    seconds = time.monotonic() - began  # a bound that is not its own is none of its work
+    return judge(problem, solver, with_bound(problem, solver, answer, budget), seconds, faithful=solver == "proxlb")
 
 
 def _unbounded(case: Case, problem: Problem, solver: str, budget: Budget) -> Result:
