@@ -330,13 +330,15 @@ def parse(document: dict[str, Any], what: str) -> Plan:
     """The plan that a JSON object describes; InputError says what is wrong with `what`."""
     from pydantic import ValidationError
 
+    from planner.sense import check_order
+
     try:
         plan = _adapter().validate_python(document)
     except ValidationError as error:
         first: Any = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{what} is damaged at {where}: {first['msg'].lower()}; make a new one") from None
-    _check_order(plan, what)
+    check_order(plan, what)
     return plan
 
 
@@ -345,15 +347,3 @@ def _adapter() -> "TypeAdapter[Plan]":
     from pydantic import TypeAdapter  # slow to import
 
     return TypeAdapter(Plan)
-
-
-def _check_order(plan: Plan, what: str) -> None:
-    """The numbers count up, nothing waits for what comes later, and only a guest that stops on its way goes twice."""
-    at: dict[int, Migration] = {}
-    for number, migration in enumerate(plan.migrations, 1):
-        if migration.number != number or any(not 0 < before < number for before in migration.after):
-            raise InputError(f"{what} is damaged at migration {number}: its order makes no sense; make a new one")
-        before = at.get(migration.vmid)
-        if before and (not before.bypass or before.target != migration.source or before.number not in migration.after):
-            raise InputError(f"{what} migrates guest {migration.vmid} twice: make a new one")
-        at[migration.vmid] = migration

@@ -1,9 +1,21 @@
-"""Owns whether the migrations of a plan file make sense: each from where its guest then is to another node it knows."""
+"""Owns whether the migrations of a plan make sense: in an order that can be, each from where its guest then is."""
 
 from collections.abc import Iterable
 
 from planner.errors import InputError
 from planner.plan import Migration, Plan
+
+
+def check_order(plan: Plan, what: str) -> None:
+    """InputError when numbers do not count up, one waits for what comes later, or a guest goes twice without a stop."""
+    at: dict[int, Migration] = {}
+    for number, migration in enumerate(plan.migrations, 1):
+        if migration.number != number or any(not 0 < before < number for before in migration.after):
+            raise InputError(f"{what} is damaged at migration {number}: its order makes no sense; make a new one")
+        before = at.get(migration.vmid)
+        if before and (not before.bypass or before.target != migration.source or before.number not in migration.after):
+            raise InputError(f"{what} migrates guest {migration.vmid} twice: make a new one")
+        at[migration.vmid] = migration
 
 
 def check_sense(plan: Plan, what: str) -> None:
