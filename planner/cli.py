@@ -16,7 +16,8 @@ from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
 from planner.errors import Exit, PlannerError, UsageError
-from planner.options import Output, PlanByDefault, SolverName, TableOrJson, option, with_session
+from planner.flags import option
+from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
 
 if TYPE_CHECKING:
     from planner.drain import Left

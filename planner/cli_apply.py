@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.errors import Exit, PlannerError, UsageError
-from planner.options import SCHEDULE, SolverName, TableOrJson, option, with_apply, with_run
+from planner.flags import SCHEDULE, option
+from planner.options import SolverName, TableOrJson, with_apply, with_run
 
 if TYPE_CHECKING:
     from planner.conduct import Site, Work

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.errors import ConfigError, PlannerError, UsageError
-from planner.options import TableOrJson, option, with_choice
+from planner.flags import option
+from planner.options import TableOrJson, with_choice
 
 if TYPE_CHECKING:
     from planner.finding import Finding

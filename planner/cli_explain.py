@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.options import SolverName, TableOrJson, option, with_session
+from planner.flags import option
+from planner.options import SolverName, TableOrJson, with_session
 
 if TYPE_CHECKING:
     from planner.cluster import Cluster

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from planner import frames
+from planner.assumed import Assumed
 from planner.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from planner.case import Case
+    from planner.config import Config
+    from planner.history import History
     from planner.plan import Plan
     from planner.run import Moved
     from planner.why import Explanation
@@ -33,6 +36,13 @@ class Cluster:
     """What guests have on them."""
     moved: "tuple[Moved, ...]" = ()
     """Migrations that this machine carried out on it lately."""
+
+    history: "History | None" = None
+    """What guests and nodes used over time, where that was recorded."""
+    assumed: Assumed = field(default_factory=Assumed)
+    """What a what-if assumes beside the settings."""
+    config: "Config | None" = None
+    """The settings it was opened with, which keywords of the methods below override; None: the defaults."""
 
     @property
     def rules(self) -> pd.DataFrame:
@@ -67,7 +77,7 @@ class Cluster:
         from planner.config import chosen
         from planner.planning import prepare
 
-        config = chosen(settings)
+        config = chosen(settings, self.config)
         return prepare(self, config.policy, config.cluster, config.apply)
 
     def __repr__(self) -> str:

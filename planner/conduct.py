@@ -62,10 +62,10 @@ class Times:
     def __init__(self, site: Site) -> None:
         settings, self._site = site.session.apply, site
         now = datetime.fromtimestamp(site.now(), UTC).astimezone()
-        self._hours = Hours(settings.window)
+        self._hours = Hours(settings.hours)
         self._until = None if settings.deadline is None else until(settings.deadline, now)
         if self._until and self._hours.opens(now) >= self._until:
-            raise UsageError(f"the deadline {settings.deadline} is over before the window {settings.window[0]} begins")
+            raise UsageError(f"the deadline {settings.deadline} is over before the window {settings.hours[0]} begins")
 
     def may_start(self, at: float) -> bool:
         """Whether this is an hour to start migrations at."""

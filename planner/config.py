@@ -7,7 +7,7 @@ import re
 import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
@@ -95,8 +95,8 @@ def load(
     return _validated(_choose(layers), str(source) if source else None)
 
 
-def chosen(settings: Mapping[str, Any]) -> Config:
-    """Settings given as keywords, policy, cluster and apply side by side; raises ConfigError."""
+def chosen(settings: Mapping[str, Any], base: Config | None = None) -> Config:
+    """Settings given as keywords, policy, cluster and apply side by side, over others; raises ConfigError."""
     sections: dict[str, dict[str, Any]] = {"policy": {}, "cluster": {}, "apply": {}}
     for key, value in settings.items():
         section = next((name for name in sections if key in _TYPES[name]), None)
@@ -104,7 +104,17 @@ def chosen(settings: Mapping[str, Any]) -> Config:
             known = [key for name in sections for key in _TYPES[name]]
             raise ConfigError(f"there is no setting {key}: {nearest(key, known)}")
         sections[section][key] = value
-    return _validated(_choose([_from_mapping(sections, "among the keywords", Path())]), None)
+    given = _validated(_choose([_from_mapping(sections, "among the keywords", Path())]), None)
+    return given if base is None else _over(base, given, sections)
+
+
+def _over(base: Config, given: Config, keys: Mapping[str, Mapping[str, Any]]) -> Config:
+    """The base with those settings of its sections that were given."""
+    sections = {
+        section: replace(getattr(base, section), **{key: getattr(getattr(given, section), key) for key in values})
+        for section, values in keys.items()
+    }
+    return replace(base, **sections)
 
 
 def _path(base: Path, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""Owns the options that commands share, with the defaults they show, and how they become one Session."""
+"""Owns how the flags that commands share become one Session."""
 
 import functools
 import inspect
@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import typer
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
-from planner.policy import Apply, Cheapest, Combine, Free, GuestMemory, GuestType, Mode, OnDrift, Policy, Resource
+from planner.flags import APPLYING, FOR_RUNS, SCHEDULE, SHARED
+from planner.policy import Resource
 
-FOR_RUNS = ("config", "snapshot_file", "demo", "allow_partial", "maintenance_nodes", "ignore_nodes")
-"""Options that matter when nothing is planned."""
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
 
@@ -56,139 +54,6 @@ class PlanByDefault(TyperGroup):
             for word, then in zip(args, following, strict=True)
         ]
         return super().parse_args(ctx, args)
-
-
-def option(names: str, text: str, default: str, **more: Any) -> Any:
-    """An option whose help says what holds without it."""
-    return typer.Option(*names.split(), help=f"{text} \\[default: {default}]", show_default=False, **more)
-
-
-def _setting(names: str, text: str, field: str, **more: Any) -> Any:
-    """An option that sets a field of the policy, or of section apply, which own the defaults."""
-    value = getattr(Policy() if hasattr(Policy, field) else Apply(), field)
-    words = {None: "none", False: "no", True: "yes"}
-    if value is None or isinstance(value, bool):
-        shown = words[value]
-    else:
-        shown = f"{value:g}" if isinstance(value, float) else value
-    return option(names, text, ",".join(value) if isinstance(value, tuple) else str(shown), **more)
-
-
-SHARED: dict[str, Any] = {
-    "config": Annotated[Path | None, option("--config", "Configuration file.", "./proxlb-plan.yaml, ...")],
-    "snapshot_file": Annotated[Path | None, option("--snapshot", "Plan from this file.", "ask the API")],
-    "demo": Annotated[
-        str | None,
-        option("--demo", "Built-in cluster: small, medium or large.", "none; small without SIZE", metavar="[SIZE]"),
-    ],
-    "resource": Annotated[
-        str | None,
-        _setting("--resource", "What is balanced: memory, cpu, disk, or several.", "resource", metavar="NAME[,NAME]"),
-    ],
-    "combine": Annotated[
-        Combine | None, _setting("--combine", "How several resources count: the worst, a mean, in order.", "combine")
-    ],
-    "weights": Annotated[
-        list[str] | None,
-        option("--weight", "Of a resource in the weighted mean: cpu=0.5. Repeatable.", "1", metavar="RESOURCE=WEIGHT"),
-    ],
-    "mode": Annotated[Mode | None, _setting("--mode", "Figures that count.", "mode")],
-    "balanciness": Annotated[
-        float | None, _setting("--balanciness", "Tolerated spread in percentage points.", "balanciness")
-    ],
-    "max_migrations": Annotated[
-        int | None, _setting("--max-migrations", "At most so many migrations.", "max_migrations")
-    ],
-    "max_gib": Annotated[float | None, _setting("--max-gib", "Copy at most so many GiB.", "max_gib")],
-    "until_balanced": Annotated[
-        bool | None,
-        _setting("--until-balanced", "The cheapest plan within balanciness, not the best.", "until_balanced"),
-    ],
-    "repair_only": Annotated[
-        bool | None, _setting("--repair-only", "Repair broken rules, balance nothing.", "repair_only")
-    ],
-    "cheapest": Annotated[
-        Cheapest | None, _setting("--cheapest", "What is least on the way to balanciness.", "cheapest")
-    ],
-    "guests": Annotated[GuestType | None, _setting("--guests", "Which guests may be migrated.", "guests")],
-    "fit": Annotated[Mode | None, _setting("--fit", "A target must hold the memory used, or configured.", "fit")],
-    "free": Annotated[Free | None, _setting("--free", "How greedy finds the most free node.", "free")],
-    "reserve": Annotated[
-        list[str] | None,
-        option(
-            "--reserve", "Kept for the node: memory=8 (GiB), pve1:cpu=2. Repeatable.", "nothing",
-            metavar="[NODE:]RESOURCE=AMOUNT",
-        ),
-    ],
-    "overcommit": Annotated[
-        list[str] | None,
-        option(
-            "--overcommit", "Guests may take so many times what a node gives: cpu=4, pve1:memory=1.2. Repeatable.",
-            "memory=1, no limit of vCPUs", metavar="[NODE:]RESOURCE=FACTOR",
-        ),
-    ],
-    "max_guests": Annotated[
-        list[str] | None,
-        option("--max-guests", "A node holds at most so many: 60, pve1:20. Repeatable.", "none", metavar="[NODE:]N"),
-    ],
-    "guest_memory": Annotated[
-        GuestMemory | None, _setting("--guest-memory", "Memory used by whose account.", "guest_memory")
-    ],
-    "reclaim_arc": Annotated[
-        bool | None, _setting("--reclaim-arc", "The ZFS ARC of a node counts as free.", "reclaim_arc")
-    ],
-    "survive": Annotated[
-        int | None,
-        _setting("--survive", "Keep room for the HA guests of any 1 node that fails.", "survive", min=0, max=1),
-    ],
-    "with_local_disks": Annotated[
-        bool | None, _setting("--with-local-disks", "Also migrate guests with local disks.", "with_local_disks")
-    ],
-    "with_ha_guests": Annotated[
-        bool | None,
-        _setting("--with-ha-guests", "Plan HA guests although Proxmox VE balances them.", "with_ha_guests"),
-    ],
-    "allow_partial": Annotated[
-        bool | None, _setting("--allow-partial", "Plan on the part that the token sees.", "allow_partial")
-    ],
-    "time_limit": Annotated[float | None, _setting("--time-limit", "Seconds per solver.", "time_limit")],
-    "seed": Annotated[int | None, _setting("--seed", "Seed of the search.", "seed")],
-    "maintenance_nodes": Annotated[
-        list[str] | None, option("--maintenance-nodes", "Empty this node. Repeatable.", "none")
-    ],
-    "ignore_nodes": Annotated[list[str] | None, option("--ignore-nodes", "Leave this node alone. Repeatable.", "none")],
-}  # fmt: skip
-"""What a cluster is planned from, for what and how; the same for every command."""
-
-SCHEDULE: dict[str, Any] = {
-    "parallel": Annotated[int | None, _setting("--parallel", "Migrations at once.", "parallel")],
-    "per_source": Annotated[int | None, _setting("--per-source", "Migrations at once from one node.", "per_source")],
-    "per_target": Annotated[int | None, _setting("--per-target", "Migrations at once to one node.", "per_target")],
-    "bandwidth": Annotated[
-        float | None, option("--bandwidth", "MiB/s that the migration network of a node carries.", "not known")
-    ],
-    "bwlimit": Annotated[
-        float | None, option("--bwlimit", "MiB/s that one migration may take.", "as configured in Proxmox VE")
-    ],
-    "bypass": Annotated[
-        bool | None,
-        _setting("--bypass/--no-bypass", "Guests may stop on a third node where they block others.", "bypass"),
-    ],
-}
-"""How migrations are put in order: part of every plan, and settings of section apply."""
-APPLYING: dict[str, Any] = {
-    "max_failures": Annotated[
-        int | None, _setting("--max-failures", "So many may fail before no more are started.", "max_failures")
-    ],
-    "deadline": Annotated[str | None, _setting("--deadline", "Start none after this: 06:00, 90m, 2h30m.", "deadline")],
-    "window": Annotated[
-        list[str] | None, option("--window", "Start only then: 22:00-06:00. Repeatable.", "at any time")
-    ],
-    "on_drift": Annotated[
-        OnDrift | None, _setting("--on-drift", "Not as planned: end the run, or leave that out.", "on_drift")
-    ],
-}
-"""How a plan is carried out: settings of section apply, for commands that do so."""
 
 
 class Choice(NamedTuple):
@@ -248,7 +113,7 @@ def _choice(given: dict[str, Any]) -> Choice:
     config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
     cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
     apply = {name: chosen.pop(name) for name in SCHEDULE | APPLYING}
-    apply["window"] = apply["window"] or None
+    apply["hours"] = apply["hours"] or None
     for name, example in (("reserve", "memory=8"), ("overcommit", "cpu=4")):
         chosen[name] = _for_nodes(name, chosen[name] or [], example)
     chosen["max_guests"] = _max_guests(chosen["max_guests"] or [])

@@ -19,6 +19,37 @@ class Resource(StrEnum):
     MEMORY = "memory"
     CPU = "cpu"
     DISK = "disk"
+    IO = "io"
+    """Bytes read from and written to disks."""
+    NETWORK = "network"
+    """Bytes received and sent."""
+    MEMORY_PRESSURE = "memory-pressure"
+    CPU_PRESSURE = "cpu-pressure"
+    IO_PRESSURE = "io-pressure"
+
+
+PRESSURES = (Resource.MEMORY_PRESSURE, Resource.CPU_PRESSURE, Resource.IO_PRESSURE)
+"""Part of the time in which something waits for the resource, as the kernel says (PSI); Proxmox VE 9."""
+RATES = (Resource.IO, Resource.NETWORK, *PRESSURES)
+"""What only the history knows (rrd)."""
+
+
+class Lookback(StrEnum):
+    """Over which time the use of guests counts."""
+
+    NOW = "now"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+
+
+class Profile(StrEnum):
+    """Which figure of a window counts: one for all of it, or robust: every period of it at once, the worst deciding."""
+
+    MEAN = "mean"
+    P95 = "p95"
+    PEAK = "peak"
+    ROBUST = "robust"
 
 
 class Combine(StrEnum):
@@ -112,6 +143,20 @@ class Overcommit:
     """Of used or configured memory, as `fit` says."""
     cpu: Annotated[float, Gt(0), Le(1000)] | None = None
     """vCPUs of running guests per thread; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """From which pressures on a node or guest is hot: both sustained, or a spike, in percent of the time."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    some: Annotated[float, Ge(0), Le(100)] = 20.0
+    """Some tasks waited, on average over the last hour..."""
+    full: Annotated[float, Ge(0), Le(100)] = 20.0
+    """...and all of them did..."""
+    spikes: Annotated[float, Ge(0), Le(100)] = 50.0
+    """...or all of them did at some moment of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +289,7 @@ class Apply:
     """What happens when a guest or its target is not as the plan assumes."""
     deadline: str | None = None
     """When no more migrations are started: a time such as 06:00, or a while such as 90m or 2h30m."""
-    window: tuple[str, ...] = ()
+    hours: tuple[str, ...] = ()
     """Times of the day within which migrations are started, such as 22:00-06:00; none: at any time."""
     no_return: Annotated[float, Ge(0)] = 24.0
     """Hours within which a guest is not sent back to where it was taken from, but to repair a rule."""
@@ -301,6 +346,17 @@ class Policy:
     """Whether guests with disks on local storage may be migrated, which copies the disks."""
     allow_partial: bool = False
     """Plan although the token sees only part of the cluster."""
+    window: Lookback = Lookback.NOW
+    """Over which time the use of guests is looked at; with `mode` used."""
+    profile: Profile = Profile.ROBUST
+    """Which figure of the window counts."""
+    forecast: bool = False
+    """Whether the next day, as the same hours of the last days foretell it, is one more set of periods."""
+    pressure: dict[str, Pressure] = field(default_factory=dict)
+    """Resource such as memory-pressure to the thresholds from which a node or guest is hot; where some are given, a
+    cluster without anything hot is left as it is."""
+    capacity_rates: dict[str, Rate] = field(default_factory=dict)
+    """`io` and `network` to the MiB/s that are 100 % of a node."""
     time_limit: Annotated[float, Gt(0)] = 20.0
     """Seconds for one solver."""
     seed: Annotated[int, Ge(0)] = 0

@@ -73,7 +73,7 @@ class Rules:
 
 def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     """The rules in force. ConfigError when a setting names a node that does not exist."""
-    settings = settings or ClusterPolicy()
+    settings = cluster.assumed.to(settings or ClusterPolicy())
     names = [str(name) for name in cluster.nodes["node"]]
     notes: list[str] = []
     guests = cluster.guests[~cluster.guests["template"]]
@@ -82,7 +82,8 @@ def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     of_ha = [rule for rule in _from_ha(cluster, states, set(map(int, guests["vmid"])), notes.append) if rule.vmids]
     found = [rule for rule in (*tagged, *written.read(settings, guests, names, notes.append)) if rule.vmids]
     priced = _with_prices(found, of_ha, settings, notes.append)
-    items = tuple(sorted((*of_ha, *priced), key=_order))
+    holding = (rule for rule in (*of_ha, *priced) if not cluster.assumed.lifts(rule.name))
+    items = tuple(sorted(holding, key=_order))
     return Rules(items, states, settings.domains, tuple(dict.fromkeys(notes)))
 
 

@@ -58,8 +58,8 @@ def check(settings: Apply, where: Mapping[str, str]) -> None:
     try:
         if settings.deadline is not None:
             until(settings.deadline, datetime.now(UTC))
-        key = "window"
-        Hours(settings.window)
+        key = "hours"
+        Hours(settings.hours)
     except ConfigError as error:
         raise ConfigError(f"apply.{key} {where.get(key, '')}: {error}") from None
 

@@ -109,7 +109,7 @@ def test_what_is_no_window_is_refused(text: str) -> None:
     ("line", "message"),
     [
         ("deadline: tomorrow", "apply.deadline in {file}: tomorrow is neither a time such as 06:00 nor a while"),
-        ("window: 22:00-06:00,noon", "apply.window in {file}: noon is no window such as 22:00-06:00"),
+        ("hours: 22:00-06:00,noon", "apply.hours in {file}: noon is no window such as 22:00-06:00"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_with_where_it_was_written(
@@ -120,12 +120,12 @@ def test_a_setting_that_makes_no_sense_is_refused_with_where_it_was_written(
     with pytest.raises(ConfigError) as caught:
         load(str(file), environ={})
     assert str(caught.value).startswith(message.format(file=file))
-    file.write_text("apply:\n  deadline: 06:00\n  window: [22:00-06:00, 12:00-13:00]\n")
-    assert load(str(file), environ={}).apply.window == ("22:00-06:00", "12:00-13:00")
+    file.write_text("apply:\n  deadline: 06:00\n  hours: [22:00-06:00, 12:00-13:00]\n")
+    assert load(str(file), environ={}).apply.hours == ("22:00-06:00", "12:00-13:00")
 
 
 def test_flags_and_variables_are_named_as_well() -> None:
     with pytest.raises(ConfigError, match=r"apply.deadline on the command line: x is neither"):
         load(None, {"apply": {"deadline": "x"}}, {"HOME": "/nowhere"}, Path("/nowhere"))
-    with pytest.raises(ConfigError, match=r"apply.window in \$PROXLB_PLAN_APPLY__WINDOW: x is no window"):
-        load(None, None, {"HOME": "/nowhere", "PROXLB_PLAN_APPLY__WINDOW": "x"}, Path("/nowhere"))
+    with pytest.raises(ConfigError, match=r"apply.hours in \$PROXLB_PLAN_APPLY__HOURS: x is no window"):
+        load(None, None, {"HOME": "/nowhere", "PROXLB_PLAN_APPLY__HOURS": "x"}, Path("/nowhere"))

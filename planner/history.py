@@ -1,0 +1,94 @@
+"""Owns what guests and nodes used over time: series by resource, cut into periods."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from planner.policy import Resource
+
+Series = npt.NDArray[np.float64]
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """Series at even times, in the units of the frames: milli-CPU, MiB; rates in KiB/s; pressures in ppm of the time.
+
+    What is not known is NaN; a resource without any figure is missing. Arrays are read-only.
+    """
+
+    begin: float
+    """Unix seconds at which the first step begins."""
+    step: int
+    """Seconds of a step."""
+    vmids: tuple[int, ...]
+    """Guests, in order."""
+    nodes: tuple[str, ...]
+    """Nodes, in order."""
+    guest: Mapping[Resource, Series]
+    """(g, t) what each guest used, on average over each step."""
+    node: Mapping[Resource, Series]
+    """(n, t) what each node used, its guests of that time included."""
+
+    def __post_init__(self) -> None:
+        for table in (self.guest, self.node):
+            for series in table.values():
+                series.setflags(write=False)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return next((series.shape[1] for table in (self.guest, self.node) for series in table.values()), 0)
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        """(t,) when each step begins, UTC."""
+        begins = [datetime.fromtimestamp(self.begin + i * self.step, UTC) for i in range(self.steps)]
+        return pd.DatetimeIndex(begins, name="time")
+
+    def of(self, resource: Resource, vmids: Iterable[int]) -> Series:
+        """(len(vmids), t) what guests used; NaN for those that are not known."""
+        return _rows(self.guest.get(resource), {vmid: i for i, vmid in enumerate(self.vmids)}, list(vmids), self.steps)
+
+    def of_nodes(self, resource: Resource, nodes: Iterable[str]) -> Series:
+        """(len(nodes), t) what nodes used, guests included; NaN for those that are not known."""
+        return _rows(self.node.get(resource), {name: i for i, name in enumerate(self.nodes)}, list(nodes), self.steps)
+
+    def frame(self, resource: Resource) -> pd.DataFrame:
+        """What guests used of a resource: one row per step (UTC), one column per vmid."""
+        return pd.DataFrame(self.of(resource, self.vmids).T, index=self.times, columns=list(self.vmids))
+
+    def scaled(self, vmids: Iterable[int], factors: Mapping[Resource, float]) -> Self:
+        """The history in which some guests had used so many times what they did."""
+        chosen = np.isin(self.vmids, list(vmids))
+        guest = {
+            resource: np.where(chosen[:, None], series * factors[resource], series) if resource in factors else series
+            for resource, series in self.guest.items()
+        }
+        return replace(self, guest=guest)
+
+    def since(self, seconds: float) -> Self:
+        """The last so many seconds of it."""
+        keep = max(1, min(self.steps, round(seconds / self.step)))
+        cut = self.steps - keep
+        tables = ({r: series[:, cut:].copy() for r, series in table.items()} for table in (self.guest, self.node))
+        guest, node = tables
+        return replace(self, begin=self.begin + cut * self.step, guest=guest, node=node)
+
+
+def _rows(
+    series: Series | None, index: Mapping[int, int] | Mapping[str, int], wanted: Sequence[int | str], steps: int
+) -> Series:
+    result = np.full((len(wanted), steps), np.nan)
+    if series is not None:
+        places: Mapping[int | str, int] = dict(index.items())
+        known = [(i, places[name]) for i, name in enumerate(wanted) if name in places]
+        if known:
+            to, of = zip(*known, strict=True)
+            result[list(to)] = series[list(of)]
+    return result
