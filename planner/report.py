@@ -92,26 +92,33 @@ def _clash(out: Console, item: Plan) -> None:
 def verdict(item: Plan) -> str:
     """The plan in one or two lines."""
     spread = item.spread
-    lines = [f"{item.solver}: {item.status.value} ({_known(item)})"]
+    lines = [f"{item.solver}: {item.status.value} ({known(item)})"]
     if item.status is PlanStatus.NO_ACTION:
         lines.append(f"spread {spread.before:.2f} points, tolerated {item.balanciness:g}; no rule is broken")
-        return "\n".join([*lines, *_beside(item), *outlook.words(item.survival)])
+        return "\n".join([*lines, *remarks(item), *outlook.words(item.survival)])
     limit = "" if item.max_migrations is None else f" of at most {item.max_migrations}"
     most_gib = "" if item.max_gib is None else f" of at most {item.max_gib:g}"
     lines.append(
         f"spread {spread.before:.2f} -> {spread.after:.2f} points, {_bound(item)}; "
         f"{len(item.migrations)}{limit} migrations, {item.moved_gib:.1f}{most_gib} GiB, {item.seconds:.1f} s"
     )
-    lines += _cheapest(item) + _beside(item)
+    return "\n".join([*lines, *remarks(item), *outlook.words(item.survival)])
+
+
+def remarks(item: Plan) -> list[str]:
+    """What there is to say beside the spread: cost, nodes that are stuck, each resource, broken rules."""
+    if item.status is PlanStatus.NO_ACTION:
+        return _beside(item)
+    lines = _cheapest(item) + _beside(item)
     if len(item.resources) > 1:
         each = (f"{name.value} {s.before:.2f} -> {s.after:.2f}" for name, s in item.spreads.items())
         lines.append(f"{SPREAD[item.combine]} of: {', '.join(each)}")
     if item.violations_before:
         lines.append(f"broken rules {len(item.violations_before)} -> {len(item.violations_after)}")
-    return "\n".join([*lines, *outlook.words(item.survival)])
+    return lines
 
 
-def _known(item: Plan) -> str:
+def known(item: Plan) -> str:
     """What is known of a plan; within balanciness a smaller spread was not looked for where the cheapest was asked."""
     if item.solver == ROLLBACK:
         return "back to where guests were" + (f", breaking again {', '.join(item.lifted)}" if item.lifted else "")
