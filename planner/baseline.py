@@ -6,8 +6,9 @@ import numpy as np
 
 from planner.capacity import reserve
 from planner.cluster import Cluster
+from planner.errors import UsageError
 from planner.formulate import Formulation
-from planner.policy import GuestType, Policy, Resource
+from planner.policy import RATES, GuestType, Policy, Resource
 from planner.rules import NodeState
 from planner.snapshot import RESOURCES
 from solvers import proxlb, proxlb_input
@@ -29,6 +30,7 @@ class Proxlb:
     """
 
     def __init__(self, cluster: Cluster, formulation: Formulation, policy: Policy) -> None:
+        """UsageError for what ProxLB does not balance."""
         self._view = view(cluster, formulation, policy)
         self._node = {name: index for index, name in enumerate(formulation.nodes)}
         self._guest = {int(vmid): index for index, vmid in enumerate(formulation.guests["vmid"])}
@@ -46,6 +48,8 @@ class Proxlb:
 
 def view(cluster: Cluster, formulation: Formulation, policy: Policy) -> proxlb_input.ProxlbInput:
     """What ProxLB would read; the current CPU figure of a guest stands for its hour mean."""
+    if policy.resource[0] in RATES:
+        raise UsageError(f"proxlb knows memory, cpu and disk, not {policy.resource[0]}: choose another solver")
     rows = [row for row in cluster.snapshot.get(RESOURCES) if row.get("node") in formulation.nodes]
     states = formulation.rules.states
     nodes = [

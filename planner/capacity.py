@@ -9,13 +9,18 @@ import pandas as pd
 
 from planner.cluster import Cluster
 from planner.errors import ConfigError
-from planner.policy import GuestMemory, Mode, Overcommit, Policy, Reserve, Resource
+from planner.periods import Metric, demands
+from planner.policy import PRESSURES, RATES, GuestMemory, Mode, Overcommit, Policy, Reserve, Resource
 from solvers.problem import PPM, Ints
 
 GIB = 1024
 """MiB."""
 MCPU = 1000
 """Milli-CPU of a thread or vCPU."""
+KIB = 1024
+"""Of which a MiB has so many."""
+CARRIED = {Resource.IO: 1000.0, Resource.NETWORK: 1250.0}
+"""MiB/s that are 100 % of a node, unless the operator says: an SSD or two, a network of 10 Gbit/s."""
 RESERVE_UNITS = {Resource.MEMORY: GIB, Resource.CPU: MCPU, Resource.DISK: GIB}
 TOTAL = {Resource.MEMORY: "memory_mib", Resource.CPU: "cpu_mcpu", Resource.DISK: "disk_mib"}
 USED = {Resource.MEMORY: "memory_used_mib", Resource.CPU: "cpu_used_mcpu", Resource.DISK: "disk_used_mib"}
@@ -57,17 +62,39 @@ def reserve(policy: Policy, node: str, resource: Resource) -> int:
 
 
 def demand(guests: pd.DataFrame, resource: Resource, mode: Mode) -> Ints:
-    """(g,) what each guest costs its node; a stopped guest costs nothing but disk."""
+    """(g,) what each guest costs its node; a stopped guest costs nothing but disk. Of rates the present tells nothing."""
+    if resource in RATES:
+        return np.zeros(len(guests), dtype=np.int64)
     return _running(guests, (USED if mode is Mode.USED else TOTAL)[resource])
 
 
-def metrics(nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> tuple[Ints, Ints, Ints]:
-    """Demand (k, g), ability (k, n) and base (k, n): one metric per resource."""
-    taken = [_counted(guests, resource, policy.mode, policy) for resource in policy.resource]
-    ability = [_ability(nodes, policy, resource) for resource in policy.resource]
-    own = [_own_use(nodes, guests, origin, resource, policy.mode, policy) for resource in policy.resource]
-    base = [_base(*of_metric, origin) for of_metric in zip(own, taken, ability, strict=True)]
-    return np.stack(taken), np.stack(ability), np.stack(base)
+@dataclass(frozen=True, eq=False)
+class Metrics:
+    """What is balanced: the periods of each resource, one resource after the other."""
+
+    names: tuple[Metric, ...]
+    demand: Ints
+    """(k, g) what each guest takes."""
+    ability: Ints
+    """(k, n) what each node can give."""
+    base: Ints
+    """(k, n) ppm that are no guest's; what a node itself uses is taken to be the same at all times."""
+
+
+def metrics(cluster: Cluster, nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> Metrics:
+    """InputError where figures are asked for that only a history has, and there is none."""
+    names: list[Metric] = []
+    demand, ability, base = [], [], []
+    for resource in policy.resource:
+        present = _counted(guests, resource, policy.mode, policy)
+        periods, taken = demands(cluster.history, guests, present, resource, policy)
+        able = _ability(nodes, policy, resource)
+        own = _own_use(nodes, guests, origin, resource, policy.mode, policy)
+        names += periods
+        demand += list(taken)
+        ability += [able] * len(periods)
+        base += [_base(own, row, able, origin) for row in taken]
+    return Metrics(tuple(names), np.stack(demand), np.stack(ability), np.stack(base))
 
 
 def capacities(cluster: Cluster, nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> Capacities:
@@ -120,7 +147,9 @@ def _counted(guests: pd.DataFrame, resource: Resource, mode: Mode, policy: Polic
 
 
 def _ability(nodes: pd.DataFrame, policy: Policy, resource: Resource) -> Ints:
-    """(n,) what each node can give: what it has less its reserve."""
+    """(n,) what each node can give: what it has less its reserve; of rates what the operator says it carries."""
+    if resource in RATES:
+        return np.full(len(nodes), _rate(policy, resource), dtype=np.int64)
     result = []
     for node, total in zip(nodes["node"], nodes[TOTAL[resource]], strict=True):
         kept = reserve(policy, str(node), resource)
@@ -130,6 +159,13 @@ def _ability(nodes: pd.DataFrame, policy: Policy, resource: Resource) -> Ints:
     return np.array(result, dtype=np.int64)
 
 
+def _rate(policy: Policy, resource: Resource) -> int:
+    """100 % of a rate in KiB/s; of a pressure all of the time, in ppm."""
+    if resource in PRESSURES:
+        return PPM
+    return max(1, round(policy.capacity_rates.get(resource.value, CARRIED[resource]) * KIB))
+
+
 def _own_use(
     nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, resource: Resource, mode: Mode, policy: Policy
 ) -> Ints:
@@ -137,7 +173,7 @@ def _own_use(
 
     What a guest costs beyond its own account, and the ARC, is memory that is given back: it is no use of the node.
     """
-    if mode is Mode.ASSIGNED:
+    if mode is Mode.ASSIGNED or resource in RATES:
         return np.zeros(len(nodes), dtype=np.int64)
     used = nodes[USED[resource]].to_numpy(dtype=np.int64) - _per_node(demand(guests, resource, mode), origin, nodes)
     if resource is Resource.MEMORY and policy.reclaim_arc:

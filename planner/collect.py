@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planner import access, frames
+from planner import access, frames, rrd
 from planner.cluster import Cluster
 from planner.errors import InputError
 from planner.snapshot import GROUPS, RESOURCES, RULES, Snapshot, content_path, hour_path, local_storages, rows
@@ -59,6 +59,7 @@ def collect(snapshot: Snapshot) -> Cluster:
         partial,
         frames.conform(storages, frames.STORAGES, "node"),
         frames.conform(volumes, frames.VOLUMES, "vmid"),
+        history=rrd.history(snapshot),
     )
 
 

@@ -8,7 +8,7 @@ from planner.case import Case
 from planner.clash import Clash
 from planner.errors import ConfigError
 from planner.formulate import Formulation
-from planner.plan import Assumes, Change, Handling, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
+from planner.plan import Assumes, Change, Handling, Looks, NodeLoad, Plan, PlanStatus, Spread, Stranded, Stuck
 from planner.policy import Cheapest, Policy, Resource
 from planner.rules import NodeState
 from planner.schedule import Reach
@@ -62,7 +62,16 @@ def draw_up(
         conflict_minimal=clash.minimal,
         helps=clash.helps,
         assumes=_assumes(case),
+        looks=_looks(case),
     )
+
+
+def _looks(case: Case) -> Looks:
+    """Over which time the figures are."""
+    policy, formulation = case.policy, case.formulation
+    labels = {r: [formulation.metrics[k].period for k in formulation.periods(r)] for r in formulation.resources}
+    periods = max(map(len, labels.values()))
+    return Looks(policy.window, policy.profile, policy.forecast, periods)
 
 
 def _points(ppm: int) -> float:
@@ -83,27 +92,32 @@ def _spread(formulation: Formulation, result: Result, assignment: Ints) -> Sprea
 
 
 def _spreads(formulation: Formulation, assignment: Ints) -> dict[Resource, Change]:
+    """Of each resource, by the worst of its periods."""
     problem = formulation.problem
-    before, after = (problem.spreads(at).tolist() for at in (problem.origin, assignment))
-    return {r: Change(_points(before[k]), _points(after[k])) for k, r in enumerate(formulation.resources)}
+    before, after = (problem.spreads(at) for at in (problem.origin, assignment))
+    of = {resource: list(formulation.periods(resource)) for resource in formulation.resources}
+    return {r: Change(_points(int(before[ks].max())), _points(int(after[ks].max()))) for r, ks in of.items()}
 
 
 def _node_loads(formulation: Formulation, assignment: Ints) -> tuple[NodeLoad, ...]:
-    """Percent of each resource on each node."""
-    problem, resources = formulation.problem, formulation.resources
-    tables = [problem.loads(at) * 100 / PPM for at in (problem.origin, assignment)]
-    before, after = (
-        [{r: round(float(table[k, n]), 4) for k, r in enumerate(resources)} for n in range(problem.nodes)]
-        for table in tables
-    )
+    """Percent of each resource on each node, in the period in which its spread is the largest."""
+    problem = formulation.problem
+    before, after = (_percent(formulation, at) for at in (problem.origin, assignment))
     return tuple(NodeLoad(*row) for row in zip(formulation.nodes, before, after, strict=True))
+
+
+def _percent(formulation: Formulation, assignment: Ints) -> list[dict[Resource, float]]:
+    problem, loads = formulation.problem, formulation.problem.loads(assignment)
+    spreads = problem.spreads_of(loads)
+    worst = {r: max(formulation.periods(r), key=lambda k: int(spreads[k])) for r in formulation.resources}
+    return [{r: round(float(loads[k, n]) * 100 / PPM, 4) for r, k in worst.items()} for n in range(problem.nodes)]
 
 
 def _stuck(formulation: Formulation) -> tuple[Stuck, ...]:
     problem = formulation.problem
     loads = problem.loads(problem.origin) * 100 / PPM
     return tuple(
-        Stuck(formulation.nodes[n], formulation.resources[k], round(float(loads[k, n]), 4))
+        Stuck(formulation.nodes[n], formulation.metrics[k].resource, round(float(loads[k, n]), 4))
         for k, nodes in formulation.stuck.items()
         for n in nodes
     )

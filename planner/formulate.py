@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from planner import capacity, eligibility
+from planner import capacity, eligibility, periods
 from planner.cluster import Cluster
 from planner.eligibility import LOCAL_DISKS, REBALANCED
 from planner.errors import ConfigError, Forbidden, InputError
+from planner.periods import Metric
 from planner.plan import Migration
 from planner.policy import Cheapest, Combine, Mode, Policy, Resource
 from planner.rules import NodeState, Rules
@@ -40,7 +41,7 @@ class Formulation:
     """Names of the problem's together-groups."""
     apart: tuple[str, ...]
     """Names of the problem's apart-rules."""
-    resources: tuple[Resource, ...]
+    metrics: tuple[Metric, ...]
     """What the first metrics are; after them come copies for what is stuck."""
     stuck: dict[int, tuple[int, ...]]
     """Metric to the nodes at its extremes that nothing can change, in the order of the copies."""
@@ -63,8 +64,17 @@ class Formulation:
         if not self.stuck:
             return None
         result = self.problem.spreads(assignment).copy()
-        result[list(self.stuck)] = result[len(self.resources) :]
+        result[list(self.stuck)] = result[len(self.metrics) :]
         return result
+
+    @cached_property
+    def resources(self) -> tuple[Resource, ...]:
+        """What is balanced, the most important first."""
+        return tuple(dict.fromkeys(metric.resource for metric in self.metrics))
+
+    def periods(self, resource: Resource) -> tuple[int, ...]:
+        """The metrics of a resource."""
+        return tuple(k for k, metric in enumerate(self.metrics) if metric.resource is resource)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -109,15 +119,15 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     places = eligibility.places(cluster, guests, rules, policy, names, capacity.bound(cluster, guests, names))
     index = {name: i for i, name in enumerate(names)}
     origin = np.array([index[str(node)] for node in guests["node"]], dtype=np.int64)
-    demand, ability, base = capacity.metrics(nodes, guests, origin, policy)
+    balance = capacity.metrics(cluster, nodes, guests, origin, policy)
     held = capacity.capacities(cluster, nodes, guests, origin, policy)
     problem = Problem(
         origin=origin,
         needs=held.needs,
         capacity=held.room,
-        demand=demand,
-        ability=ability,
-        base=base,
+        demand=balance.demand,
+        ability=balance.ability,
+        base=balance.base,
         balanced=np.array([rules.states[name] is NodeState.BALANCED for name in names], dtype=bool),
         eligibility=places.eligibility,
         eligible=places.eligible,
@@ -127,14 +137,15 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         apart=places.apart,
         max_migrations=policy.max_migrations,
         max_moved_mib=None if policy.max_gib is None else int(policy.max_gib * capacity.GIB),
-        levels=_levels(policy),
+        levels=_levels(policy, balance.names),
         **_aim(policy),
     )
     problem, only = _without_rest(problem, guests, eligibility.only_repaired(rules))
-    stuck = {k: tuple(map(int, np.flatnonzero(on))) for k, on in find_stuck(problem).items()}
+    several = len(balance.names) > len(policy.resource)  # then what is stuck differs from period to period
+    stuck = {} if several else {k: tuple(map(int, np.flatnonzero(on))) for k, on in find_stuck(problem).items()}
     return Formulation(
-        beside_stuck(problem), names, guests, rules, places.fixed | only, places.barred,
-        places.together_names, places.apart_names, policy.resource, stuck, held.names,
+        beside_stuck(problem) if stuck else problem, names, guests, rules, places.fixed | only, places.barred,
+        places.together_names, places.apart_names, balance.names, stuck, held.names,
         (*_remarks(policy), *capacity.remarks(nodes, policy), *eligibility.remarks(cluster, guests)),
     )  # fmt: skip
 
@@ -159,20 +170,28 @@ def _planned(nodes: pd.DataFrame, rules: Rules) -> pd.DataFrame:
     return planned
 
 
-def _levels(policy: Policy) -> tuple[Level, ...]:
-    """How several resources count. ConfigError for weights of what is no resource, or a resource named twice."""
+def _levels(policy: Policy, metrics: tuple[Metric, ...]) -> tuple[Level, ...]:
+    """How several resources count, each by the worst of its periods. ConfigError for what cannot be combined."""
     for name in policy.weights:
         if name not in list(Resource):
             raise ConfigError(f"policy.weights names {name}, which is no resource: there are {', '.join(Resource)}")
     if len(set(policy.resource)) < len(policy.resource):
         raise ConfigError(f"policy.resource names a resource twice: {', '.join(policy.resource)}")
-    metrics = tuple(range(len(policy.resource)))
+    of = {r: tuple(k for k, metric in enumerate(metrics) if metric.resource is r) for r in policy.resource}
     if policy.combine is Combine.ORDER:
-        return tuple(Level((k,)) for k in metrics)
+        return tuple(Level(of[resource]) for resource in policy.resource)
     if policy.combine is Combine.WORST:
-        return (Level(metrics),)
+        return (Level(tuple(range(len(metrics)))),)
+    if len(metrics) > len(policy.resource):
+        raise ConfigError(
+            "a weighted mean of resources needs one figure of each: with combine weighted, choose --profile mean, p95 "
+            "or peak and no forecast, or combine by worst or order"
+        )
     weights = [policy.weights.get(resource, 1.0) for resource in policy.resource]
-    return (Level(metrics, tuple(max(1, round(WEIGHT * weight / max(weights))) for weight in weights)),)
+    level = Level(
+        tuple(range(len(metrics))), tuple(max(1, round(WEIGHT * weight / max(weights))) for weight in weights)
+    )
+    return (level,)
 
 
 def _aim(policy: Policy) -> dict[str, Any]:
@@ -185,6 +204,10 @@ def _aim(policy: Policy) -> dict[str, Any]:
 
 
 def _remarks(policy: Policy) -> tuple[str, ...]:
+    return (*_of_weights(policy), *periods.remarks(policy))
+
+
+def _of_weights(policy: Policy) -> tuple[str, ...]:
     if policy.weights and policy.combine is not Combine.WEIGHTED:
         return (f"weights have no effect: resources are combined by {policy.combine}, not weighted",)
     return ()

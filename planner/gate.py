@@ -12,6 +12,7 @@ from planner.clock import Clock
 from planner.cluster import Cluster
 from planner.errors import Drift, Locked, PlannerError, StalePlan
 from planner.formulate import formulate
+from planner.periods import without_history
 from planner.plan import Migration, Plan
 from planner.policy import Apply, Policy, Unless
 from planner.policy import Cluster as ClusterPolicy
@@ -38,7 +39,8 @@ class Gate:
         self, source: Source, plan: Plan, policy: Policy, settings: ClusterPolicy, apply: Apply, *, clock: Clock,
         me: str = "",
     ) -> None:  # fmt: skip
-        self._source, self._plan, self._policy, self._settings = source, plan, policy, settings
+        self._source, self._plan, self._settings = source, plan, settings
+        self._policy = without_history(policy)  # it is asked about rules and room alone
         self._apply, self._clock, self._me = apply, clock, me
         self._own_use = OwnUse()
         self._seen: dict[int, Migration] = {}

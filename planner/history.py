@@ -1,7 +1,7 @@
 """Owns what guests and nodes used over time: series by resource, cut into periods."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Self
 
@@ -34,9 +34,13 @@ class History:
     """(g, t) what each guest used, on average over each step."""
     node: Mapping[Resource, Series]
     """(n, t) what each node used, its guests of that time included."""
+    guest_full: Mapping[Resource, Series] = field(default_factory=dict)
+    """(g, t) of pressures the part of the time in which all tasks waited; the series above say when some did."""
+    node_full: Mapping[Resource, Series] = field(default_factory=dict)
+    """(n, t) likewise."""
 
     def __post_init__(self) -> None:
-        for table in (self.guest, self.node):
+        for table in (self.guest, self.node, self.guest_full, self.node_full):
             for series in table.values():
                 series.setflags(write=False)
 
@@ -76,9 +80,14 @@ class History:
         """The last so many seconds of it."""
         keep = max(1, min(self.steps, round(seconds / self.step)))
         cut = self.steps - keep
-        tables = ({r: series[:, cut:].copy() for r, series in table.items()} for table in (self.guest, self.node))
-        guest, node = tables
-        return replace(self, begin=self.begin + cut * self.step, guest=guest, node=node)
+
+        def last(table: Mapping[Resource, Series]) -> dict[Resource, Series]:
+            return {resource: series[:, cut:].copy() for resource, series in table.items()}
+
+        return replace(
+            self, begin=self.begin + cut * self.step, guest=last(self.guest), node=last(self.node),
+            guest_full=last(self.guest_full), node_full=last(self.node_full),
+        )  # fmt: skip
 
 
 def _rows(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from annotated_types import Ge, Le
 
 from planner.errors import InputError
+from planner.notebook import InNotebook
 from planner.plain import cleaned
-from planner.policy import Cheapest, Combine, Count, Mode, Rate, Resource
+from planner.policy import Cheapest, Combine, Count, Lookback, Mode, Profile, Rate, Resource
 from planner.snapshot import read_json, write
 
 if TYPE_CHECKING:
@@ -194,6 +195,17 @@ class Handling:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """Over which time the use of guests was looked at."""
+
+    window: Lookback = Lookback.NOW
+    profile: Profile = Profile.ROBUST
+    forecast: bool = False
+    periods: Annotated[int, Ge(1)] = 1
+    """How many are balanced at once: the spread is that of the worst of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """How long the migrations take, side by side under their limits."""
 
@@ -218,7 +230,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(InNotebook):
     """A plan; `apply` carries out exactly this."""
 
     __pydantic_config__: ClassVar[dict[str, bool]] = {"allow_inf_nan": False}
@@ -271,6 +283,7 @@ class Plan:
     """Names of rules that are broken knowingly: a way back to where they did not hold."""
     survival: Survival | None = None
     """None: not asked for."""
+    looks: Looks = field(default_factory=Looks)
 
     @property
     def migrations(self) -> tuple[Migration, ...]:

@@ -11,8 +11,8 @@ from rich.text import Text
 from planner import outlook, report_when
 from planner.amounts import duration
 from planner.finding import Finding, Level
-from planner.plan import ROLLBACK, Migration, NodeLoad, Plan, PlanStatus
-from planner.policy import Cheapest, Combine, Resource
+from planner.plan import ROLLBACK, Looks, Migration, NodeLoad, Plan, PlanStatus
+from planner.policy import RATES, Cheapest, Combine, Lookback, Profile, Resource
 
 BAR = 20
 """Characters of a load bar."""
@@ -194,7 +194,7 @@ def _names(out: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def _loads(item: Plan, resource: Resource) -> Table:
-    table = Table(box=None, pad_edge=False, title=f"{resource.value} {item.mode.value}", title_justify="left")
+    table = Table(box=None, pad_edge=False, title=_title(item, resource), title_justify="left")
     for name, justify in (("node", "left"), ("before", "right"), ("", "left"), ("after", "right"), ("", "left")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     nodes = list(item.nodes)
@@ -205,6 +205,24 @@ def _loads(item: Plan, resource: Resource) -> Table:
         before, after = node.load_before[resource], node.load_after[resource]
         table.add_row(node.node, f"{before:.1f} %", bar(before), f"{after:.1f} %", bar(after))
     return table
+
+
+def _title(item: Plan, resource: Resource) -> str:
+    """What the loads are of, and of when."""
+    return f"{resource.value}{', ' if resource in RATES else f' {item.mode.value}, '}{when(item.looks)}".rstrip(", ")
+
+
+def when(looks: Looks) -> str:
+    """Over which time the figures are; empty for the present."""
+    if looks == Looks():
+        return ""
+    ahead = " and the next day" if looks.forecast else ""
+    if looks.window is Lookback.NOW:
+        return f"now{ahead}" if looks.forecast else ""
+    span = f"the last {looks.window}{ahead}"
+    if looks.profile is Profile.ROBUST or looks.forecast:
+        return f"in the worst of {looks.periods} periods of {span}"
+    return f"{looks.profile} of {span}"
 
 
 def _shown(nodes: list[NodeLoad], resource: Resource) -> list[NodeLoad | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner import collect, snapshot
+from planner import collect, rrd, snapshot
 from planner.clock import Clock, FastClock, RealClock
 from planner.cluster import Cluster
 from planner.errors import UsageError
@@ -47,6 +47,8 @@ class Session:
             assert self.recorded is not None
             return self.recorded
         taken = snapshot.take(self.source)
+        if frame := rrd.timeframe(self.policy):
+            taken = rrd.asked(taken, self.source, frame)
         return snapshot.with_last_hour(taken, self.source) if self.policy.reclaim_arc else taken
 
     def cluster(self) -> Cluster:
@@ -75,6 +77,7 @@ class Session:
             self.policy, resource=plan.resources, combine=plan.combine, weights=plan.weights, mode=plan.mode,
             balanciness=plan.balanciness, max_migrations=plan.max_migrations, max_gib=plan.max_gib,
             until_balanced=plan.cheapest is not None, cheapest=plan.cheapest or self.policy.cheapest,
+            window=plan.looks.window, profile=plan.looks.profile, forecast=plan.looks.forecast,
         )  # fmt: skip
         assumed = plan.assumes
         settings = replace(
