@@ -21,7 +21,7 @@ from solvers.problem import Problem
 SHARE = 0.25
 """Part of a solver's time limit in which rules give way to others, once for all solvers..."""
 CLASH_SECONDS = 10.0
-"""...and seconds, at most, in which it is found out why not all can hold."""
+"""...and seconds, unless a case says otherwise, in which it is found out why not all can hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,8 @@ class Case:
     """What is asked of guests that were migrated lately."""
     measured: Callable[[], Pace] | None = None
     """Finds out how fast migrations are; None: by what was recorded."""
+    clash_seconds: float = CLASH_SECONDS
+    """In which it is found out why not all rules can hold, at most."""
 
     @cached_property
     def pace(self) -> Pace:
@@ -75,7 +77,7 @@ class Case:
     @cached_property
     def clash(self) -> Clash:
         """Why not all rules can hold, if that can be found."""
-        seconds = min(CLASH_SECONDS, self.policy.time_limit)
+        seconds = min(self.clash_seconds, self.policy.time_limit)
         return clash.explain(self.formulation, seconds, self.policy.seed)
 
 

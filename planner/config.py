@@ -12,11 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
-import yaml
 from annotated_types import Gt
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from planner import times
+from planner import times, yamlfile
 from planner.complaint import clearest, complaint, nearest, refuse_infinite
 from planner.connection import Connection
 from planner.errors import ConfigError
@@ -95,7 +94,7 @@ def load(
     return _validated(_choose(layers), str(source) if source else None)
 
 
-def chosen(settings: Mapping[str, Any], base: Config | None = None) -> Config:
+def chosen(settings: Mapping[str, Any], base: Config | None = None, where: str = "among the keywords") -> Config:
     """Settings given as keywords, policy, cluster and apply side by side, over others; raises ConfigError."""
     sections: dict[str, dict[str, Any]] = {"policy": {}, "cluster": {}, "apply": {}}
     for key, value in settings.items():
@@ -104,7 +103,7 @@ def chosen(settings: Mapping[str, Any], base: Config | None = None) -> Config:
             known = [key for name in sections for key in _TYPES[name]]
             raise ConfigError(f"there is no setting {key}: {nearest(key, known)}")
         sections[section][key] = value
-    given = _validated(_choose([_from_mapping(sections, "among the keywords", Path())]), None)
+    given = _validated(_choose([_from_mapping(sections, where, Path())]), None)
     return given if base is None else _over(base, given, sections)
 
 
@@ -123,10 +122,7 @@ def _path(base: Path, text: str) -> Path:
 
 def _from_file(path: Path, environ: Mapping[str, str]) -> list[_Setting]:
     content, shared = _read(path, "configuration file", environ)
-    try:
-        sections = _plain(yaml.compose(content, yaml.SafeLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML that can be used: {_yaml_problem(error)}") from None
+    sections = yamlfile.parse(content, str(path))
     if not isinstance(sections, dict | None):
         raise ConfigError(f"{path} is not a mapping: start it with `api:`, `cluster:`, `policy:` or `apply:`")
     settings = list(_from_mapping(sections or {}, f"in {path}", path.parent))
@@ -147,33 +143,6 @@ def _read(path: Path, what: str, environ: Mapping[str, str]) -> tuple[str, str]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", "it is not UTF-8 text")
         raise ConfigError(f"{what} {path} cannot be read: {reason}") from None  # a UnicodeError holds the bytes
-
-
-def _plain(node: yaml.Node | None) -> Any:
-    """All scalars as text, for pydantic to convert: YAML would make False of a node `no`, 83 of a password `0123`."""
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(part) for part in node.value]
-    if isinstance(node, yaml.MappingNode):
-        values: dict[str, Any] = {}
-        for key, value in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
-            if not name or name in values:
-                problem = f"the key {name} stands twice" if name else "a key is not a name"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            values[name] = _plain(value)
-        return values
-    if node and node.tag.startswith("!"):
-        raise yaml.MarkedYAMLError(problem="a value starts with a tag", problem_mark=node.start_mark)
-    return node.value if node and not node.tag.endswith(":null") else None
-
-
-def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
-    """Where and what, without PyYAML's quotations: they could be of a secret."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return "it nests too deeply" if isinstance(error, RecursionError) else "there is a control character in it"
-    what = re.sub(r"""\s*(['"])(?!<).{2,}\1""", "", error.problem or "")
-    hint = " (quote a value that starts with ! or * or &)" if re.search("tag|alias|anchor", what) else ""
-    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {what}{hint}"
 
 
 def _from_mapping(sections: Mapping[Any, Any], where: str, base: Path) -> Iterator[_Setting]:

@@ -219,9 +219,12 @@ def _refused(reason: str) -> ApiRefused:
     return ApiRefused(reason, status=500, reason=reason)
 
 
-def demo(size: Size, clock: Clock, seed: int = 0) -> SimulatedCluster:
-    """A seeded cluster that has drifted out of balance, with a few rules; the same for the same seed."""
-    resources, epoch = demo_resources(size, seed), time.time()
+def demo(size: Size, clock: Clock, seed: int = 0, epoch: float | None = None) -> SimulatedCluster:
+    """A seeded cluster that has drifted out of balance, with a few rules; the same for the same seed.
+
+    `epoch`: unix seconds at which it is; now, if not said.
+    """
+    resources, epoch = demo_resources(size, seed), time.time() if epoch is None else epoch
     return SimulatedCluster(resources, clock, epoch=epoch - clock.now(), past=_history(resources, seed, epoch))
 
 

@@ -33,7 +33,7 @@ def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
 
 
 QUICK, QUICK_SHARE = 2.0, 0.2
-"""Seconds, and part of the budget, that a heuristic's bound is worth."""
+"""Seconds, and part of the budget, that a heuristic's bound is worth, unless work is what is limited."""
 
 SOLVERS: dict[str, Solver] = {"greedy": greedy.solve, "descent": descent.solve, "cpsat": _cpsat}
 """The solvers that answer a Problem as it is."""
@@ -62,7 +62,7 @@ def with_bound(problem: Problem, solver: str, answer: Answer, budget: Budget) ->
         from solvers.frontier import relaxed_bound
     except ModuleNotFoundError:
         return answer
-    seconds = min(QUICK, QUICK_SHARE * budget.seconds)
+    seconds = min(QUICK, QUICK_SHARE * budget.seconds) if budget.work is None else budget.seconds
     return replace(answer, bound=relaxed_bound(problem, seconds))
 
 
