@@ -15,6 +15,7 @@ from typer.exceptions import Abort, TyperException
 from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
+from planner.cli_snapshot import app as snapshot
 from planner.errors import Exit, PlannerError, UsageError
 from planner.flags import option
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
@@ -143,39 +144,9 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-SnapshotOut = Annotated[Path, option("-o --out", "File to write; .gz compresses.", "required")]
-AnonymiseOption = Annotated[bool, option("--anonymise", "Replace names of nodes, guests, pools and tags.", "no")]
-PreconditionsOption = Annotated[bool, option("--preconditions", "Also what each guest's migration needs.", "no")]
-
-
-@app.command()
-@with_session
-def snapshot(
-    session: Any, out: SnapshotOut, anonymise: AnonymiseOption = False, preconditions: PreconditionsOption = False
-) -> None:
-    """Record the API's answers, to plan from them later or elsewhere."""
-    from planner.anonymise import anonymised
-    from planner.collect import collect
-    from planner.past import asked
-    from planner.preconditions import completed
-    from planner.snapshot import save
-
-    if preconditions and session.source is None:
-        raise UsageError("a snapshot answers no questions: --preconditions needs the cluster itself, or --demo")
-    taken = session.snapshot()
-    cluster = collect(taken)
-    if preconditions:
-        taken, notes = completed(cluster, session.source)
-        for note in notes:
-            _say(f"note: {note}")
-    if session.source is not None:
-        taken = asked(taken, session.source)
-    save(anonymised(taken) if anonymise else taken, out)
-    _say(f"wrote {out}: {len(cluster.nodes)} nodes, {len(cluster.guests)} guests")
-
-
 for command in (apply, resume, abort, status, history, rollback, doctor, explain):
     app.command()(command)
+app.add_typer(snapshot, name="snapshot")
 
 
 @app.command()

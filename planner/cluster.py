@@ -11,9 +11,13 @@ from planner.assumed import Assumed
 from planner.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from planner.case import Case
     from planner.config import Config
+    from planner.differ import Difference
     from planner.history import History
+    from planner.live import Live
     from planner.plan import Plan
     from planner.run import Moved
     from planner.why import Explanation
@@ -57,6 +61,12 @@ class Cluster:
 
         return make_plan(self._case(settings), solver)
 
+    def plan_live(self, solver: str = "cpsat", **settings: Any) -> "Live":
+        """Begin to plan and return at once: shown in a notebook it has a button to stop; `result()` gives the plan."""
+        from planner.live import start
+
+        return start(self, solver, settings)
+
     def explain(
         self, vmid: int | str, plan: "Plan | None" = None, solver: str = "cpsat", **settings: Any
     ) -> "Explanation":
@@ -73,12 +83,36 @@ class Cluster:
 
         return compare(self._case(settings), solvers)
 
+    def diff(self, other: "Cluster", **settings: Any) -> "Difference":
+        """What changed until another snapshot of the cluster was taken, as frames; keywords as for `plan`."""
+        from planner.config import chosen
+        from planner.differ import compare
+
+        return compare(self, other, chosen(settings, self.config).policy)
+
     def _case(self, settings: dict[str, Any]) -> "Case":
         from planner.config import chosen
         from planner.planning import prepare
 
         config = chosen(settings, self.config)
         return prepare(self, config.policy, config.cluster, config.apply)
+
+    def node_loads(self, resource: str = "memory") -> pd.DataFrame:
+        """Percent of each node that was in use over time, a row per step: where the cluster has a history."""
+        from planner.tables import node_loads
+
+        return node_loads(self, resource)
+
+    def plot(self, resource: str = "memory") -> "Figure":
+        """The loads of the nodes over time as a heat map: where the cluster has a history."""
+        from planner.plots import history
+
+        return history(self, resource)
+
+    def _repr_html_(self) -> str:
+        from planner import display
+
+        return display.cluster(self)
 
     def __repr__(self) -> str:
         return f"<Cluster: {len(self.nodes)} nodes, {len(self.guests)} guests, {self.snapshot.taken_at}>"

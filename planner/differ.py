@@ -1,0 +1,256 @@
+"""Owns what changed between two snapshots of a cluster: nodes, guests, rules, loads and spread, as frames."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from planner.cluster import Cluster
+from planner.errors import InputError
+from planner.formulate import formulate
+from planner.frames import Column, conform
+from planner.policy import Lookback, Policy
+from planner.rule import Kind, Rule
+from planner.rules import read
+from planner.snapshot import Snapshot
+from solvers.problem import PPM
+
+CAME, WENT, CHANGED, MIGRATED = "came", "went", "changed", "migrated"
+NODE_FACTS = {"status": "status", "maintenance": "maintenance", "memory": "memory_mib", "cpu": "cpu_mcpu",
+              "disk": "disk_mib"}  # fmt: skip
+"""What is compared of a node, and its column in `planner.frames.NODES`."""
+GUEST_FACTS = {"node": "node", "name": "name", "type": "type", "status": "status", "template": "template",
+               "memory": "memory_mib", "cpu": "cpu_mcpu", "disk": "disk_mib", "tags": "tags", "pool": "pool",
+               "ha": "ha_state", "lock": "lock"}  # fmt: skip
+"""The same of a guest, and `planner.frames.GUESTS`; what it uses is in the loads."""
+NODE = "node"
+"""A guest of which this is another is one that was migrated."""
+
+NODES = (
+    Column("node", "str", "", "name"),
+    Column("change", "str", "", "came, went or changed"),
+    Column("what", "str", "", "status, maintenance, memory, cpu or disk; empty where it came or went"),
+    Column("before", "str", "", "memory and disk in MiB, cpu in milli-CPU; empty where it came"),
+    Column("after", "str", "", "the same; empty where it went"),
+)
+"""One row per node that came or went, and per fact of a node that changed; in the order of names."""
+GUESTS = (
+    Column("vmid", "int64", "", "identity of the guest"),
+    Column("name", "str", "", "name, the one after where it changed"),
+    Column("change", "str", "", "came, went, migrated or changed"),
+    Column("what", "str", "", "node, name, type, status, template, memory, cpu, disk, tags, pool, ha or lock"),
+    Column("before", "str", "", "memory and disk in MiB, cpu in milli-CPU; empty where it came"),
+    Column("after", "str", "", "the same; empty where it went"),
+)
+"""One row per guest that came or went (`what` is its node), and per fact of a guest that changed; in vmid order."""
+RULES = (
+    Column("rule", "str", "", "name as the operator wrote it"),
+    Column("change", "str", "", "came, went or changed"),
+    Column("before", "str", "", "what it asked for; empty where it came"),
+    Column("after", "str", "", "what it asks for; empty where it went"),
+)
+"""One row per rule of tags or of the HA manager that is another; in the order of names."""
+LOADS = (
+    Column("node", "str", "", "name"),
+    Column("resource", "str", "", "memory, cpu, ..., as asked for"),
+    Column("before", "float64", "percent", "load; empty where it was not there or not online"),
+    Column("after", "float64", "percent", "the same"),
+)
+"""One row per node and resource."""
+SPREADS = (
+    Column("resource", "str", "", "memory, cpu, ..., as asked for"),
+    Column("before", "float64", "percentage points", "between the fullest and the emptiest node; empty: no node"),
+    Column("after", "float64", "percentage points", "the same"),
+)
+"""One row per resource."""
+
+Row = dict[str, Any]
+NAN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """What is not the same; frames with the columns above."""
+
+    before: str
+    """When the first snapshot was taken..."""
+    after: str
+    """...and the second."""
+    nodes: pd.DataFrame
+    guests: pd.DataFrame
+    rules: pd.DataFrame
+    loads: pd.DataFrame
+    spreads: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    """What a person should know about the comparison."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing changed but loads, which always do."""
+        return self.nodes.empty and self.guests.empty and self.rules.empty
+
+    def to_json(self) -> str:
+        """All of it; what is not known is null."""
+        tables = {name: _records(getattr(self, name)) for name in ("nodes", "guests", "rules", "loads", "spreads")}
+        times = {"before": self.before, "after": self.after, "changed": not self.is_empty}
+        return json.dumps({**times, **tables, "notes": list(self.notes)}, indent=2)
+
+
+def compare(one: Cluster, other: Cluster, policy: Policy | None = None) -> Difference:
+    """What is different in the other; the policy says which loads are looked at."""
+    policy = policy or Policy()
+    first, second = (_measured(cluster, policy) for cluster in (one, other))
+    return Difference(
+        one.snapshot.taken_at,
+        other.snapshot.taken_at,
+        conform(_nodes(one.nodes, other.nodes), NODES, "node"),
+        conform(_guests(one.guests, other.guests), GUESTS, "vmid"),
+        conform(_rules(one, other), RULES, "rule"),
+        conform(_loads(first, second), LOADS, "node"),
+        _spreads(first, second, policy),
+        tuple(_notes(one, other)),
+    )
+
+
+def _nodes(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[Row]:
+    for name, change, what, old, new in _changes(before, after, "node", NODE_FACTS):
+        yield {"node": name, "change": change, "what": what, "before": old, "after": new}
+
+
+def _guests(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[Row]:
+    names = {int(row.vmid): str(row.name) for frame in (before, after) for row in _rows(frame)}
+    homes = [{int(row.vmid): str(row.node) for row in _rows(frame)} for frame in (before, after)]
+    for vmid, change, what, old, new in _changes(before, after, "vmid", GUEST_FACTS):
+        row = {"vmid": vmid, "name": names[vmid], "change": change, "what": what, "before": old, "after": new}
+        if change == CAME:
+            row |= {"what": NODE, "after": homes[1][vmid]}
+        elif change == WENT:
+            row |= {"what": NODE, "before": homes[0][vmid]}
+        elif what == NODE:
+            row |= {"change": MIGRATED}
+        yield row
+
+
+def _changes(
+    before: pd.DataFrame, after: pd.DataFrame, key: str, facts: Mapping[str, str]
+) -> Iterator[tuple[Any, str, str, str, str]]:
+    """(key, change, what, before, after) of everything that is not the same."""
+    old, new = ({getattr(row, key): row for row in _rows(frame)} for frame in (before, after))
+    for item in sorted({*old, *new}):
+        if item not in new:
+            yield item, WENT, "", "", ""
+        elif item not in old:
+            yield item, CAME, "", "", ""
+        else:
+            for what, column in facts.items():
+                was, now = getattr(old[item], column), getattr(new[item], column)
+                if was != now:
+                    yield item, CHANGED, what, _said(was), _said(now)
+
+
+def _rows(frame: pd.DataFrame) -> list[Any]:
+    return list(frame.itertuples())
+
+
+def _said(value: Any) -> str:
+    return {True: "yes", False: "no"}[bool(value)] if isinstance(value, bool) else str(value)
+
+
+def _rules(one: Cluster, other: Cluster) -> Iterator[Row]:
+    old, new = (_worded(read(cluster).items) for cluster in (one, other))
+    for name in sorted({*old, *new}):
+        was, now = old.get(name, ""), new.get(name, "")
+        if was != now:
+            change = CHANGED if was and now else WENT if was else CAME
+            yield {"rule": name, "change": change, "before": was, "after": now}
+
+
+def _worded(rules: Sequence[Rule]) -> dict[str, str]:
+    """Name to what all rules of that name ask for."""
+    result: dict[str, list[str]] = {}
+    for rule in rules:
+        result.setdefault(rule.name, []).append(_asks(rule))
+    return {name: "; ".join(sorted(texts)) for name, texts in result.items()}
+
+
+def _asks(rule: Rule) -> str:
+    if rule.kind is not Kind.APART:
+        where = f" on {' or '.join(sorted(rule.nodes)) or 'no node'}" if rule.kind is Kind.PIN else ""
+        return f"{rule.kind.value} {', '.join(map(str, rule.vmids))}{where}"
+    sides = (" with ".join(map(str, side)) for side in rule.sides)
+    most = f", at most {rule.most} per {rule.per or 'node'}" if rule.most > 1 or rule.per else ""
+    return f"apart {', '.join(sides)}{most}"
+
+
+# --- loads ------------------------------------------------------------------------------------------
+
+Measured = tuple[dict[tuple[str, str], float], dict[str, float]]
+"""(node, resource) to its load, and resource to the spread."""
+
+
+def _measured(cluster: Cluster, policy: Policy) -> Measured:
+    """Loads of now, as far as anything is known of the nodes: nothing is planned with them."""
+    known = {*cluster.nodes["node"], "default"}
+    reserve = {name: kept for name, kept in policy.reserve.items() if name in known}
+    now = replace(policy, reserve=reserve, overcommit={}, max_guests={}, window=Lookback.NOW, allow_partial=True)
+    try:
+        formulation = formulate(cluster, read(cluster), now)
+    except InputError:  # no node is online
+        return {}, {}
+    problem = formulation.problem
+    table, spreads = problem.loads(problem.origin) * 100 / PPM, problem.spreads(problem.origin) * 100 / PPM
+    resources = [resource.value for resource in formulation.resources]
+    loads = {
+        (node, resource): round(float(table[k, n]), 4)
+        for k, resource in enumerate(resources)
+        for n, node in enumerate(formulation.nodes)
+    }
+    return loads, {resource: round(float(spreads[k]), 4) for k, resource in enumerate(resources)}
+
+
+def _loads(first: Measured, second: Measured) -> Iterator[Row]:
+    for node, resource in {**first[0], **second[0]}:
+        before, after = (found[0].get((node, resource), NAN) for found in (first, second))
+        yield {"node": node, "resource": resource, "before": before, "after": after}
+
+
+def _spreads(first: Measured, second: Measured, policy: Policy) -> pd.DataFrame:
+    names = [resource.value for resource in policy.resource]
+    spread = {end: [found[1].get(name, NAN) for name in names] for end, found in (("before", first), ("after", second))}
+    return pd.DataFrame({"resource": pd.Series(names, dtype="str"), **spread})
+
+
+# --- notes ------------------------------------------------------------------------------------------
+
+
+def _notes(one: Cluster, other: Cluster) -> Iterator[str]:
+    if one.snapshot.taken_at > other.snapshot.taken_at:
+        yield "the first snapshot was taken after the second: what came has gone, and the other way round"
+    names = [_cluster_name(cluster.snapshot) for cluster in (one, other)]
+    if all(names) and names[0] != names[1]:
+        yield f"these are snapshots of two clusters: {names[0]} and {names[1]}"
+    nodes = [{*map(str, cluster.nodes["node"])} for cluster in (one, other)]
+    if nodes[0].isdisjoint(nodes[1]):
+        yield "no node is in both snapshots: are they of one cluster, and is none or are both of them anonymised?"
+    elif nodes[0] != nodes[1] and any(all(_is_numbered(name) for name in some) for some in nodes):
+        yield (
+            "names of anonymised snapshots are numbered anew in each: where nodes came or went, the same name may "
+            "stand for another node"
+        )
+
+
+def _cluster_name(snapshot: Snapshot) -> str:
+    status = snapshot.get("/cluster/status")
+    entries = status if isinstance(status, list) else []
+    return next((str(e.get("name") or "") for e in entries if isinstance(e, dict) and e.get("type") == "cluster"), "")
+
+
+def _is_numbered(name: str) -> bool:
+    return name.startswith(NODE) and name.removeprefix(NODE).isdecimal()
+
+
+def _records(frame: pd.DataFrame) -> list[Row]:
+    rows = frame.to_dict("records")
+    return [{str(key): None if value != value else value for key, value in row.items()} for row in rows]
