@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from planner import pace, recent
+from planner import pace, recent, rrd
 from planner.disguise import Disguise
 from planner.rule import Kind
-from planner.snapshot import GROUPS, RESOURCES, Snapshot, content_path, hour_path, rows
+from planner.snapshot import GROUPS, RESOURCES, Snapshot, content_path, rows
 from planner.tags import TAGS
 
 Row = Mapping[str, Any]
@@ -218,7 +218,7 @@ TASK = _fields(
     node=_named("node"), type=_one_of(recent.TYPES), id=_number, starttime=_number, endtime=_number,
     status=_one_of(("OK",), "other"),
 )  # fmt: skip
-HOUR = _fields(time=_number, arcsize=_number)
+RRD = _fields(time=_number, **dict.fromkeys(rrd.OF_NODE, _number))
 VOLUME = _fields(vmid=_number, size=_number, used=_number, content=_one_of(CONTENTS))
 
 
@@ -310,6 +310,6 @@ def _of_node(names: Names, path: str) -> tuple[str, Fields] | None:
     match path.split("/"):
         case ["", "nodes", node, "storage", storage, "content"] if node in names.node and storage in names.storage:
             return content_path(names.node[node], names.storage[storage]), VOLUME
-        case ["", "nodes", node, _] if node in names.node and path == hour_path(node):
-            return hour_path(names.node[node]), HOUR
+        case ["", "nodes", node, *_] if node in names.node and (told := rrd.renamed(path, names.node[node])):
+            return told, RRD
     return None

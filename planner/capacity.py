@@ -62,7 +62,7 @@ def reserve(policy: Policy, node: str, resource: Resource) -> int:
 
 
 def demand(guests: pd.DataFrame, resource: Resource, mode: Mode) -> Ints:
-    """(g,) what each guest costs its node; a stopped guest costs nothing but disk. Of rates the present tells nothing."""
+    """(g,) what each guest costs its node; a stopped one costs nothing but disk. The present tells no rates."""
     if resource in RATES:
         return np.zeros(len(guests), dtype=np.int64)
     return _running(guests, (USED if mode is Mode.USED else TOTAL)[resource])

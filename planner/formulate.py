@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from planner import capacity, eligibility, periods
+from planner import capacity, eligibility, periods, pressure
 from planner.cluster import Cluster
 from planner.eligibility import LOCAL_DISKS, REBALANCED
 from planner.errors import ConfigError, Forbidden, InputError
@@ -49,6 +49,8 @@ class Formulation:
     """Names of the problem's capacity resources."""
     remarks: tuple[str, ...] = ()
     """What a person should know about settings without effect."""
+    hot: tuple[str, ...] | None = None
+    """Nodes and guests whose pressure is above a threshold, in words; None: there is no threshold."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -57,7 +59,8 @@ class Formulation:
         stay: tuple[str, ...] = (f"{local} guests stay where they are: {LOCAL_DISKS}",) if local else ()
         elsewhere = sum(reason == REBALANCED for reason in self.fixed.values())
         stay += (f"{elsewhere} HA guests stay where they are: {REBALANCED}",) if elsewhere else ()
-        return (*self.rules.notes, *stay, *self.remarks)
+        warm = (self.hot or ("nothing is hot: no pressure is above its threshold",)) if self.hot is not None else ()
+        return (*self.rules.notes, *stay, *self.remarks, *warm)
 
     def changeable(self, assignment: Ints) -> Ints | None:
         """(k,) spreads in ppm, over the nodes that something can change where some cannot; None if all can."""
@@ -114,6 +117,7 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     nodes = _planned(cluster.nodes, rules)
     names = tuple(str(name) for name in nodes["node"])
     capacity.check_names(policy, tuple(rules.states))
+    pressure.check_names(policy)
     guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
     guests = eligibility.with_disks(cluster, guests)
     places = eligibility.places(cluster, guests, rules, policy, names, capacity.bound(cluster, guests, names))
@@ -147,6 +151,7 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         beside_stuck(problem) if stuck else problem, names, guests, rules, places.fixed | only, places.barred,
         places.together_names, places.apart_names, balance.names, stuck, held.names,
         (*_remarks(policy), *capacity.remarks(nodes, policy), *eligibility.remarks(cluster, guests)),
+        pressure.hot(cluster.history, nodes, guests, policy),
     )  # fmt: skip
 
 

@@ -63,6 +63,16 @@ class History:
         """(len(nodes), t) what nodes used, guests included; NaN for those that are not known."""
         return _rows(self.node.get(resource), {name: i for i, name in enumerate(self.nodes)}, list(nodes), self.steps)
 
+    def of_full(self, pressure: Resource, vmids: Iterable[int]) -> Series:
+        """(len(vmids), t) part of the time in which all tasks of a guest waited; NaN where that is not known."""
+        places = {vmid: i for i, vmid in enumerate(self.vmids)}
+        return _rows(self.guest_full.get(pressure), places, list(vmids), self.steps)
+
+    def of_nodes_full(self, pressure: Resource, nodes: Iterable[str]) -> Series:
+        """(len(nodes), t) likewise of nodes."""
+        places = {name: i for i, name in enumerate(self.nodes)}
+        return _rows(self.node_full.get(pressure), places, list(nodes), self.steps)
+
     def frame(self, resource: Resource) -> pd.DataFrame:
         """What guests used of a resource: one row per step (UTC), one column per vmid."""
         return pd.DataFrame(self.of(resource, self.vmids).T, index=self.times, columns=list(self.vmids))

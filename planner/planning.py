@@ -128,7 +128,10 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
 
 
 def _is_quiet(formulation: Formulation) -> bool:
-    """Whether every level is within what is tolerated, where nodes are stuck over the others."""
+    """Whether nothing is hot, or without thresholds every level is within what is tolerated, where nodes are stuck over
+    the others."""
+    if formulation.hot is not None:
+        return not formulation.hot
     problem, origin = formulation.problem, formulation.problem.origin
     changeable = formulation.changeable(origin)
     spreads = problem.spreads(origin) if changeable is None else changeable

@@ -1,5 +1,6 @@
 """Owns Proxmox VE's own records of use (rrddata): which are asked for, what of them is kept, and what they say."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,7 @@ OF_GUEST = (
 )  # fmt: skip
 OF_NODE = ("memused", "memtotal", "arcsize", *OF_GUEST)
 """What is kept of each row, beside its time."""
+PATH = re.compile(r"/nodes/[^/]+((?:/(?:qemu|lxc)/\d+)?/rrddata\?timeframe=(?:hour|day|week|month))")
 
 Row = Mapping[str, Any]
 
@@ -75,6 +77,12 @@ def path(kind: str, node: str, vmid: int, frame: str) -> str:
 def node_path(node: str, frame: str) -> str:
     """Where those of a node are."""
     return key(f"/nodes/{node}/rrddata", {"timeframe": frame})
+
+
+def renamed(path: str, node: str) -> str | None:
+    """Where the same records are by another name of the node; None for a path of something else."""
+    found = PATH.fullmatch(path)
+    return f"/nodes/{node}{found[1]}" if found else None
 
 
 def _places(snapshot: Snapshot, frame: str) -> Iterator[tuple[str, str, int | str]]:

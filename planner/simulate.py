@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from planner import access
+from planner import access, simulated_rrd
 from planner.clock import Clock
 from planner.errors import ApiRefused
 from planner.simulated_task import SimulatedTask
@@ -69,6 +69,8 @@ class SimulatedCluster:
                 return self._task(node, upid).status(self._now())
             case ["", "nodes", node, "tasks", upid, "log"]:
                 return self._log(self._task(node, upid), **params)
+            case ["", "nodes", *_, "rrddata"] if simulated_rrd.is_simulated(params.get("timeframe", "")):
+                return self._history(path, params["timeframe"])
             case ["", "nodes", node, "storage", storage, "content"] if storage == STORAGE:
                 return self._volumes(node)
         answers: dict[str, Any] = {
@@ -143,6 +145,16 @@ class SimulatedCluster:
             "local_disks": [_disk(volume, local)] if local else [], "local_resources": [],
             "mapped-resources": [], "mapped-resource-info": {}, "has-dbus-vmstate": 1,
         }  # fmt: skip
+
+    def _history(self, path: str, frame: str) -> list[dict[str, float]]:
+        _, _, node, *guest, _ = path.split("/")
+        row = self._rows.get("/".join(guest) or f"node/{node}")
+        if row is None or row["node"] != node:
+            raise _refused(f"there is no {'/'.join(guest) or node} on {node}")
+        if guest:
+            return simulated_rrd.of_guest(row, frame, self._now())
+        there = [one for one in self._of("qemu", "lxc") if one["node"] == node]
+        return simulated_rrd.of_node(row, there, frame, self._now())
 
     def _of(self, *kinds: str) -> list[dict[str, Any]]:
         return [row for row in self._rows.values() if row["type"] in kinds]
