@@ -15,6 +15,7 @@ from typer.exceptions import Abort, TyperException
 from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
+from planner.cli_report import report
 from planner.cli_snapshot import app as snapshot
 from planner.errors import Exit, PlannerError, UsageError
 from planner.flags import option
@@ -144,7 +145,7 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-for command in (apply, resume, abort, status, history, rollback, doctor, explain):
+for command in (apply, resume, abort, status, history, rollback, doctor, explain, report):
     app.command()(command)
 app.add_typer(snapshot, name="snapshot")
 

@@ -16,6 +16,7 @@ from planner.policy import Cheapest, Combine, Count, Lookback, Mode, Profile, Ra
 from planner.snapshot import read_json, write
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pydantic import TypeAdapter
 
 FORMAT: Final = "proxlb-plan/2"
@@ -320,6 +321,12 @@ class Plan(InNotebook):
     def to_json(self) -> str:
         """The plan as JSON, as described by `planner/schemas/plan.json`."""
         return json.dumps(asdict(self), indent=2)
+
+    def to_html(self, frontier: "pd.DataFrame | None" = None) -> str:
+        """The plan as one page for people; `frontier`: the frame of a frontier, which is shown as well."""
+        from planner.html import render
+
+        return render(self, frontier)
 
 
 def save(plan: Plan, path: Path) -> None:

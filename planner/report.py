@@ -194,7 +194,7 @@ def _names(out: Console, title: str, lines: Sequence[str]) -> None:
 
 
 def _loads(item: Plan, resource: Resource) -> Table:
-    table = Table(box=None, pad_edge=False, title=_title(item, resource), title_justify="left")
+    table = Table(box=None, pad_edge=False, title=measured(item, resource), title_justify="left")
     for name, justify in (("node", "left"), ("before", "right"), ("", "left"), ("after", "right"), ("", "left")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     nodes = list(item.nodes)
@@ -207,7 +207,7 @@ def _loads(item: Plan, resource: Resource) -> Table:
     return table
 
 
-def _title(item: Plan, resource: Resource) -> str:
+def measured(item: Plan, resource: Resource) -> str:
     """What the loads are of, and of when."""
     return f"{resource.value}{', ' if resource in RATES else f' {item.mode.value}, '}{when(item.looks)}".rstrip(", ")
 
