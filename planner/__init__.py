@@ -1,33 +1,60 @@
-"""Owns the notebook API: `import planner as pp`. Everything heavy is imported when it is first used."""
+"""Owns the notebook API: `import planner as pp`. Everything heavy is imported when it is first used.
+
+Keywords of `read`, `load` and `demo` are settings, named as in the sections policy, cluster and apply of the
+configuration (`planner.policy`). The cluster keeps them for all that is asked of it; keywords there override them.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from planner.cluster import Cluster
+    from planner.config import Config
 
 __all__ = ["__version__", "demo", "load", "read"]
 __version__ = "0.1.0"
 
 
-def read(config: str | None = None) -> Cluster:
-    """The cluster that the configuration points to, read over its API now."""
-    from planner.session import open_session
+def read(config: str | Path | None = None, **settings: Any) -> Cluster:
+    """The cluster that a configuration file points to (None: the one in the usual places), read over its API now.
 
-    return open_session(config, {}, None, None).cluster()
+    With `window="day"` or the like what its guests used over time is read as well.
+    """
+    from contextlib import closing
+    from dataclasses import replace
+
+    from planner.config import chosen
+    from planner.config import load as load_config
+    from planner.session import connect
+
+    chosen_config = chosen(settings, load_config(None if config is None else str(config)))
+    with closing(connect(chosen_config)) as session:
+        return replace(session.cluster(), config=chosen_config)
 
 
-def load(path: str | Path) -> Cluster:
-    """The cluster that a snapshot file shows."""
+def load(path: str | Path, config: str | Path | None = None, **settings: Any) -> Cluster:
+    """The cluster that a snapshot file shows; None: under the defaults instead of a configuration file."""
+    from dataclasses import replace
+
     from planner import collect, snapshot
 
-    return collect.collect(snapshot.load(Path(path)))
+    return replace(collect.collect(snapshot.load(Path(path))), config=_chosen(config, settings))
 
 
-def demo(size: str = "small") -> Cluster:
-    """The built-in cluster (small, medium or large)."""
-    from planner.session import open_session
+def demo(size: str = "small", **settings: Any) -> Cluster:
+    """The built-in cluster (small, medium or large), under the defaults."""
+    from dataclasses import replace
 
-    return open_session(None, {}, None, size).cluster()
+    from planner.session import demonstrate
+
+    config = _chosen(None, settings)
+    return replace(demonstrate(config, size).cluster(), config=config)
+
+
+def _chosen(config: str | Path | None, settings: dict[str, Any]) -> Config:
+    from planner.config import chosen
+    from planner.config import load as load_config
+
+    return chosen(settings, None if config is None else load_config(str(config)))

@@ -16,6 +16,7 @@ from planner.simulate import Size, demo
 from planner.snapshot import Snapshot, Source
 
 if TYPE_CHECKING:
+    from planner.config import Config
     from planner.plan import Plan
     from planner.pve import Pve
 
@@ -90,20 +91,31 @@ def open_session(
     config: str | None, flags: Mapping[str, Mapping[str, Any]], file: Path | None, demo_size: str | None
 ) -> Session:
     """Read the configuration and decide where the cluster comes from."""
-    from planner.config import connection, load
+    from planner.config import load
 
     if file is not None and demo_size is not None:
         raise UsageError("--snapshot and --demo exclude each other: choose one")
     settings = load(config, flags)
     if demo_size is not None:
-        clock = FastClock(DEMO_SPEED)
-        return Session(settings.policy, settings.cluster, settings.apply, demo(_size(demo_size), clock), clock)
+        return demonstrate(settings, demo_size)
     if file is not None:
         return Session(settings.policy, settings.cluster, settings.apply, None, RealClock(), snapshot.load(file))
+    return connect(settings)
+
+
+def connect(settings: "Config") -> Session:
+    """The cluster that is configured."""
+    from planner.config import connection
     from planner.pve import Pve
 
     pve = Pve(connection(settings))
     return Session(settings.policy, settings.cluster, settings.apply, pve, RealClock(), connected=pve)
+
+
+def demonstrate(settings: "Config", size: str) -> Session:
+    """The built-in cluster of some size. UsageError for a size that there is not."""
+    clock = FastClock(DEMO_SPEED)
+    return Session(settings.policy, settings.cluster, settings.apply, demo(_size(size), clock), clock)
 
 
 def _size(name: str) -> Size:
