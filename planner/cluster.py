@@ -1,8 +1,8 @@
 """Owns the picture of a cluster that everything is planned from: frames, and what is not known about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from planner.live import Live
     from planner.plan import Plan
     from planner.run import Moved
+    from planner.whatif import Selector
     from planner.why import Explanation
 
 
@@ -89,6 +90,80 @@ class Cluster:
         from planner.differ import compare
 
         return compare(self, other, chosen(settings, self.config).policy)
+
+    # --- what if: each returns a new cluster, and they chain ---------------------------------------------
+
+    def drain(self, *nodes: str) -> "Cluster":
+        """With some nodes in maintenance."""
+        from planner import whatif
+
+        return whatif.drain(self, *nodes)
+
+    def fail(self, *nodes: str, restart: Literal["ha", "all"] = "ha") -> "Cluster":
+        """With some nodes offline and their HA guests, or all that ran, on others, as far as they find a place."""
+        from planner import whatif
+
+        return whatif.fail(self, *nodes, restart=restart)
+
+    def add_node(self, name: str | None = None, *, like: str) -> "Cluster":
+        """With one node more, empty and with the hardware of another."""
+        from planner import whatif
+
+        return whatif.add_node(self, name, like=like)
+
+    def remove_node(self, *nodes: str) -> "Cluster":
+        """Without some nodes, whose guests are on the others, as far as they find a place."""
+        from planner import whatif
+
+        return whatif.remove_node(self, *nodes)
+
+    def resize(self, node_or_vmid: str | int, *, memory: float | None = None, cores: int | None = None) -> "Cluster":
+        """With so many GiB and cores for a node or guest; what it uses stays, as far as that is possible."""
+        from planner import whatif
+
+        return whatif.resize(self, node_or_vmid, memory=memory, cores=cores)
+
+    def grow(
+        self, selector: "Selector", *, memory: float = 1.0, cpu: float = 1.0, disk: float = 1.0
+    ) -> "Cluster":  # fmt: skip
+        """With guests that have and use so many times what they do; selectors as in rules, such as @tag-web."""
+        from planner import whatif
+
+        return whatif.grow(self, selector, memory=memory, cpu=cpu, disk=disk)
+
+    def add_guest(self, *, memory: float, cores: int, count: int = 1, **more: Any) -> "Cluster":
+        """With new guests on the best nodes: GiB, cores, and the other fields of `planner.newguest.NewGuest`."""
+        from planner import newguest, whatif
+
+        return whatif.add_guest(self, newguest.of(memory, cores, **more), count)
+
+    def without_rule(self, *names: str) -> "Cluster":
+        """Without the rules of some names or patterns."""
+        from planner import whatif
+
+        return whatif.without_rule(self, *names)
+
+    def pin(self, selector: "Selector", *nodes: str) -> "Cluster":
+        """With some guests on some nodes only."""
+        from planner import whatif
+
+        return whatif.pin(self, selector, *nodes)
+
+    def place(
+        self, *, memory: float, cores: int, count: int = 1, tags: Sequence[str] = (), pool: str = "", name: str = "",
+        used: float | None = None, cpu: float | None = None, **settings: Any,
+    ) -> pd.DataFrame:  # fmt: skip
+        """The best nodes for new guests of so many GiB and cores: a row each, columns as in `planner.place.COLUMNS`."""
+        from planner import newguest, place
+
+        new = newguest.of(memory, cores, tags=tags, pool=pool, name=name, used=used, cpu=cpu)
+        return place.place(self._under(settings), new, count).frame
+
+    def _under(self, settings: dict[str, Any]) -> "Cluster":
+        """The cluster with settings that hold instead of those it was opened with."""
+        from planner.config import chosen
+
+        return replace(self, config=chosen(settings, self.config))
 
     def _case(self, settings: dict[str, Any]) -> "Case":
         from planner.config import chosen

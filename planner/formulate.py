@@ -116,7 +116,7 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         )
     nodes = _planned(cluster.nodes, rules)
     names = tuple(str(name) for name in nodes["node"])
-    capacity.check_names(policy, tuple(rules.states))
+    capacity.check_names(policy, (*rules.states, *cluster.assumed.gone))
     pressure.check_names(policy)
     guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
     guests = eligibility.with_disks(cluster, guests)

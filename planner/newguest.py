@@ -1,0 +1,100 @@
+"""Owns what a new guest is: its size, what is asked of it, and what it will use."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from planner.errors import UsageError
+
+MIB, MIB_PER_GIB = 2**20, 1024
+USED, CPU = 0.7, 0.1
+"""Shares of memory and cores that a new guest is taken to use, where nothing else is said."""
+MOST = {"memory": 2**20, "cores": 2**16}
+"""GiB, cores: more is a mistake."""
+SIZE = re.compile(r"(?P<memory>\d+(?:\.\d+)?)(?P<unit>[MGT]?)(?:i?B)?", re.I)
+UNITS = {"M": 1 / 1024, "": 1.0, "G": 1.0, "T": 1024.0}
+"""GiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewGuest:
+    """A virtual machine that is to be. UsageError when it makes no sense."""
+
+    memory: float
+    """GiB."""
+    cores: int
+    tags: tuple[str, ...] = ()
+    pool: str = ""
+    name: str = ""
+    used: float = USED
+    """Share of its memory that it uses."""
+    cpu: float = CPU
+    """Share of its cores that it uses."""
+    ha: bool = False
+    """Whether the HA manager starts it elsewhere when its node fails."""
+
+    def __post_init__(self) -> None:
+        for what, most in MOST.items():
+            value = getattr(self, what)
+            if not 0 < value <= most:
+                raise UsageError(f"a guest with {value:g} {'GiB of memory' if what == 'memory' else what} cannot be")
+        if self.cores != int(self.cores):
+            raise UsageError(f"a guest with {self.cores:g} cores cannot be: they are whole ones")
+        for what, least in (("used", 0.01), ("cpu", 0.0)):
+            value = getattr(self, what)
+            if not least <= value <= 1:
+                raise UsageError(f"{what} is {value:g}: it is a share, from {least:g} to 1")
+        for text in (*self.tags, self.pool, self.name):
+            if not text.isprintable():
+                raise UsageError(f"a guest is called, tagged or pooled {text!a}, which cannot be shown")
+
+    def row(self, vmid: int, node: str) -> dict[str, Any]:
+        """It on a node, as `/cluster/resources` would show it."""
+        memory = round(self.memory * MIB_PER_GIB)
+        used = max(1, round(memory * self.used)) * MIB
+        more = {"tags": ";".join(self.tags), "pool": self.pool, "hastate": "started" if self.ha else ""}
+        return {
+            "id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "name": self.name, "node": node, "status": "running",
+            "template": 0, "maxcpu": int(self.cores), "cpu": self.cpu, "maxmem": memory * MIB, "mem": used,
+            "memhost": used, "maxdisk": 0, "disk": 0, "uptime": 0,
+            **{name: value for name, value in more.items() if value},
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.memory:g} GiB, {self.cores} core{'s' if self.cores > 1 else ''}"
+
+
+def of(
+    memory: float, cores: int, *, tags: str | Iterable[str] = (), used: float | None = None, cpu: float | None = None,
+    **more: Any,
+) -> NewGuest:  # fmt: skip
+    """A new guest, of which not all has to be said; tags may be text as Proxmox VE has it, a;b."""
+    words = re.split(r"[;,\s]+", tags) if isinstance(tags, str) else [str(tag) for tag in tags]
+    return NewGuest(
+        memory, cores, tuple(word for word in words if word), used=USED if used is None else used,
+        cpu=CPU if cpu is None else cpu, **more,
+    )  # fmt: skip
+
+
+def gib(text: str, what: str) -> float:
+    """GiB of a size such as 8G, 512M, 1T or 8. UsageError where it is none."""
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{what} {text}: write a size such as 8G, 512M or 8 (GiB)")
+    return float(found["memory"]) * UNITS[found["unit"].upper()]
+
+
+def whole(text: str, what: str) -> int:
+    """A whole number from 1. UsageError where it is none."""
+    if not text.strip().isdecimal() or not int(text):
+        raise UsageError(f"{what} {text}: write a whole number from 1")
+    return int(text)
+
+
+def size(text: str, what: str) -> tuple[float, int]:
+    """GiB and cores of a size such as 8G,4."""
+    memory, comma, cores = text.partition(",")
+    if not comma:
+        raise UsageError(f"{what} {text}: write MEMORY,CORES such as 8G,4")
+    return gib(memory, what), whole(cores, what)
