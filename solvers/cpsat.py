@@ -39,11 +39,20 @@ SHARES = {"violations": 0.25, "first": 0.1, "polish": 0.25, "spread": 0.85, "lat
 
 def solve(problem: Problem, budget: Budget, start: Ints, *, bound: int = 0) -> Answer:
     """The best assignment found within the budget; `bound` is a spread in ppm proven elsewhere."""
-    search = Search(problem, budget, start, bound)
+    return improve(Search(problem, budget, start, bound))
+
+
+def improve(search: Search) -> Answer:
+    """What a search makes of what it has, within its budget."""
     search.report()
-    booleans = sum(len(problem.targets(bundle)) + 1 for bundle in range(len(problem.bundles)))
+    booleans = size(search.problem)
     status = _whole(search) if booleans <= SMALL else _guided(search, booleans)
     return Answer(search.best, search.bound, status, search.cost_bound)
+
+
+def size(problem: Problem) -> int:
+    """Booleans of the model of the whole cluster."""
+    return sum(len(problem.targets(bundle)) + 1 for bundle in range(len(problem.bundles)))
 
 
 def _whole(search: Search) -> Status:

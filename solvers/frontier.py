@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from solvers.problem import Problem
+from solvers.problem import Ints, Problem
 from solvers.relax import Fit, Relaxation, columns
 
 PRECISION = 100
@@ -151,13 +151,15 @@ def undecided(relaxation: Relaxation, width: int, step: int, stop: Callable[[], 
     return [window for _, window in sorted(found, key=lambda item: (item[0], item[1].low))]
 
 
-def relaxed_bound(problem: Problem, seconds: float) -> int:
+def relaxed_bound(problem: Problem, seconds: float, at: Ints | None = None) -> int:
     """ppm below which no acceptable assignment brings the value of the first level, as far as that is found in time;
-    0 for problems of which a single window takes too long."""
+    0 for problems of which a single window takes too long. The better the assignment `at`, which is acceptable, the
+    finer the bound is told (default: origin)."""
     level, began = problem.aims[0], time.monotonic()
     if not problem.balanced.any() or columns(problem) > COLUMNS:
         return 0
-    reached, bounds = problem.spreads(problem.origin), np.zeros(problem.metrics, dtype=np.int64)
+    reached = problem.spreads(problem.origin if at is None else at)
+    bounds = np.zeros(problem.metrics, dtype=np.int64)
     for index, k in enumerate(level.metrics):
         until = began + seconds * (index + 1) / len(level.metrics)
         known = max(int(reached[k]), problem.goal)

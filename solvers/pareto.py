@@ -1,0 +1,312 @@
+"""Owns the front of spread against what migrations cost: the best within every limit, and what is proven of each.
+
+Limits are of migrations or of MiB, whichever the problem prefers. All of them together are one search, because each
+helps the others (see `solvers.known`): local search at limits far apart, single migrations undone again to fill in the
+limits between them, the linear relaxation for quick bounds, then the exact search wherever most is still open. Limits
+of MiB are not known beforehand: below each point that is found the next one is asked for, at one MiB less
+(epsilon-constraint method; Haimes, Lasdon, Wismer 1971).
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from solvers import bounds, check, cpsat, descent
+from solvers.frontier import PRECISION, relaxed_bound
+from solvers.known import Known
+from solvers.meet import LIMIT, meet
+from solvers.peel import peeled
+from solvers.problem import Cost, Ints, Problem, Score
+from solvers.result import Budget, Status
+from solvers.search import Search
+
+SCOUTED, RELAXED = 0.35, 0.6
+"""Parts of the budget until which limits are searched locally, and then relaxed, before the exact search begins."""
+PART, LONGER = 1 / 16, 2.0
+"""Part of the budget that the exact search of one limit may take at first, and how much more each time it returns."""
+STEPS = 400
+"""Steps of local search that count as a second of work."""
+RELAXATION = 0.5
+"""Work that the relaxation of one limit counts as."""
+BOUND_SECONDS = 60.0
+"""Seconds that a relaxation may take where work is what is limited."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The best that is known within a limit."""
+
+    limit: int
+    """Migrations or MiB."""
+    assignment: Ints
+    score: Score
+    """Violations come first: of two points with different numbers of them the spreads cannot be compared."""
+    bound: int
+    """ppm: no acceptable assignment within the limit that has as few violations has a smaller spread."""
+    exact: bool
+    """Proven: no acceptable assignment within the limit has fewer violations, or as few and a smaller spread."""
+
+    @property
+    def spread(self) -> int:
+        """ppm, value of the first level."""
+        return self.score.spread
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """What is known of all limits."""
+
+    points: tuple[Point, ...]
+    """By rising limit. Of limits of MiB each is as tight as its point allows, and no point is as good as one below."""
+    complete: bool
+    """Whether no limit lies between two points at which there could be another one, if both are exact."""
+    spent: float
+    """Seconds, or work where that is what was limited."""
+    searches: int
+    """How often the exact search was started."""
+
+
+Told = Callable[[Front], None]
+"""Is told what is known after every step."""
+
+
+def by_migrations(problem: Problem, most: int, budget: Budget, told: Told | None = None) -> Front:
+    """The best within every number of migrations up to the most; other limits of the problem hold at all of them."""
+    most = min(most, problem.guests)
+    sweep = _Sweep(_plain(problem, Cost.MIGRATIONS, max_migrations=most), range(most + 1), budget, told)
+    sweep.run()
+    return sweep.front()
+
+
+def by_mib(problem: Problem, points: int, budget: Budget, told: Told | None = None) -> Front:
+    """The best for every amount of MiB up to the problem's limit, or about so many points of that front if it has more;
+    other limits of the problem hold at all of them."""
+    most = int(problem.copy_mib.sum()) if problem.max_moved_mib is None else problem.max_moved_mib
+    sweep = _Sweep(_plain(problem, Cost.MIB, max_moved_mib=most), (0, most), budget, told, points)
+    sweep.run()
+    return sweep.front()
+
+
+def _plain(problem: Problem, prefer: Cost, **limit: int) -> Problem:
+    """The problem in which nothing is tolerated, so that every spread is told apart, with its largest limit."""
+    return problem.replace(goal=0, tolerance=0, prefer=prefer, **limit)
+
+
+class _Sweep:
+    """One search over all limits: its clock, its limits, and what is known of them."""
+
+    def __init__(
+        self, problem: Problem, limits: "range | tuple[int, ...]", budget: Budget, told: Told | None, points: int = 0
+    ) -> None:
+        self.problem, self.known, self._budget, self._told = problem, Known(problem), budget, told
+        self._axis = "max_moved_mib" if problem.prefer is Cost.MIB else "max_migrations"
+        self._limits, self._points, self._most = sorted(set(limits)), points, max(limits)
+        self._began, self._work, self._searches = time.monotonic(), 0.0, 0
+        self._scouted, self._relaxed, self._tries = set[int](), set[int](), dict[int, int]()
+        self._small = cpsat.size(problem) <= cpsat.SMALL
+
+    # --- the clock ------------------------------------------------------------------------------------
+
+    @property
+    def _total(self) -> float:
+        return self._budget.seconds if self._budget.work is None else self._budget.work
+
+    def _spent(self) -> float:
+        return time.monotonic() - self._began if self._budget.work is None else self._work
+
+    def _ended(self) -> bool:
+        """Whether time is up, or someone says stop."""
+        stop = self._budget.stop
+        return time.monotonic() - self._began >= self._budget.seconds or (stop is not None and stop())
+
+    def _left(self, share: float = 1.0) -> float:
+        return 0.0 if self._ended() else share * self._total - self._spent()
+
+    def _seconds(self, amount: float) -> float:
+        """Seconds for something that is worth so much: all there are, where work is what is limited."""
+        rest = self._budget.seconds - (time.monotonic() - self._began)
+        return max(0.0, min(amount, rest) if self._budget.work is None else rest)
+
+    # --- the course -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Search until all is proven or the budget is spent."""
+        for limit in self._limits:
+            self._begin(limit)
+        if self._points:
+            self._spread_limits()
+        if self._small:
+            self._close_lowest()
+        self._each(self._scout, self._scouted, SCOUTED)
+        self._each(self._relax, self._relaxed, RELAXED)
+        while self._left() > 0:
+            fresh = self._next_below()
+            if fresh is not None:
+                self._begin(fresh)
+                self._limits = sorted({*self._limits, fresh})
+            chosen = self._worst() if fresh is None else fresh
+            if chosen is None:
+                return
+            self._close(chosen)
+
+    def _each(self, step: Callable[[int], None], done: set[int], share: float) -> None:
+        """Do something with all limits that are open, until a part of the budget is spent."""
+        while self._left(share) > 0:
+            limit = self._widest(done)
+            if limit is None:
+                return
+            step(limit)
+
+    def _close_lowest(self) -> None:
+        """Search the lowest limits, which are proven at once on small clusters, up to the first one that is not."""
+        for limit in self._limits:
+            if self._left() <= 0:
+                return
+            if not self.known.exact(limit):
+                self._close(limit)
+            if not self.known.exact(limit):
+                return
+
+    def _begin(self, limit: int) -> None:
+        """What costs nothing: the bound by counting; and that without a migration nothing changes."""
+        self.known.prove(limit, bounds.spread_bound(self._within(limit)))
+        if limit == 0 and self.problem.prefer is Cost.MIGRATIONS:
+            today = self.known.best(0).score
+            self.known.prove(0, today.spread)
+            self.known.prove_least(0, today.violations)
+
+    def _spread_limits(self) -> None:
+        """Limits of MiB, spread evenly up to what the best takes that a quick search finds without a limit."""
+        self._scout(self._most)
+        reached = self.known.best(self._most).cost
+        evenly = [reached * part // self._points for part in range(1, self._points)]
+        fresh = [limit for limit in evenly if limit not in self._limits]
+        for limit in fresh:
+            self._begin(limit)
+        self._limits = sorted({*self._limits, *fresh})
+
+    def _widest(self, done: set[int]) -> int | None:
+        """Of the open limits with which something has not been done the one furthest from those where it has been."""
+        known = sorted({-1, *done, *(limit for limit in self._limits if self.known.exact(limit))})
+        waiting = [limit for limit in self._limits if limit not in done and not self.known.exact(limit)]
+        if not waiting:
+            return None
+        if self._most in waiting:
+            return self._most
+        at = np.searchsorted(known, waiting)
+        above = np.append(known, self._most + 1)[at]
+        distance = np.minimum(np.array(waiting) - np.array(known)[at - 1], above - np.array(waiting))
+        return waiting[int(np.argmax(distance))]
+
+    def _worst(self) -> int | None:
+        """The limit where most is open, less for each time that it was searched; None if nothing is worth a search."""
+        open_limits = [limit for limit in self._limits if not self.known.exact(limit)]
+        worth = {limit: self.known.gap(limit) / (1 + self._tries.get(limit, 0)) for limit in open_limits}
+        telling = [limit for limit in open_limits if self._small or self._is_told(limit)]
+        return max(telling, key=lambda limit: (worth[limit], -self._tries.get(limit, 0)), default=None)
+
+    def _is_told(self, limit: int) -> bool:
+        """Whether something is open that a large cluster's search can tell."""
+        return self.known.gap(limit) > PRECISION or (
+            limit not in self._tries and self.known.best(limit).score.violations > self.known.least(limit)
+        )
+
+    def _next_below(self) -> int | None:
+        """The limit below the point with the most unknown below it; None where all are known, or enough."""
+        if not self._points:
+            return None
+        rooms = list(self._rooms())
+        if not rooms or len(self._distinct()) > self._points:
+            return None
+        return max(rooms, key=lambda pair: (pair[1] - pair[0], pair[1]))[1]
+
+    def _rooms(self) -> Iterator[tuple[int, int]]:
+        """Limits that were looked at, with the highest one below the next point, where others lie between the two."""
+        for lower, upper in pairwise(self._limits if self._points else ()):
+            cost = self.known.best(upper).cost
+            if lower < cost - 1:
+                yield lower, cost - 1
+
+    def _distinct(self) -> list[int]:
+        """Costs of the points, rising."""
+        return sorted({self.known.best(limit).cost for limit in self._limits})
+
+    # --- what is done with a limit --------------------------------------------------------------------
+
+    def _within(self, limit: int) -> Problem:
+        return self.problem.replace(**{self._axis: limit})
+
+    def _scout(self, limit: int) -> None:
+        """Local search from the best within the limit, then its migrations undone one by one."""
+        taken = 0
+
+        def stop() -> bool:
+            nonlocal taken
+            taken += 1
+            return self._ended()
+
+        seconds = self._seconds(max(0.1, self._left(SCOUTED) / 2))
+        budget = Budget(seconds, self._budget.seed, stop=stop)
+        found = descent.solve(self._within(limit), budget, self.known.best(limit).assignment)
+        self._scouted.add(limit)
+        self._work += taken / STEPS
+        self.known.offer(found.assignment)
+        self._peel(limit)
+        self._tell()
+
+    def _peel(self, limit: int) -> None:
+        """Undo the migrations of the best within a limit, the least useful for what it costs first."""
+        for assignment in peeled(self._within(limit), self.known.best(limit).assignment):
+            self.known.offer(assignment)
+
+    def _relax(self, limit: int) -> None:
+        """The bound of the linear relaxation, which holds whatever is violated."""
+        seconds = BOUND_SECONDS if self._budget.work is not None else max(0.05, self._left(RELAXED))
+        bound = relaxed_bound(self._within(limit), seconds, self.known.best(limit).assignment)
+        self._relaxed.add(limit)
+        self._work += RELAXATION
+        self.known.prove(limit, bound)
+        self._tell()
+
+    def _close(self, limit: int) -> None:
+        """The exact search from the best within the limit; on large clusters few migrations are all looked at first."""
+        tries = self._tries.get(limit, 0)
+        self._tries[limit], self._searches = tries + 1, self._searches + 1
+        amount = min(self._left(), PART * LONGER**tries * self._total)
+        work = None if self._budget.work is None else amount
+        budget = replace(self._budget, seconds=self._seconds(amount), work=work, progress=None)
+        best, problem = self.known.best(limit), self._within(limit)
+        search = Search(problem, budget, best.assignment, self.known.bound(limit, best.score.violations))
+        if not self._small and not tries and (problem.max_migrations or math.inf) <= LIMIT:
+            meet(search)
+        answer = cpsat.improve(search)
+        self._work += search.spent
+        left = len(check.violations(problem, answer.assignment))
+        self.known.prove(limit, answer.bound, left)
+        if answer.status is Status.INFEASIBLE:
+            self.known.prove_least(limit, left)
+        if self.known.offer(answer.assignment):
+            self._peel(limit)
+        self._tell()
+
+    # --- what is known --------------------------------------------------------------------------------
+
+    def front(self) -> Front:
+        """What is known now."""
+        points = [self._point(limit) for limit in (self._distinct() if self._points else self._limits)]
+        if self._points:  # what is better in a later level only is no point of its own
+            points = [*points[:1], *(new for old, new in pairwise(points) if new.score[:2] < old.score[:2])]
+        return Front(tuple(points), not any(self._rooms()), self._spent(), self._searches)
+
+    def _point(self, limit: int) -> Point:
+        found = self.known.best(limit)
+        bound = self.known.bound(limit, found.score.violations)
+        return Point(limit, found.assignment, found.score, bound, self.known.exact(limit))
+
+    def _tell(self) -> None:
+        if self._told:
+            self._told(self.front())
