@@ -1,6 +1,6 @@
 """Owns the plots: plotly figures that work offline, in light and dark, in print, and for colour-blind people."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,12 +26,11 @@ INK, GRID = "#767676", "rgba(128,128,128,0.3)"
 """Text and lines that read on white and on black alike."""
 ROWS = 60
 """Migrations that have a bar each in a timeline; of more than that each wave has one."""
-HOT = 90.0
-"""Percent of load above which a node is short of something."""
+SHOWN = 8
+"""Guests that are named before the rest is counted."""
 TALL, LINE = 120, 18
 """Pixels of a plot without its rows, and of a row."""
 LEAST_TALL = 380
-PERCENT = "load (%)"
 POINTS = "spread (percentage points)"
 
 
@@ -58,8 +57,8 @@ def loads(plan: "Plan") -> "Figure":
         rows = frame[frame["resource"] == resource.value]
         for name, colour, pattern in (("before", BEFORE, "/"), ("after", AFTER, "")):
             figure.add_bar(
-                x=rows["node"], y=rows[name], name=name, marker={"color": colour, "pattern": {"shape": pattern}},
-                legendgroup=name, showlegend=number == 1, row=number, col=1,
+                x=rows["node"].map(_safe), y=rows[name], name=name,
+                marker={"color": colour, "pattern": {"shape": pattern}}, legendgroup=name, showlegend=number == 1, row=number, col=1,
                 hovertemplate="%{x} " + name + ": %{y:.1f} %<extra></extra>",
             )  # fmt: skip
         figure.update_yaxes(title=f"{resource.value} {plan.mode.value} (%)", rangemode="tozero", row=number, col=1)
@@ -76,7 +75,7 @@ def sankey(plan: "Plan") -> "Figure":
     pairs = list(zip(*(flows[side].first() for side in ("source", "target")), strict=True))
     left, right = (sorted({pair[side] for pair in pairs}) for side in (0, 1))
     colour = {name: WAVES[i % len(WAVES)] for i, name in enumerate(left)}
-    guests = [_named(part["vmid"], part["name"]) for _, part in flows]
+    guests = [_guests(part) for _, part in flows]
     figure = _figure()
     figure.add_sankey(
         arrangement="fixed" if not pairs else "snap",
@@ -109,16 +108,14 @@ def timeline(plan: "Plan") -> "Figure":
         line={"color": BLUE, "shape": "hv", "width": 2}, customdata=points["wave"], row=1, col=1,
         hovertemplate="after wave %{customdata}: %{y:.2f}<extra></extra>",
     )  # fmt: skip
-    rows = frame if len(frame) <= ROWS else _by_wave(frame)
-    names = [
-        f"{row.vmid} {row.name}".strip() if len(frame) <= ROWS else row.name for row in rows.itertuples(index=False)
-    ]
+    rows = frame.assign(name=_labels(frame)) if len(frame) <= ROWS else _by_wave(frame)
+    names = [_safe(name) for name in rows["name"]]
     for wave, colour in zip(sorted(set(rows["wave"])), WAVES * len(rows), strict=False):
         mine = (rows["wave"] == wave).to_numpy()
         figure.add_bar(
             y=[name for name, here in zip(names, mine, strict=True) if here], orientation="h", name=f"wave {wave}",
             base=rows["begin"][mine] / seconds, x=(rows["end"] - rows["begin"])[mine] / seconds,
-            marker={"color": colour}, customdata=rows["reason"][mine], row=2, col=1,
+            marker={"color": colour}, customdata=rows["reason"][mine].map(_safe), row=2, col=1,
             hovertemplate="%{y}: from %{base:.1f} for %{x:.1f} " + unit + "<br>%{customdata}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(title="spread (points)", rangemode="tozero", row=1, col=1)
@@ -206,7 +203,7 @@ def history(item: "Cluster | pd.DataFrame", resource: Resource | str = Resource.
         frame, what = tables.node_loads(item, resource), str(Resource(resource).value)
     figure, highest = _figure(), float(frame.max().max()) if frame.size else 0.0
     figure.add_heatmap(
-        x=frame.index, y=[str(name) for name in frame.columns], z=frame.to_numpy().T, colorscale="Cividis",
+        x=frame.index, y=[_safe(str(name)) for name in frame.columns], z=frame.to_numpy().T, colorscale="Cividis",
         zmin=0, zmax=max(100.0, highest), colorbar={"title": {"text": "%"}},
         hovertemplate="%{y}, %{x}: %{z:.1f} %<extra></extra>",
     )  # fmt: skip
@@ -230,9 +227,17 @@ def _unit(seconds: float) -> tuple[str, int]:
     return ("minutes", MINUTE) if seconds < 3 * HOUR else ("hours", HOUR)
 
 
-def _named(vmids: Iterable[int], names: Iterable[str]) -> str:
-    some = [_safe(f"{vmid} {name}") for vmid, name in zip(vmids, names, strict=True)]
-    return ", ".join(some[:8]) + (f" and {len(some) - 8} more" if len(some) > 8 else "")
+def _labels(frame: "pd.DataFrame") -> list[str]:
+    """Guests of migrations as people call them; one that stops on its way has a row for each leg."""
+    names = [f"{vmid} {name}".strip() for vmid, name in zip(frame["vmid"], frame["name"], strict=True)]
+    return [
+        f"{name} to {to}" if names.count(name) > 1 else name for name, to in zip(names, frame["target"], strict=True)
+    ]
+
+
+def _guests(frame: "pd.DataFrame") -> str:
+    some = [_safe(name) for name in _labels(frame)]
+    return ", ".join(some[:SHOWN]) + (f" and {len(some) - SHOWN} more" if len(some) > SHOWN else "")
 
 
 def _safe(text: str) -> str:

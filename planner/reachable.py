@@ -72,7 +72,7 @@ class _Search:
     def __init__(self, case: Case, problem: Problem, first: tuple[Result, Reach], solve: Solve, budget: Budget) -> None:
         self._case, self._problem, self._solve = case, problem, solve
         self._first, self._budget = first, budget
-        self._clock, self._asked = Clock(IN_ALL * budget.seconds), set[frozenset[Pair]]()
+        self._clock, self._asked = Clock(IN_ALL * budget.seconds, budget.stop), set[frozenset[Pair]]()
         self._questions: list[_Question] = []
         self._number, self._rng = count(), np.random.default_rng(budget.seed)
         self._best, self._score = first[1], check.score(problem, first[1].assignment)
@@ -111,7 +111,7 @@ class _Search:
 
     def climb(self, reach: Reach) -> None:
         """Go on with single migrations from what is reached."""
-        clock = Clock(min(self._clock.left(), EACH * self._budget.seconds))
+        clock = Clock(min(self._clock.left(), EACH * self._budget.seconds), self._budget.stop)
         higher = climbed(self._problem, self._case.way, reach, clock)
         if higher is not reach:
             self._improve(higher)

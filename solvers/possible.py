@@ -5,7 +5,7 @@ after presolve (github.com/google/or-tools/issues/5141).
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from solvers import structural
@@ -26,13 +26,15 @@ class Possibility(StrEnum):
 
 
 class Clock:
-    """Seconds left until a time limit, or a part of it."""
+    """Seconds left until a time limit, or a part of it; none once someone says stop."""
 
-    def __init__(self, seconds: float) -> None:
-        self._began, self._seconds = time.monotonic(), seconds
+    def __init__(self, seconds: float, stop: Callable[[], bool] | None = None) -> None:
+        self._began, self._seconds, self._stop = time.monotonic(), seconds, stop
 
     def left(self, share: float = 1.0) -> float:
         """Seconds until this part of the limit is used up."""
+        if self._stop is not None and self._stop():
+            return 0.0
         return self._began + share * self._seconds - time.monotonic()
 
 

@@ -143,3 +143,13 @@ def test_all_questions_together_are_few_and_short(tmp_path: Path) -> None:
     assert 0 < len(asked.budgets) <= reachable.QUESTIONS
     assert max(budget.seconds for budget in asked.budgets) <= reachable.EACH * 4
     assert result.seconds > first.seconds
+
+
+def test_nothing_is_asked_once_someone_says_stop(tmp_path: Path) -> None:
+    case = case_of(full(24, 5, 25), tmp_path)
+    problem, asked = case.formulation.problem, _Recorded(case)
+    first = solve(case, problem, "descent", Budget(seconds=4))
+    reach = agenda.reach(case, problem, first.assignment)
+    _, best = reachable.best_reachable(case, problem, (first, reach), asked, Budget(seconds=600, stop=lambda: True))
+    assert not asked.budgets
+    assert check.score(problem, best.assignment) <= check.score(problem, reach.assignment)
