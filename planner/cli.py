@@ -13,10 +13,12 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from planner.cli_apply import abort, apply, history, resume, rollback, status
+from planner.cli_backtest import backtest
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
 from planner.cli_report import report
 from planner.cli_snapshot import app as snapshot
+from planner.cli_sweep import sweep
 from planner.errors import Exit, PlannerError, UsageError
 from planner.flags import option
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
@@ -145,7 +147,7 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-for command in (apply, resume, abort, status, history, rollback, doctor, explain, report):
+for command in (backtest, apply, resume, abort, status, history, rollback, doctor, explain, report, sweep):
     app.command()(command)
 app.add_typer(snapshot, name="snapshot")
 
