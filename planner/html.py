@@ -14,6 +14,7 @@ from planner.page import Table
 from planner.plain import plain
 from planner.plan import Migration, NodeLoad, Plan
 from planner.policy import Policy, Resource
+from planner.rules import NodeState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,17 +135,27 @@ def _loads(plan: Plan, resource: Resource) -> Picture:
     """Bars of each node, in panels that stand side by side where there is room."""
     title = report.measured(plan, resource)
     nodes = _shown(plan.nodes, resource, PAIRS // len(plan.resources))
-    rows = [svg.Pair(n.node, n.load_before[resource], n.load_after[resource]) for n in nodes]
+    rows = [svg.Pair(_node(plan, n.node), n.load_before[resource], n.load_after[resource]) for n in nodes]
     every = [load for n in plan.nodes for load in (n.load_before[resource], n.load_after[resource])]
     top = max(100.0, *every) if every else 100.0
     change = plan.spreads.get(resource)
-    says = f"{len(plan.nodes)} nodes" + (f"; spread {change.before:.2f} → {change.after:.2f} points" if change else "")
+    says = "; ".join([
+        f"{len(plan.nodes)} nodes",
+        *([f"spread {change.before:.2f} → {change.after:.2f} points"] if change else []),
+        *(["dashed line: 100 %"] if top > 100 else []),
+    ])  # fmt: skip
     count = max(1, -(-len(rows) // PANEL))
     each = -(-len(rows) // count) if rows else 1
     panels = [rows[at : at + each] for at in range(0, len(rows), each)]
-    charts = tuple(svg.pairs(f"{title}, {part[0].name} to {part[-1].name}", says, part, top) for part in panels)
+    charts = tuple(svg.pairs(f"{title}, {len(part)} nodes from {part[0].name} on", says, part, top) for part in panels)
     room = ROOM["loads"] // len(plan.resources)
     return Picture(title, says, charts, page.loads(plan, resource, title, room), len(plan.nodes) - len(rows))
+
+
+def _node(plan: Plan, name: str) -> str:
+    """A node, with what is special about it."""
+    state = plan.assumes.nodes.get(name, NodeState.BALANCED.value)
+    return name if state == NodeState.BALANCED.value else f"{name} ({state})"
 
 
 def _shown(nodes: Sequence[NodeLoad], resource: Resource, most: int) -> list[NodeLoad]:
@@ -195,12 +206,12 @@ def _frontier(frame: "pd.DataFrame", plan: Plan) -> Picture:
 
 @cache
 def _template() -> "Template":
-    """The page's template: all that it prints is escaped, and freed of what cannot be shown."""
+    """The page's template: all that it prints is escaped, cut, and freed of what cannot be shown."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     def shown(value: Any) -> Any:
-        return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        return page.cut(plain(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=shown

@@ -1,7 +1,7 @@
 """Owns what a page about a plan says: sentences, figures and tables as texts, cut where they would be too long."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -35,6 +35,8 @@ class Table:
     total: int
     """Rows that there are; fewer may be shown."""
     named: int = 0
+    elsewhere: str = "the plan file has all of them"
+    """Where the others are."""
 
     @property
     def left_out(self) -> int:
@@ -62,7 +64,7 @@ class Figure(NamedTuple):
 
 def table(caption: str, heads: Row, rows: Iterable[Row], room: int, named: int = 0) -> Table | None:
     """The first rows, as many as take no more bytes than there is room for; None where there are none."""
-    whole = [tuple(_cut(cell) for cell in row) for row in rows]
+    whole = [tuple(map(cut, row)) for row in rows]
     shown, left = [], room
     for row in whole:
         left -= LINE + sum(CELL + len(escape(cell).encode()) for cell in row)
@@ -72,7 +74,8 @@ def table(caption: str, heads: Row, rows: Iterable[Row], room: int, named: int =
     return Table(caption, heads, tuple(shown), len(whole), named) if whole else None
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """Text that is not too long."""
     return text if len(text) <= WORDS else f"{text[: WORDS - 1]}{CUT}"
 
 
@@ -121,7 +124,7 @@ def figures(item: Plan) -> Iterator[Figure]:
 
 def _times(item: Plan) -> Iterator[Figure]:
     if item.schedule.seconds > 0:
-        yield Figure("Takes about", duration(item.schedule.seconds), f"at least {duration(item.schedule.bound)}")
+        yield Figure("Takes about", duration(item.schedule.seconds), f"one by one {duration(item.schedule.one_by_one)}")
     down = [m.downtime for m in item.migrations if m.type == "ct" and m.downtime > 0]
     if down:
         yield Figure("Containers down", str(len(down)), f"the longest about {duration(max(down))}")
@@ -212,7 +215,8 @@ def way_back(item: Plan, room: int) -> Table | None:
 def frontier(frame: "pd.DataFrame", room: int) -> Table | None:
     """What each limit buys; columns as in `planner.frontier.COLUMNS`."""
     heads = ("#at most", "#migrations", "#GiB", "#spread", "#bound", "#gain", "what is known")
-    return table("The best spread under each limit", heads, (_point(row) for row in frame.to_dict("records")), room)
+    found = table("The best spread under each limit", heads, (_point(row) for row in frame.to_dict("records")), room)
+    return found and replace(found, elsewhere="the command frontier shows all of them")
 
 
 def _point(row: Mapping[Hashable, Any]) -> Row:

@@ -22,6 +22,10 @@ CURVES: Final = 240
 """Pixels of the height of curves."""
 LONG: Final = 60
 """Characters of a name; more would not be seen."""
+TITLE: Final = 200
+"""Characters of what is told of a picture."""
+POINTS: Final = 100
+"""Points of a curve; of more some are left out between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def curves(
     body = [
         _axes(wide, high, names),
         f'<svg class="plot" x="12%" width="84%" height="{CURVES}">',
-        *(_curve(item, [at(*point) for point in item.points]) for item in items), rings, "</svg>",
+        *(_curve(item, [at(*point) for point in _thinned(item.points)]) for item in items), rings, "</svg>",
     ]  # fmt: skip
     return _picture(title, says, CURVES, body)
 
@@ -125,6 +129,12 @@ def _axes(wide: float, high: float, names: tuple[str, str]) -> str:
         shown.append(_text(f"{wide * part:g}", _percent(12 + 84 * part), low + 16, "small mid"))
     across, up = names
     return "".join([*shown, _text(up, "13%", 22, "small"), _text(across, "96%", low + 32, "small end")])
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
+    """Not too many points, the first and the last among them."""
+    step = -(-len(points) // POINTS)
+    return points if step <= 1 else [*points[:-1:step], points[-1]]
 
 
 def _curve(item: Curve, places: Sequence[tuple[str, str]]) -> str:
@@ -146,7 +156,7 @@ def ceiling(value: float) -> float:
 
 def _picture(title: str, says: str, height: int, body: Iterable[str]) -> str:
     """A picture that those are told of who do not see it."""
-    told = f"<title>{_safe(title)}</title><desc>{_safe(says)}</desc>"
+    told = f"<title>{_safe(title[:TITLE])}</title><desc>{_safe(says[:TITLE])}</desc>"
     return f'<svg role="img" width="100%" height="{height}">{told}{"".join(body)}</svg>'
 
 
