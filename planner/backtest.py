@@ -1,0 +1,275 @@
+"""Owns the back-test: a recording played under policies, each measured in the same way."""
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from planner import crs, ha, measure, pace, play, rules
+from planner.case import prepare
+from planner.config import Config, chosen
+from planner.contender import CRS, DEFAULT, NOTHING, PROXLB, RECORDED, Contender, contenders
+from planner.errors import UsageError
+from planner.frames import Column
+from planner.measure import AWAY, Course, Figures, Places, Trip
+from planner.periods import NEARLY, WINDOWS
+from planner.planning import make_plan
+from planner.policy import Cluster as ClusterPolicy
+from planner.policy import Lookback, Resource
+from planner.recording import DAY, TAKES, Recording
+from planner.run import Moved
+from planner.snapshot import RESOURCES, Snapshot
+from solvers import Budget
+
+COLUMNS = (
+    Column("policy", "str", "", "who decided"),
+    Column("overload_minutes", "float64", "min", "minutes times nodes with a load above 90 %"),
+    Column("spread_mean", "float64", "percentage points", "between the fullest and the emptiest node, over the time"),
+    Column("spread_p95", "float64", "percentage points", "what it was not above for 95 % of the time"),
+    Column("migrations", "float64", "1/day", "migrations"),
+    Column("gib", "float64", "GiB/day", "memory that they copied"),
+    Column("ping_pongs", "int64", "", "migrations to a node that the guest had left within a day"),
+    Column("broken_minutes", "float64", "min", "minutes times rules that must hold and did not"),
+    Column("memory_minutes", "float64", "min", "minutes times nodes whose guests used more memory than there is"),
+    Column("plans", "int64", "", "plans with migrations"),
+    Column("planning_p95", "float64", "s", "time that planning took at most in 95 % of all cases; empty: none planned"),
+)
+"""One row per policy, in the order asked for."""
+EVERY = 3600.0
+"""Seconds between two plans."""
+HOUR = 3600.0
+Told = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A recording as it would have gone under one policy."""
+
+    policy: str
+    figures: Figures
+    plans: int
+    """Plans, or decisions, that migrated something."""
+    seconds: tuple[float, ...]
+    """That each planning took."""
+    course: Course
+    loads: pd.DataFrame
+    """Percent of the first resource: a row per step (UTC), a column per node."""
+
+    def row(self) -> dict[str, Any]:
+        """As in COLUMNS."""
+        took = float(np.percentile(self.seconds, 95)) if self.seconds else float("nan")
+        return {"policy": self.policy, **asdict(self.figures), "plans": self.plans, "planning_p95": took}
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for all policies."""
+
+    config: Config
+    every: float = EVERY
+    work: float | None = None
+    """Budget of each plan in work, not time: the same on every machine."""
+
+
+def backtest(recording: Recording, policies: Sequence[str] = DEFAULT, **more: Any) -> pd.DataFrame:
+    """Play a recording under policies: one row each, columns as in COLUMNS; keywords as for `replays`."""
+    return table(replays(recording, policies, **more))
+
+
+def replays(
+    recording: Recording, policies: Sequence[str] = DEFAULT, *, every: float = EVERY, work: float | None = None,
+    jobs: int = 1, told: Told = lambda policy, seconds: None, config: Config | None = None, **settings: Any,
+) -> list[Replay]:  # fmt: skip
+    """Play a recording under policies, named as in `planner.contender`, side by side in so many processes.
+
+    `every`: seconds between plans; `work`: see `solvers.Budget`; `told` hears who has played how many seconds. Other
+    keywords are the fields of `Policy`, `Cluster` and `Apply`, over those of the configuration. All policies have the
+    same limits; crs knows none. UsageError for what cannot be played.
+    """
+    wanted = contenders(policies)
+    terms = Terms(_checked(chosen(settings, config)), every, work)
+    if not 1 <= every <= recording.steps * recording.step:
+        raise UsageError(f"a plan every {every:g} s makes no sense: the recording lasts {_hours(recording)} hours")
+    if jobs < 2 or len(wanted) < 2:
+        return [replay(recording, each, terms, partial(told, each.name)) for each in wanted]
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(min(jobs, len(wanted)), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        found = []
+        for result in pool.imap(partial(_replay_of, recording, terms), wanted):
+            told(result.policy, float(recording.steps * recording.step))
+            found.append(result)
+        return found
+
+
+def table(items: Sequence[Replay]) -> pd.DataFrame:
+    """One row each, columns as in COLUMNS."""
+    frame = pd.DataFrame([item.row() for item in items], columns=[column.name for column in COLUMNS])
+    return frame.astype({column.name: column.dtype for column in COLUMNS})
+
+
+def replay(
+    recording: Recording, contender: Contender, terms: Terms, told: Callable[[float], None] = lambda now: None
+) -> Replay:
+    """Play a recording under one policy."""
+    policy = contender.policy(terms.config.policy)
+    planner: Planner | Crs | None = None
+    if contender.solver == CRS:
+        planner = Crs(recording, terms.config, contender.threshold)
+    elif contender.solver not in (NOTHING, RECORDED):
+        planner = Planner(recording, contender, terms)
+    course = play.recorded(recording) if contender.solver == RECORDED else play.Play(recording).run(planner, told)
+    scenes = [recording.scene(resource) for resource in policy.resource]
+    broken = _Broken(recording, terms.config.cluster)
+    figures = measure.measure(course, scenes, recording.scene(Resource.MEMORY), broken)
+    times = pd.to_datetime(recording.played_from + np.arange(recording.steps) * recording.step, unit="s", utc=True)
+    loads = pd.DataFrame(measure.load_table(course, scenes[0]).T, index=times, columns=list(recording.nodes))
+    plans, seconds = (planner.plans, tuple(planner.seconds)) if planner else (0, ())
+    return Replay(contender.name, figures, plans, seconds, course, loads)
+
+
+class Planner:
+    """A solver that plans as the product does, from what is known, when no plan is under way."""
+
+    def __init__(self, recording: Recording, contender: Contender, terms: Terms) -> None:
+        self.every, self.plans, self.seconds = terms.every, 0, list[float]()
+        self._recording, self._solver = recording, contender.solver
+        self._config, self._policy = terms.config, contender.policy(terms.config.policy)
+        self._budget = Budget(seconds=self._policy.time_limit, seed=self._policy.seed, work=terms.work)
+        self._guest = {vmid: g for g, vmid in enumerate(recording.vmids)}
+        self._node = {name: n for n, name in enumerate(recording.nodes)}
+
+    def decide(self, sight: play.Sight) -> list[Trip]:
+        """The migrations of a new plan."""
+        if sight.busy or not self._knows(sight.now):
+            return []
+        # What ProxLB takes for the CPU use of a guest is its mean of an hour.
+        lasting = HOUR if self._solver == PROXLB else 0.0
+        cluster = self._recording.at(sight.now, sight.homes, self._moved(sight), lasting, self._lookback)
+        began = time.monotonic()
+        case = prepare(cluster, self._policy, self._config.cluster, self._config.apply)
+        plan = make_plan(case, self._solver, self._budget)
+        self.seconds.append(time.monotonic() - began)
+        self.plans += bool(plan.migrations)
+        return [
+            Trip(
+                self._guest[m.vmid], self._node[m.source], self._node[m.target], sight.now + m.begin, sight.now + m.end
+            )
+            for m in plan.migrations
+        ]
+
+    @property
+    def _lookback(self) -> float:
+        """Seconds of history that are looked at."""
+        return float(WINDOWS[self._policy.window][0]) if self._policy.window in WINDOWS else 0.0
+
+    def _knows(self, now: float) -> bool:
+        """Whether the history goes back far enough; until then nothing is planned."""
+        known = (self._recording.known(now) + 1) * self._recording.step
+        return self._policy.window is Lookback.HOUR or known >= NEARLY * self._lookback
+
+    def _moved(self, sight: play.Sight) -> tuple[Moved, ...]:
+        """What the ledger of a machine would remember; each migration as a run of its own, unless it was a stop."""
+        lately = max(DAY, self._config.apply.no_return * HOUR)
+        names, vmids = self._recording.nodes, self._recording.vmids
+        return tuple(
+            Moved(vmids[t.guest], names[t.source], names[t.target], self._recording.played_from + t.end, number)
+            for number, t in enumerate(sight.arrived)
+            if sight.now - t.end < lately
+        )
+
+
+class Crs:
+    """Proxmox VE's own balancer: a round every 10 seconds, as figures are then."""
+
+    every = crs.ROUND
+
+    def __init__(self, recording: Recording, config: Config, threshold: float | None) -> None:
+        settings = crs.Settings() if threshold is None else crs.Settings(threshold)
+        self.plans, self.seconds = 0, list[float]()
+        self._recording, self._balancer = recording, crs.Balancer(settings)
+        self._pace = pace.read(Snapshot(recording.answers[0], ""), config.apply)
+        self._view: tuple[tuple[int, Places], crs.View] | None = None
+
+    def decide(self, sight: play.Sight) -> list[Trip]:
+        """The migration of a round, if there is one, with guests that go along."""
+        key = self._recording.known(sight.now), sight.homes
+        if self._view is None or self._view[0][0] != key[0] or self._view[0][1] is not key[1]:
+            self._view = key, self._seen(sight)
+        began = time.monotonic()
+        found = self._balancer.round(self._view[1], moving=sight.busy)
+        if found is None:
+            return []
+        self.seconds.append(time.monotonic() - began)
+        self.plans += 1
+        return [self._trip(sight, guest, found.target) for guest in found.guests]
+
+    def _trip(self, sight: play.Sight, guest: int, target: int) -> Trip:
+        assert self._view is not None
+        kind = self._view[1].sids[guest].partition(":")[0]
+        seconds = self._pace.seconds(kind, True, float(self._view[1].memory[guest]), 0.0)
+        return Trip(guest, int(sight.homes[guest]), target, sight.now, sight.now + seconds)
+
+    def _seen(self, sight: play.Sight) -> crs.View:
+        recording, step = self._recording, self._recording.known(sight.now)
+        answer = recording.answer(sight.now)
+        rows = {row["vmid"]: row for row in answer[RESOURCES] if row.get("vmid")}
+        closed = {row["node"] for row in answer[RESOURCES] if row.get("hastate") == "maintenance"}
+        cpu, memory = (recording.demand[resource][:, step] for resource in (Resource.CPU, Resource.MEMORY))
+        cpus, mib = (recording.ability[resource] for resource in (Resource.CPU, Resource.MEMORY))
+        own = (recording.own[Resource.CPU][:, step] / cpus + recording.own[Resource.MEMORY][:, step] / mib) / 2
+        started = [
+            g for g, vmid in enumerate(recording.vmids)
+            if rows.get(vmid, {}).get("hastate") == "started" and rows[vmid].get("status") == "running"
+            and sight.homes[g] != AWAY
+        ]  # fmt: skip
+        return crs.View(
+            sids=tuple(f"{'ct' if rows.get(v, {}).get('type') == 'lxc' else 'vm'}:{v}" for v in recording.vmids),
+            names=recording.nodes, homes=sight.homes, cpu=np.nan_to_num(cpu), memory=np.nan_to_num(memory),
+            own=np.nan_to_num(own), cpus=cpus, mib=mib, started=started,
+            open=[n for n, name in enumerate(recording.nodes) if not np.isnan(own[n]) and name not in closed],
+            rules=tuple(ha.read(Snapshot(answer, ""), lambda note: None)),
+        )  # fmt: skip
+
+
+class _Broken:
+    """How many rules are broken in a step; read once for each answer."""
+
+    def __init__(self, recording: Recording, settings: ClusterPolicy) -> None:
+        self._recording, self._settings = recording, settings
+        self._read: tuple[Any, rules.Rules] | None = None
+
+    def __call__(self, step: int, homes: Places) -> int:
+        recording = self._recording
+        now = float(step * recording.step)
+        answer = recording.answer(now)
+        if self._read is None or self._read[0] is not answer:
+            self._read = answer, rules.read(recording.at(now, homes), self._settings)
+        items = self._read[1].items
+        if not items:
+            return 0
+        at = {v: recording.nodes[homes[g]] for g, v in enumerate(recording.vmids) if homes[g] != AWAY}
+        return measure.broken_rules(items, self._read[1].domains, at)
+
+
+def _replay_of(recording: Recording, terms: Terms, contender: Contender) -> Replay:
+    return replay(recording, contender, terms)
+
+
+def _checked(config: Config) -> Config:
+    """The settings, if they can be played."""
+    unknown = [resource for resource in config.policy.resource if resource not in TAKES]
+    if unknown:
+        raise UsageError(f"a back-test knows {' and '.join(TAKES)}, not {unknown[0]}: choose among these (--resource)")
+    if config.policy.with_local_disks:
+        raise UsageError("a back-test copies no local disks: leave out --with-local-disks")
+    return config
+
+
+def _hours(recording: Recording) -> str:
+    return f"{recording.steps * recording.step / HOUR:g}"

@@ -1,0 +1,151 @@
+"""Owns the command backtest: what is played, under which policies, and where the figures go."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from planner.errors import UsageError
+from planner.flags import SCHEDULE, SHARED, option
+from planner.options import Choice, TableOrJson, with_choice
+from planner.times import WHILE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from planner.backtest import Replay
+    from planner.recording import Recording
+
+DEFAULT = "nothing,proxlb,crs,greedy,cpsat,cpsat-robust"
+OPTIONS = {
+    name: value
+    for name, value in (SHARED | SCHEDULE).items()
+    if name
+    not in ("snapshot_file", "demo", "allow_partial", "with_local_disks", "reclaim_arc", "guests", "repair_only")
+}
+"""Shared options that mean something where nothing is asked of a cluster."""
+
+SnapshotsOption = Annotated[Path | None, option("--snapshots", "Play this directory of snapshots.", "none")]
+TracesOption = Annotated[
+    Path | None, option("--traces", "Play CPU traces (directory, or tar file of one) on a made-up cluster.", "none")
+]
+PastOption = Annotated[Path | None, option("--past", "Traces of the day before, known from the beginning.", "none")]
+SyntheticOption = Annotated[bool, option("--synthetic", "Play a made-up day, with the day before known.", "no")]
+WarmUpOption = Annotated[
+    str, option("--warm-up", "Of snapshots: so much of the beginning is past, and not played.", "0s")
+]
+NodesOption = Annotated[int, option("--nodes", "Of a made-up cluster.", 16, min=2, max=1000)]
+GuestsOption = Annotated[int, option("--guests", "Of a made-up cluster.", 400, min=1)]
+LoadOption = Annotated[float, option("--load", "Mean CPU load of a made-up cluster, in percent.", 60)]
+SkewOption = Annotated[float, option("--skew", "How unevenly its guests begin, from 0 to 1.", 0.3)]
+BeginOnOption = Annotated[int | None, option("--begin-on", "So many of its nodes have guests in the beginning.", "all")]
+FollowsOption = Annotated[bool, option("--memory-follows", "Its guests use more memory with more CPU.", "constant")]
+PoliciesOption = Annotated[str, option("--policies", "Who plans, separated by commas.", DEFAULT)]
+EveryOption = Annotated[str, option("--every", "Time between plans: 15m, 1h.", "60m")]
+JobsOption = Annotated[int, option("--jobs", "Processes.", 1, min=1)]
+OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
+OutOption = Annotated[Path | None, option("--out", "Also write the figures to this CSV file.", "none")]
+
+
+@partial(with_choice, options=OPTIONS)
+def backtest(
+    choice: Choice,
+    snapshots: SnapshotsOption = None,
+    traces: TracesOption = None,
+    past: PastOption = None,
+    synthetic: SyntheticOption = False,
+    warm_up: WarmUpOption = "0s",
+    nodes: NodesOption = 16,
+    guests: GuestsOption = 400,
+    load: LoadOption = 60,
+    skew: SkewOption = 0.3,
+    begin_on: BeginOnOption = None,
+    follows: FollowsOption = False,
+    policies: PoliciesOption = DEFAULT,
+    every: EveryOption = "60m",
+    jobs: JobsOption = 1,
+    output: OutputOption = TableOrJson.TABLE,
+    out: OutOption = None,
+) -> None:
+    """Play what was recorded under several policies, and measure each: overload, spread, migrations. Changes nothing.
+
+    Policies: nothing, recorded (what was done in fact), proxlb, crs (Proxmox VE 9.2's own balancer; crs-5: with a
+    threshold of 5 %), and greedy, descent and cpsat, which look at the present, or with -mean, -p95, -peak or -robust
+    at the last day.
+    """
+    from planner import report, report_backtest
+    from planner.backtest import table
+
+    if sum((snapshots is not None, traces is not None, synthetic)) != 1:
+        raise UsageError("say what is to be played: one of --snapshots DIR, --traces DIR and --synthetic")
+    if past is not None and traces is None:
+        raise UsageError("--past goes with --traces: of snapshots, --warm-up says how much is past")
+    if snapshots is not None:
+        recording = _of_snapshots(snapshots, warm_up)
+    else:
+        recording = _made_up(choice, traces, past, (nodes, guests, load, skew, begin_on, follows))
+    frame = table(_played(choice, recording, policies, every, jobs, real=snapshots is not None))
+    if out is not None:
+        from planner.snapshot import write
+
+        write(out, frame.to_csv(index=False).encode())
+    if output is TableOrJson.JSON:
+        rows = [{key: None if value != value else value for key, value in row.items()} for row in _rows(frame)]
+        print(json.dumps(rows, indent=2))
+    else:
+        report_backtest.table(frame, report.console())
+
+
+def _of_snapshots(snapshots: Path, warm_up: str) -> "Recording":
+    from planner.recorded import from_directory
+
+    return from_directory(snapshots).since(_seconds(warm_up, "--warm-up"))
+
+
+def _made_up(
+    choice: Choice, traces: Path | None, past: Path | None,
+    given: tuple[int, int, float, float, int | None, bool],
+) -> "Recording":  # fmt: skip
+    """Traces, or a synthetic day, on a cluster of that shape."""
+    from planner import mapped
+
+    nodes, guests, load, skew, begin_on, follows = given
+    seed = choice.flags["policy"]["seed"] or 0
+    shape = mapped.Shape(nodes, guests, seed, load / 100, skew, begin_on, follows)
+    return mapped.from_synthetic(shape) if traces is None else mapped.from_files(traces, past, shape)
+
+
+def _played(
+    choice: Choice, recording: "Recording", policies: str, every: str, jobs: int, *, real: bool
+) -> "Sequence[Replay]":
+    """Play, and show on stderr how far it is. What is set for a real cluster means no made-up one."""
+    from rich.console import Console
+
+    from planner.backtest import replays
+    from planner.config import load
+    from planner.policy import Cluster
+
+    config, hours = load(choice.config, choice.flags), recording.steps * recording.step / 3600
+    config = config if real else replace(config, cluster=Cluster())
+    names = [name.strip() for name in policies.split(",") if name.strip()]
+    with Console(stderr=True).status("playing") as status:
+
+        def told(policy: str, played: float) -> None:
+            status.update(f"{policy}: {played / 3600:.0f} of {hours:.0f} hours played")
+
+        return replays(recording, names, every=_seconds(every, "--every"), jobs=jobs, told=told, config=config)
+
+
+def _seconds(text: str, flag: str) -> float:
+    """A while such as 15m or 1h30m."""
+    found = WHILE.fullmatch(text.strip())
+    if not found:
+        raise UsageError(f"{flag} {text}: write a while such as 15m, 1h or 1h30m")
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def _rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

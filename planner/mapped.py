@@ -1,0 +1,177 @@
+"""Owns traces mapped onto a made-up cluster: whose a trace is, how large guests and nodes are, where guests begin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planner import access
+from planner.errors import InputError
+from planner.measure import Floats, Places
+from planner.policy import Resource
+from planner.recording import DAY, Recording
+from planner.snapshot import RESOURCES
+from planner.traces import SYNTHETIC_BEGIN, Traces, load, synthetic
+
+GIB, MIB = 2**30, 2**20
+VCPUS = (1, 2, 4, 8)
+MEMORY = (1, 2, 4, 8, 16)
+"""GiB."""
+USED = 0.7
+"""Part of its memory that a guest uses, where that is constant..."""
+IDLE = 0.4
+"""...and what it uses at least where memory follows CPU."""
+MEMORY_LOAD = 0.5
+"""Of the memory of all nodes, what guests use."""
+OWN_MCPU, OWN_MIB = 200, 2048
+"""What a node uses itself."""
+FULL = 0.95
+"""Part of a node's memory that guests are placed on at most, as long as another has room."""
+FIRST_VMID = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The cluster that traces are mapped onto."""
+
+    nodes: int = 16
+    guests: int = 400
+    seed: int = 0
+    load: float = 0.6
+    """Mean CPU load of all nodes over the time that is played."""
+    skew: float = 0.5
+    """How unevenly guests begin: 0: every node has as much memory in use; 1: down to nothing on one node."""
+    begin_on: int | None = None
+    """On how many nodes guests begin, the others being new and empty; None: on all."""
+    follows: bool = False
+    """Whether the memory that a guest uses follows its CPU, or is constant."""
+    ha: float = 1.0
+    """Part of the guests that the HA manager manages, so that it may balance them."""
+
+    def __post_init__(self) -> None:
+        within = {"load": (0.01, 10), "skew": (0, 1), "ha": (0, 1)}
+        for name, (low, high) in within.items():
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"a cluster with {name} {getattr(self, name):g}: it must be from {low:g} to {high:g}")
+        if not 2 <= self.nodes <= 1000:
+            raise InputError(f"a cluster with {self.nodes} nodes: from 2 to 1000 make sense")
+        if self.guests < 1:
+            raise InputError(f"a cluster with {self.guests} guests: it takes 1 at least")
+        if self.begin_on is not None and not 1 <= self.begin_on <= self.nodes:
+            raise InputError(f"guests that begin on {self.begin_on} of {self.nodes} nodes: from 1 to all make sense")
+
+
+def from_files(played: Path, past: Path | None, shape: Shape) -> Recording:
+    """A recording of traces in files; with a past that the planners know, of the guests that are in both."""
+    return from_traces(load(played), shape, load(past) if past else None)
+
+
+def from_synthetic(shape: Shape) -> Recording:
+    """A recording of a made-up day, with the day before as past."""
+    two = synthetic(shape.guests, days=2, seed=shape.seed)
+    half = two.use.shape[1] // 2
+    past = Traces(two.names, two.use[:, :half].copy(), two.step)
+    return from_traces(Traces(two.names, two.use[:, half:].copy(), two.step), shape, past)
+
+
+def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None = None) -> Recording:
+    """Traces as the CPU use of guests. InputError where there are fewer than guests."""
+    shape = shape or Shape()
+    rng = np.random.default_rng(shape.seed)
+    names, use, first = _joined(traces, past)
+    if shape.guests > len(names):
+        both = " that both days have" if past else ""
+        raise InputError(f"{shape.guests} guests are asked for, and there are {len(names)} traces{both}: ask for fewer")
+    chosen = np.sort(rng.choice(len(names), shape.guests, replace=False))
+    vcpus = rng.choice(VCPUS, shape.guests)
+    memory = rng.choice(MEMORY, shape.guests)
+    part = use[chosen]
+    cpu = part * vcpus[:, None] * 1000
+    mib = memory[:, None] * 1024 * (IDLE + (1 - IDLE) * part if shape.follows else np.full_like(part, USED))
+    threads = _threads(cpu[:, first:], int(vcpus.max()), shape)
+    node_mib = round(float(mib.mean(axis=1).sum()) / MEMORY_LOAD / shape.nodes) + OWN_MIB
+    homes = _placed(mib[:, 0], node_mib - OWN_MIB, shape, rng)
+    managed = rng.random(shape.guests) < shape.ha
+    steps = part.shape[1]
+    guests = [
+        _guest(FIRST_VMID + g, names[c], f"pve{homes[g] + 1:02d}", int(vcpus[g]), int(memory[g]), bool(managed[g]))
+        for g, c in enumerate(chosen)
+    ]
+    nodes = [_node(f"pve{n + 1:02d}", threads, node_mib) for n in range(shape.nodes)]
+    ones = np.ones((shape.nodes, steps))
+    return Recording(
+        begin=SYNTHETIC_BEGIN - first * traces.step,
+        step=traces.step,
+        first=first,
+        vmids=tuple(FIRST_VMID + g for g in range(shape.guests)),
+        nodes=tuple(row["node"] for row in nodes),
+        demand={Resource.CPU: cpu, Resource.MEMORY: mib},
+        own={Resource.CPU: ones * OWN_MCPU, Resource.MEMORY: ones * OWN_MIB},
+        ability={
+            Resource.CPU: np.full(shape.nodes, threads * 1000.0),
+            Resource.MEMORY: np.full(shape.nodes, float(node_mib)),
+        },
+        homes=np.repeat(homes[:, None], steps, axis=1),
+        answers=({RESOURCES: [*nodes, *guests], **_rest(guests)},),
+    )
+
+
+def _joined(traces: Traces, past: Traces | None) -> tuple[tuple[str, ...], Floats, int]:
+    """Names, parts of 1, and how many steps are past; at most a day of it."""
+    if past is None:
+        return traces.names, traces.use, 0
+    if past.step != traces.step:
+        raise InputError(f"the past has steps of {past.step} s, and what is played {traces.step} s: they must be equal")
+    index, before = ({name: i for i, name in enumerate(each.names)} for each in (traces, past))
+    names = tuple(name for name in traces.names if name in before)
+    lately = past.use[[before[name] for name in names]][:, -(DAY // past.step) :]
+    return names, np.hstack([lately, traces.use[[index[name] for name in names]]]), lately.shape[1]
+
+
+def _threads(cpu: Floats, largest: int, shape: Shape) -> int:
+    """Threads of a node for the mean load asked for; no fewer than the largest guest has vCPUs."""
+    mean = float(cpu.sum(axis=0).mean()) / shape.nodes + OWN_MCPU
+    return max(largest, round(mean / shape.load / 1000))
+
+
+def _placed(mib: Floats, room: int, shape: Shape, rng: np.random.Generator) -> Places:
+    """(g,) each guest on the node that is furthest below its own share of memory, as long as it has room."""
+    nodes = shape.begin_on or shape.nodes
+    shares = 1 - shape.skew * rng.random(nodes)
+    taken = np.zeros(nodes)
+    homes = np.zeros(len(mib), dtype=np.int64)
+    for guest in rng.permutation(len(mib)):
+        fits = taken + mib[guest] <= FULL * room
+        cost = np.where(fits, (taken + mib[guest]) / shares, np.inf)
+        node = int(np.argmin(cost)) if fits.any() else int(np.argmin(taken))
+        homes[guest], taken[node] = node, taken[node] + mib[guest]
+    return homes
+
+
+def _node(name: str, threads: int, mib: int) -> dict[str, Any]:
+    return {
+        "id": f"node/{name}", "type": "node", "node": name, "status": "online", "maxcpu": threads, "cpu": 0.0,
+        "maxmem": mib * MIB, "mem": 0, "maxdisk": 100 * GIB, "disk": 10 * GIB, "uptime": 864000,
+    }  # fmt: skip
+
+
+def _guest(vmid: int, name: str, node: str, vcpus: int, memory: int, managed: bool) -> dict[str, Any]:
+    row = {
+        "id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "name": name, "node": node, "status": "running",
+        "template": 0, "maxcpu": vcpus, "cpu": 0.0, "maxmem": memory * GIB, "mem": 0, "memhost": 0, "maxdisk": 0,
+        "disk": 0, "uptime": 864000,
+    }  # fmt: skip
+    return row | ({"hastate": "started"} if managed else {})
+
+
+def _rest(guests: list[dict[str, Any]]) -> dict[str, Any]:
+    """What else the API would say: no rules, and which guests the HA manager has."""
+    managed = [{"sid": f"vm:{row['vmid']}", "state": "started"} for row in guests if "hastate" in row]
+    return {
+        "/version": {"version": "9.2.6", "release": "9.2"},
+        "/cluster/status": [{"type": "cluster", "name": "recording", "id": "cluster", "quorate": 1}],
+        "/cluster/options": {}, "/access/permissions": {"/": dict.fromkeys(access.PRIVILEGES, 1)},
+        "/cluster/ha/rules": [],
+        "/cluster/ha/resources": managed, "/cluster/ha/status/current": [], "/cluster/tasks": [], "/pools": [],
+    }  # fmt: skip

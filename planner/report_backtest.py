@@ -1,0 +1,28 @@
+"""Owns how a back-test looks on a terminal."""
+
+import math
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+HEADS = (
+    "policy", "overload min", "spread", "p95", "migrations/day", "GiB/day", "ping-pongs", "broken min", "memory min",
+    "plans", "planning p95",
+)  # fmt: skip
+"""Of the columns of `planner.backtest.COLUMNS`, in that order."""
+
+
+def table(frame: pd.DataFrame, out: Console) -> None:
+    """One row per policy."""
+    result = Table(box=None, pad_edge=False)
+    for head in HEADS:
+        result.add_column(head, justify="left" if head == "policy" else "right", no_wrap=True)
+    for row in frame.to_dict("records"):
+        took = row["planning_p95"]
+        result.add_row(
+            row["policy"], f"{row['overload_minutes']:.0f}", f"{row['spread_mean']:.1f}", f"{row['spread_p95']:.1f}",
+            f"{row['migrations']:.1f}", f"{row['gib']:.1f}", str(row["ping_pongs"]), f"{row['broken_minutes']:.0f}",
+            f"{row['memory_minutes']:.0f}", str(row["plans"]), "-" if math.isnan(took) else f"{took:.2f} s",
+        )  # fmt: skip
+    out.print(result)
