@@ -9,6 +9,7 @@ import pandas as pd
 from solvers.possible import Clock, Oracle, Possibility
 from solvers.problem import Apart, Bools, Ints, Problem
 from solvers.requirement import Only, Requirement, Room, Together
+from solvers.units import united
 
 NOT_RESTARTED = ("", "ignored", "disabled", "stopped", "error")
 """States in the HA manager of guests that it does not start elsewhere when their node fails."""
@@ -111,7 +112,7 @@ class _Outage:
         problem = of.problem
         self.of, self.node, self.assignment = of, node, assignment
         self.guests: list[int] = np.flatnonzero(of.protected & (assignment == node)).tolist()
-        self.units = _united(problem, self.guests)
+        self.units = united(problem, self.guests)
         self.free = np.maximum(0, free)
         self.needs = np.array([problem.needs[unit].sum(axis=0) for unit in self.units], dtype=np.int64)
         takes = problem.balanced & (np.arange(problem.nodes) != node)
@@ -257,16 +258,3 @@ class _Outage:
             eligibility=np.ones((1, n), dtype=bool), eligible=np.zeros(g, dtype=np.int64),
             copy_mib=np.zeros(g, dtype=np.int64), movable=np.ones(g, dtype=bool),
         )  # fmt: skip
-
-
-def _united(problem: Problem, guests: list[int]) -> list[list[int]]:
-    """The guests in units that stay together."""
-    unit_of = {guest: [guest] for guest in guests}
-    for group in problem.together:
-        members = [guest for guest in group if guest in unit_of]
-        for guest in members[1:]:
-            first, other = unit_of[members[0]], unit_of[guest]
-            if first is not other:
-                first += other
-                unit_of.update(dict.fromkeys(other, first))
-    return [unit for guest, unit in unit_of.items() if unit[0] == guest]
