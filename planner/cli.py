@@ -16,6 +16,7 @@ from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_backtest import backtest
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
+from planner.cli_frontier import frontier
 from planner.cli_report import report
 from planner.cli_snapshot import app as snapshot
 from planner.cli_sweep import sweep
@@ -147,7 +148,7 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-for command in (backtest, apply, resume, abort, status, history, rollback, doctor, explain, report, sweep):
+for command in (backtest, apply, resume, abort, status, history, rollback, doctor, explain, frontier, report, sweep):
     app.command()(command)
 app.add_typer(snapshot, name="snapshot")
 

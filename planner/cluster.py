@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from planner.case import Case
     from planner.config import Config
     from planner.differ import Difference
+    from planner.frontier import Frontier
     from planner.history import History
     from planner.live import Live
     from planner.plan import Plan
@@ -83,6 +84,13 @@ class Cluster:
         from planner.compare import compare
 
         return compare(self._case(settings), solvers)
+
+    def frontier(self, max_migrations: int | None = None, against: str = "migrations", **settings: Any) -> "Frontier":
+        """What each migration more, or with `against="gib"` each GiB more, buys: up to 30 migrations, or so many."""
+        from planner.frontier import axis, make_frontier
+
+        limits = {} if max_migrations is None else {"max_migrations": max_migrations}
+        return make_frontier(self._case(settings | limits), axis(against))
 
     def diff(self, other: "Cluster", **settings: Any) -> "Difference":
         """What changed until another snapshot of the cluster was taken, as frames; keywords as for `plan`."""

@@ -76,6 +76,21 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, d
     if drained and _is_left(case.formulation, reach, drained):  # others may have to make room
         asked, drained = problem, ()
         result, reach = _solved(case, asked, solver, budget)
+    return _finished(case, asked, (result, reach), budget, drained)
+
+
+def plan_of(case: Case, result: Result, budget: Budget) -> Plan:
+    """The plan of what a solver has found for the case's problem, balanced as it may be today."""
+    problem = case.formulation.problem
+    return _finished(case, problem, _got(case, problem, result, budget), budget, ())
+
+
+def _finished(
+    case: Case, asked: Problem, found: tuple[Result, Reach], budget: Budget, drained: Collection[str]
+) -> Plan:
+    """The plan of what is reached, with headroom where that is asked for."""
+    problem, failover = case.formulation.problem, outlook.failover(case)
+    (result, reach), solver = found, found[0].solver
     plain = reach.assignment
     if failover and solver != "proxlb":
         in_order = partial(agenda.reach, case, asked)
@@ -116,6 +131,11 @@ def _solved(case: Case, problem: Problem, solver: str, budget: Budget) -> tuple[
     result = solve(case, problem, solver, budget)
     if solver == "proxlb":  # shown as ProxLB would do it, whatever it breaks
         return result, schedule.one_by_one(problem, result.assignment)
+    return _got(case, problem, result, budget)
+
+
+def _got(case: Case, problem: Problem, result: Result, budget: Budget) -> tuple[Result, Reach]:
+    """What can be got of what a solver has found."""
     reach = agenda.reach(case, problem, result.assignment)
     if reach.stranded:  # the best is no use where the way is blocked
         result, reach = reachable.best_reachable(case, problem, (result, reach), partial(_unbounded, case), budget)

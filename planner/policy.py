@@ -67,6 +67,13 @@ class Cheapest(StrEnum):
     GIB = "gib"
 
 
+class Against(StrEnum):
+    """What of a plan's cost a frontier shows the spread against."""
+
+    MIGRATIONS = "migrations"
+    GIB = "gib"
+
+
 class Mode(StrEnum):
     """Which figure of a resource counts: what guests use now, or what they are configured with."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from planner.policy import Policy
     from planner.session import Session
     from solvers import Budget
+    from solvers.pareto import Front, Told
 
 
 def plan(session: "Session", cluster: "Cluster", solver: str, drained: Collection[str] = ()) -> "Plan":
@@ -41,3 +43,19 @@ def budget(policy: "Policy", solver: str) -> "Iterator[Budget]":
             status.update(f"{solver}: {step.seconds:.0f} s, spread {spread:.2f}, bound {bound:.2f}")
 
         yield Budget(seconds=policy.time_limit, seed=policy.seed, progress=show)
+
+
+@contextlib.contextmanager
+def front(seconds: float) -> "Iterator[Told]":
+    """Who is told how far a frontier is, which shows when stderr is a terminal."""
+    from rich.console import Console
+
+    console, began = Console(stderr=True), time.monotonic()
+    with console.status(f"frontier: at most {seconds:g} s") as status:
+
+        def show(now: "Front") -> None:
+            proven, widest = sum(point.exact for point in now.points), max(p.spread - p.bound for p in now.points)
+            so_far = f"{proven} of {len(now.points)} points proven, largest gap {widest / 1e4:.2f}"
+            status.update(f"frontier: {time.monotonic() - began:.0f} of at most {seconds:g} s, {so_far}")
+
+        yield show

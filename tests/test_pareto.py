@@ -1,9 +1,6 @@
 """Claims about fronts: what is called exact is, no bound is too high, nothing between two points is left out."""
 
-import numpy as np
-import pytest
-
-from solvers import Budget, Cost, Problem, check, pareto
+from solvers import Budget, Problem, check
 from solvers.pareto import Front, by_mib, by_migrations
 from tests.brute import Plain
 from tests.problems import random_problem

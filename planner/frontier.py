@@ -1,0 +1,277 @@
+"""Owns the frontier: what each migration more, or each GiB more, buys; in names and percent, with a plan for each."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+import pandas as pd
+
+from planner import agenda
+from planner.capacity import GIB
+from planner.case import Case
+from planner.errors import MissingDependency, UsageError
+from planner.formulate import Formulation
+from planner.frames import Column
+from planner.knee import knee
+from planner.plan import Plan
+from planner.planning import plan_of
+from planner.policy import Against, Policy, Resource
+from solvers import Budget, Level, Problem, Result, Status, bounds, judge
+from solvers.pareto import Front, Point, Told, by_mib, by_migrations
+from solvers.problem import PPM
+from solvers.result import Answer
+
+FORMAT: Final = "proxlb-plan-frontier/1"
+MOST = 30
+"""Migrations up to which limits are looked at, if the policy sets no limit."""
+POINTS = 30
+"""Points of the front against GiB beyond which it is not looked at one by one."""
+TIMES = 4
+"""Time limits of a solver that all limits together may take."""
+ROUNDED = 1e-4
+"""Points of spread that are one ppm: less is no difference."""
+COLUMNS = (
+    Column("limit", "float64", "migrations or GiB", "at most so many migrations, or so many GiB copied"),
+    Column("migrations", "int64", "", "of the best that was found within the limit"),
+    Column("gib", "float64", "GiB", "that these copy"),
+    Column("spread", "float64", "percentage points", "that they reach"),
+    Column("bound", "float64", "percentage points", "proven: with as few violations no spread is smaller"),
+    Column("gap", "float64", "percentage points", "between the two"),
+    Column("exact", "bool", "", "proven: nothing has fewer violations, or as few and a smaller spread"),
+    Column("gain", "float64", "percentage points", "less spread than within the limit before; empty: not comparable"),
+    Column("knee", "bool", "", "the limit up to which much is gained for little (see planner.knee)"),
+    Column("violations", "int64", "", "broken rules left; fewer come before a smaller spread"),
+    Column("reachable", "bool", "", "all of its migrations can be put in an order that is safe at every moment"),
+)  # fmt: skip
+"""One row per limit, rising."""
+
+
+LIMITS = {Against.MIGRATIONS: "max_migrations", Against.GIB: "max_moved_mib"}
+"""What limits it in a problem."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """The smallest spread within every limit, as far as it is known, and what is proven of it."""
+
+    case: Case
+    against: Against
+    front: Front
+    problem: Problem
+    """What was asked: the case's problem, over the nodes that something can change where some cannot."""
+    reachable: tuple[bool, ...]
+    """Of each point whether its migrations can all be put in a safe order."""
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per limit, columns as in COLUMNS."""
+        frame = pd.DataFrame(self._rows(), columns=[column.name for column in COLUMNS])
+        return frame.astype({column.name: column.dtype for column in COLUMNS})
+
+    @property
+    def knee(self) -> float | None:
+        """The limit up to which much is gained for little, of the points with the fewest violations; None: none."""
+        points = [point for point in self.front.points if point.score.violations == self._fewest]
+        index = knee([(self._limit(point), point.spread) for point in points])
+        return None if index is None else self._limit(points[index])
+
+    @property
+    def before(self) -> float:
+        """Percentage points today."""
+        return _points(self.problem.spread(self.problem.origin))
+
+    @property
+    def exact(self) -> bool:
+        """Whether all points are proven, and no others lie between them."""
+        return self.front.complete and all(self._exact(point) for point in self.front.points)
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """What is balanced."""
+        return self.case.policy.resource
+
+    def plan(self, limit: float | None = None) -> Plan:
+        """The plan for a limit (default: the knee), no worse than its point, unless a note says why.
+
+        UsageError for a limit beyond what was looked at.
+        """
+        point = self._within((self.knee or 0.0) if limit is None else limit)
+        bounded: dict[str, Any] = (
+            {"max_gib": self._limit(point)} if self.against is Against.GIB else {"max_migrations": point.limit}
+        )
+        limits = self._own_limit(point)
+        problem = self.case.formulation.problem.replace(goal=0, prefer=self.problem.prefer, **limits)
+        case = replace(
+            self.case,
+            policy=replace(self.case.policy, **bounded),
+            formulation=replace(self.case.formulation, problem=problem),
+        )
+        budget = Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
+        made = plan_of(case, self._result(problem, point), budget)
+        return replace(made, notes=(*made.notes, *self._worse(point, made)))
+
+    def to_json(self) -> str:
+        """As JSON, as described by `planner/schemas/frontier.json`."""
+        rows = [{key: _plain(value) for key, value in row.items()} for row in self.frame.to_dict("records")]
+        document = {
+            "format": FORMAT, "against": self.against, "resources": list(self.resources),
+            "combine": self.case.policy.combine, "mode": self.case.policy.mode,
+            "taken_at": self.case.cluster.snapshot.taken_at, "before": self.before, "knee": self.knee,
+            "complete": self.front.complete, "exact": self.exact, "seconds": round(self.front.spent, 3),
+            "points": rows, "notes": list(self.notes),
+        }  # fmt: skip
+        return json.dumps(document, indent=2)
+
+    # --- points -----------------------------------------------------------------------------------------
+
+    def _rows(self) -> list[dict[str, Any]]:
+        marked, result = self.knee, list[dict[str, Any]]()
+        before: Point | None = None
+        for point, reachable in zip(self.front.points, self.reachable, strict=True):
+            alike = before is not None and before.score.violations == point.score.violations
+            limit, bound = self._limit(point), _points(self._bound(point))
+            result.append({
+                "limit": limit, "migrations": len(self.problem.migrated(point.assignment)),
+                "gib": self.problem.moved_mib(point.assignment) / GIB, "spread": _points(point.spread), "bound": bound,
+                "gap": _points(max(0, point.spread - self._bound(point))), "exact": self._exact(point),
+                "gain": _points(before.spread - point.spread) if before is not None and alike else math.nan,
+                "knee": limit == marked, "violations": point.score.violations, "reachable": reachable,
+            })  # fmt: skip
+            before = point
+        return result
+
+    @property
+    def _fewest(self) -> int:
+        return min(point.score.violations for point in self.front.points)
+
+    def _limit(self, point: Point) -> float:
+        return point.limit / GIB if self.against is Against.GIB else float(point.limit)
+
+    def _bound(self, point: Point) -> int:
+        """ppm; where should-rules gave way others might have instead, and only what holds without any is proven."""
+        if not self.case.gave_way:
+            return point.bound
+        return min(point.bound, bounds.spread_bound(self.case.way.replace(**self._own_limit(point))))
+
+    def _own_limit(self, point: Point) -> dict[str, int]:
+        return {LIMITS[self.against]: point.limit}
+
+    def _exact(self, point: Point) -> bool:
+        return point.exact and not self.case.gave_way
+
+    def _within(self, limit: float) -> Point:
+        """The best point within a limit. UsageError where none was looked at."""
+        unit = "GiB" if self.against is Against.GIB else "migrations"
+        most = self._most()
+        if not 0 <= limit <= most:
+            raise UsageError(f"the frontier has limits from 0 to {most:g} {unit}, and {limit:g} is none of them")
+        return [point for point in self.front.points if self._limit(point) <= limit][-1]
+
+    def _most(self) -> float:
+        """The largest limit of which the best is known: any, where the last point is the best without one."""
+        if self.against is Against.MIGRATIONS:
+            return self._limit(self.front.points[-1])
+        most = self.problem.max_moved_mib
+        return math.inf if most is None else most / GIB
+
+    def _result(self, problem: Problem, point: Point) -> Result:
+        """A point as what a solver has found; its bound is of other spreads where nodes are stuck."""
+        bound = 0 if self.case.formulation.stuck else self._bound(point)
+        status = Status.INFEASIBLE if self._exact(point) and point.score.violations else Status.FEASIBLE
+        return judge(problem, "cpsat", Answer(point.assignment, bound, status), 0.0)
+
+    def _worse(self, point: Point, made: Plan) -> tuple[str, ...]:
+        """What is to be said where a plan does not get to its point."""
+        after = made.spread.after if not self.case.formulation.stuck else made.spread.changeable_after or 0.0
+        spread, left = _points(point.spread), point.score.violations
+        if (len(made.violations_after), after) <= (left, spread + ROUNDED / 2):
+            return ()
+        why = "the loss of a node has to be survived" if made.survival is not None else "no safe way to it was found"
+        broken = f" and {left} broken rules" if left else ""
+        return (f"the frontier has a spread of {spread:.2f} points{broken} within this limit, but {why}",)
+
+
+def axis(name: str) -> Against:
+    """What a frontier can be against, by its name. UsageError for one that there is not."""
+    if name not in list(Against):
+        raise UsageError(f"there is no frontier against {name}: choose from {', '.join(Against)}")
+    return Against(name)
+
+
+def make_frontier(
+    case: Case, against: Against = Against.MIGRATIONS, budget: Budget | None = None, told: Told | None = None
+) -> Frontier:
+    """The smallest spread within every limit up to that of the case's policy, in at most four times its time limit.
+
+    MissingDependency without OR-Tools. Against GiB without a limit: up to what the smallest spread takes.
+    """
+    policy = case.policy
+    budget = budget or Budget(seconds=TIMES * policy.time_limit, seed=policy.seed)
+    problem = _asked(case.formulation)
+    try:
+        if against is Against.GIB:
+            front = by_mib(problem, POINTS, budget, told)
+        else:
+            most = MOST if policy.max_migrations is None else policy.max_migrations
+            front = by_migrations(problem, most, budget, told)
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] != "ortools":
+            raise
+        raise MissingDependency("a frontier needs OR-Tools: pip install 'ortools>=9.14,<10'") from None
+    reachable = _reachable(case, front.points, LIMITS[against])
+    return Frontier(case, against, front, problem, reachable, tuple(_notes(case, policy)))
+
+
+def _asked(formulation: Formulation) -> Problem:
+    """The problem, where nodes are stuck over the others: with them all limits would be alike."""
+    problem = formulation.problem
+    if not formulation.stuck:
+        return problem
+    first = problem.metrics - len(formulation.stuck)
+    copies = {k: first + index for index, k in enumerate(formulation.stuck)}
+    level = problem.aims[0]
+    changeable = Level(tuple(copies.get(k, k) for k in level.metrics), level.weights)
+    return problem.replace(levels=(changeable, *problem.aims))
+
+
+def _reachable(case: Case, points: Sequence[Point], limit: str) -> tuple[bool, ...]:
+    """Of each point whether all its migrations find a safe order; stops on the way count against its limit."""
+    known, result = set[bytes](), list[bool]()
+    for point in points:
+        key = point.assignment.tobytes()
+        if key not in known:
+            problem = case.formulation.problem.replace(**{limit: point.limit})
+            if not agenda.reach(case, problem, point.assignment).stranded:
+                known.add(key)
+        result.append(key in known)
+    return tuple(result)
+
+
+def _notes(case: Case, policy: Policy) -> list[str]:
+    """What a person should know of it."""
+    formulation, result = case.formulation, []
+    if formulation.stuck:
+        names = sorted({formulation.nodes[node] for nodes in formulation.stuck.values() for node in nodes})
+        result.append(f"nothing can change the load of {', '.join(names)}: the spread is that over the other nodes")
+    if policy.until_balanced or policy.repair_only:
+        name = "until_balanced" if policy.until_balanced else "repair_only"
+        result.append(f"{name} has no effect: a frontier shows the smallest spread within each limit")
+    if policy.survive:
+        result.append("headroom is not looked at before a plan is made: with survive plans may keep more spread")
+    return result
+
+
+def _points(ppm: int) -> float:
+    """ppm as percentage points."""
+    return ppm * 100 / PPM
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON takes it: nothing where there is no number."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return round(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,129 @@
+"""Owns how a frontier looks on a terminal: a table, a chart that needs no colour, what is known in a line or two."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from planner.frontier import Frontier
+from planner.policy import Against
+
+NARROWEST, WIDEST, TALL = 60, 100, 16
+"""Columns and rows of the chart."""
+PROVEN, FOUND, BOUND, KNEE = "●", "○", "·", "◆"
+"""Marks: what is reached, proven to be the best or not; what is proven to be out of reach; the knee."""
+
+Row = dict[Any, Any]
+
+
+def frontier(item: Frontier, out: Console, *, every: bool = False) -> None:
+    """Points at which something is gained, or every one; the chart; what is known."""
+    rows: list[Row] = item.frame.to_dict("records")
+    shown = rows if every else _gaining(rows)
+    out.print(_table(item, shown))
+    for line in [*_chart(item, rows, _width(out)), *_words(item, rows, len(shown))]:
+        out.print(Text(line), soft_wrap=True)
+
+
+def _unit(item: Frontier) -> str:
+    return "GiB" if item.against is Against.GIB else "migrations"
+
+
+def _gaining(rows: Sequence[Row]) -> list[Row]:
+    """The first row, and those with fewer violations or less spread, as far as it shows, than the one shown before."""
+    result = [rows[0]]
+    for row in rows[1:]:
+        last = result[-1]
+        fewer = row["violations"] < last["violations"]
+        if fewer or f"{row['spread']:.2f}" != f"{last['spread']:.2f}" or row["knee"]:
+            result.append(row)
+    return result
+
+
+def _table(item: Frontier, rows: Sequence[Row]) -> Table:
+    table, broken = Table(box=None, pad_edge=False), any(row["violations"] for row in rows)
+    blocked = not all(row["reachable"] for row in rows)
+    heads = ("limit", "migrations", "GiB", "spread", "bound", "gap", "gain", *(("violations",) if broken else ()))
+    for name in heads:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    before: Row | None = None
+    for row in rows:
+        words = [*(["proven"] if row["exact"] else []), *(["knee"] if row["knee"] else [])]
+        words += ["no safe way to all of it known"] if blocked and not row["reachable"] else []
+        alike = before is not None and before["violations"] == row["violations"]
+        gain = f"{before['spread'] - row['spread']:.2f}" if before is not None and alike else ""
+        limit = f"{row['limit']:.1f}" if item.against is Against.GIB else f"{row['limit']:.0f}"
+        table.add_row(
+            limit, str(row["migrations"]), f"{row['gib']:.1f}", f"{row['spread']:.2f}", f"{row['bound']:.2f}",
+            f"{row['gap']:.2f}", gain, *((str(row["violations"]),) if broken else ()), ", ".join(words),
+        )  # fmt: skip
+        before = row
+    return table
+
+
+def _width(out: Console) -> int:
+    return max(NARROWEST, min(WIDEST, out.width))
+
+
+def _chart(item: Frontier, rows: Sequence[Row], width: int) -> list[str]:
+    """Spread upwards, limit to the right; where two marks would be in one place the more telling one stands."""
+    right, top = rows[-1]["limit"], max(row["spread"] for row in rows)
+    if right <= 0 or top <= 0:
+        return []
+    labels = [f"{top * (TALL - 1 - line) / (TALL - 1):.2f}" for line in range(TALL)]
+    margin = max(map(len, labels))
+    columns = width - margin - 2
+    grid = [[" "] * columns for _ in range(TALL)]
+    for column, at, mark in _marks(rows):
+        x, y = round(column / right * (columns - 1)), TALL - 1 - round(at / top * (TALL - 1))
+        if _telling(mark) > _telling(grid[y][x]):
+            grid[y][x] = mark
+    shown = [labels[line] if line % 5 == 0 else "" for line in range(TALL)]
+    lines = [f"{label:>{margin}} ┤{''.join(row)}".rstrip() for label, row in zip(shown, grid, strict=True)]
+    middle, last = (f"{value:.1f}" if item.against is Against.GIB else f"{value:.0f}" for value in (right / 2, right))
+    scale = f"0{middle:^{columns - 1 - len(last)}}{last}"
+    legend = f"{PROVEN} spread, proven  {FOUND} spread, not proven  {BOUND} bound  {KNEE} knee"
+    return [
+        f"spread in points, against {_unit(item)}", *lines, f"{'':>{margin}} └{'─' * columns}",
+        f"{'':>{margin}}  {scale}", f"{'':>{margin}}  {legend}",
+    ]  # fmt: skip
+
+
+def _marks(rows: Sequence[Row]) -> list[tuple[float, float, str]]:
+    """Limit, spread and mark of all there is to see."""
+    bounds = [(row["limit"], row["bound"], BOUND) for row in rows]
+    return bounds + [(r["limit"], r["spread"], KNEE if r["knee"] else PROVEN if r["exact"] else FOUND) for r in rows]
+
+
+def _telling(mark: str) -> int:
+    return (" ", BOUND, FOUND, PROVEN, KNEE).index(mark)
+
+
+def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
+    """What is proven, and where the knee is."""
+    proven, widest = sum(row["exact"] for row in rows), max(rows, key=lambda row: row["gap"])
+    unit = _unit(item)
+    what = "points" if item.against is Against.GIB else "limits"
+    if proven == len(rows):
+        known = f"all {len(rows)} {what} are proven" + ("" if item.front.complete else ", others may lie between them")
+    else:
+        known = f"{proven} of {len(rows)} {what} proven, largest gap {widest['gap']:.2f} at {widest['limit']:g} {unit}"
+    lines = [f"{known}; {item.front.spent:.1f} s"]
+    left_out = len(rows) - shown
+    lines += [f"{left_out} {what} gain less than shows and are left out (--all shows them)"] if left_out else []
+    marked = next((row for row in rows if row["knee"]), None)
+    if marked is None:
+        return [*lines, "no knee: nothing is gained, or each more gains as much as the one before"]
+    gained, most = (_gained(rows, row) for row in (marked, rows[-1]))
+    share = "" if math.isnan(gained) or not most else f", {100 * gained / most:.0f} % of what can be gained"
+    return [*lines, f"knee: {marked['limit']:g} {unit}, spread {marked['spread']:.2f} points{share}"]
+
+
+def _gained(rows: Sequence[Row], row: Row) -> float:
+    """Less spread than at the first limit with as few violations."""
+    first = next(each for each in rows if each["violations"] == row["violations"])
+    return float(first["spread"] - row["spread"])
