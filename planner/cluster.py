@@ -52,10 +52,10 @@ class Cluster:
 
     @property
     def rules(self) -> pd.DataFrame:
-        """Rules that the tags of guests express, one row per rule and guest."""
+        """Rules of tags, of the HA manager and of the settings, one row per rule and guest."""
         from planner.rules import read
 
-        return read(self).frame
+        return read(self, self.config.cluster if self.config else None).frame
 
     def plan(self, solver: str = "cpsat", **settings: Any) -> "Plan":
         """Plan with one solver; keywords are the fields of `Policy`, `Cluster` and `Apply` in `planner.policy`."""
