@@ -12,9 +12,8 @@ from planner.flags import option
 from planner.options import SolverName, with_choice
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from planner.cluster import Cluster
+    from planner.frontier import Frontier
     from planner.html import Background
     from planner.options import Choice
     from planner.plan import Plan
@@ -54,7 +53,7 @@ def report(
 
 def _with_cluster(
     choice: "Choice", plan_file: Path | None, solver: SolverName, most: int | None
-) -> "tuple[Plan, pd.DataFrame | None, Background]":
+) -> "tuple[Plan, Frontier | None, Background]":
     """A plan of a file that still holds, or one that is made now; what limits buy; what is known of the cluster."""
     from planner import progress
     from planner.html import background
@@ -63,11 +62,24 @@ def _with_cluster(
     with closing(open_session(*choice)) as session:
         cluster = session.cluster()
         if plan_file is None:
-            plan = progress.plan(session, cluster, solver)
-            policy = session.policy
+            plan, about = progress.plan(session, cluster, solver), background(cluster, session.policy)
         else:
-            plan, policy = _saved(session, cluster, plan_file), None
-        return plan, None, background(cluster, policy)
+            plan, about = _saved(session, cluster, plan_file), background(cluster)
+            session = session.judging(plan)
+        return plan, None if most is None else _frontier(session, cluster, most), about
+
+
+def _frontier(session: "Session", cluster: "Cluster", most: int) -> "Frontier":
+    """What each limit up to so many migrations buys, whatever the plan's own limit is."""
+    from dataclasses import replace
+
+    from planner import progress
+    from planner.frontier import TIMES, make_frontier
+    from planner.planning import prepare
+
+    policy = replace(session.policy, max_migrations=most)
+    with progress.front(TIMES * policy.time_limit) as told:
+        return make_frontier(prepare(cluster, policy, session.settings, session.apply), told=told)
 
 
 def _saved(session: "Session", cluster: "Cluster", file: Path) -> "Plan":

@@ -8,6 +8,8 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import pandas as pd
+
 from planner import outlook, page, report, svg
 from planner.amounts import duration
 from planner.page import Table
@@ -17,10 +19,10 @@ from planner.policy import Policy, Resource
 from planner.rules import NodeState
 
 if TYPE_CHECKING:
-    import pandas as pd
     from jinja2 import Template
 
     from planner.cluster import Cluster
+    from planner.frontier import Frontier
 
 LIMIT: Final = 198_000
 """Bytes of a page: migrations have the room that the rest leaves."""
@@ -95,14 +97,14 @@ def _said(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def render(plan: Plan, frontier: "pd.DataFrame | None" = None, about: Background | None = None) -> str:
-    """The page. `frontier`: columns as in `planner.frontier.COLUMNS`. The same arguments give the same page."""
+def render(plan: Plan, frontier: "Frontier | pd.DataFrame | None" = None, about: Background | None = None) -> str:
+    """The page. `frontier`, or its frame: what more migrations would buy. The same arguments give the same page."""
     parts = _parts(plan, frontier, about or Background())
     rest = len(_template().render(parts, migrations=page.migrations(plan, 0)).encode())
     return _template().render(parts, migrations=page.migrations(plan, LIMIT - rest))
 
 
-def _parts(plan: Plan, frontier: "pd.DataFrame | None", about: Background) -> dict[str, Any]:
+def _parts(plan: Plan, frontier: "Frontier | pd.DataFrame | None", about: Background) -> dict[str, Any]:
     """All of the page but the migrations."""
     from planner import __version__
 
@@ -117,7 +119,8 @@ def _parts(plan: Plan, frontier: "pd.DataFrame | None", about: Background) -> di
         "figures": tuple(page.figures(plan)),
         "loads": [_loads(plan, resource) for resource in plan.resources],
         "way_back": page.way_back(plan, ROOM["way_back"]),
-        "timeline": _timeline(plan), "frontier": None if frontier is None else _frontier(frontier, plan),
+        "timeline": _timeline(plan), "frontier": None if frontier is None else _frontier(frontier),
+        "curved": page.lines(getattr(frontier, "notes", ()), ROOM["remarks"]),
         "made": page.lines([f"{name}: {value}" for name, value in about.settings], ROOM["notes"]),
     }  # fmt: skip
 
@@ -193,14 +196,18 @@ def _label(m: Migration) -> str:
     return " ".join(word for word in ("ct" if m.type == "ct" else "", str(m.vmid), m.name) if word)
 
 
-def _frontier(frame: "pd.DataFrame", plan: Plan) -> Picture:
+def _frontier(given: "Frontier | pd.DataFrame") -> Picture:
     """The spread under each limit, its bound, and the knee."""
+    if isinstance(given, pd.DataFrame):
+        frame, unit = given, "at most"
+    else:
+        frame, unit = given.frame, f"{given.against}, at most"
     rows = frame.to_dict("records")
     spread, bound = (tuple((r["limit"], r[name]) for r in rows if r[name] == r[name]) for name in ("spread", "bound"))
     knee = [(r["limit"], r["spread"]) for r in rows if r["knee"]]
     says = f"Spread in points under {len(rows)} limits" + (f"; the knee is at {knee[0][0]:g}" if knee else "")
     items = [svg.Curve(bound, "bound"), svg.Curve(spread, "spread", dots=True)]
-    chart = svg.curves("Spread against the limit", says, items, ("at most so many", "spread, points"), knee)
+    chart = svg.curves("Spread against the limit", says, items, (unit, "spread, points"), knee)
     return Picture("frontier", says, (chart,), page.frontier(frame, ROOM["frontier"]))
 
 

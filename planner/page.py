@@ -214,16 +214,17 @@ def way_back(item: Plan, room: int) -> Table | None:
 
 def frontier(frame: "pd.DataFrame", room: int) -> Table | None:
     """What each limit buys; columns as in `planner.frontier.COLUMNS`."""
-    heads = ("#at most", "#migrations", "#GiB", "#spread", "#bound", "#gain", "what is known")
+    heads = ("#at most", "#migrations", "#GiB", "#spread", "#bound", "#gain", "#broken rules", "what is known")
     found = table("The best spread under each limit", heads, (_point(row) for row in frame.to_dict("records")), room)
     return found and replace(found, elsewhere="the command frontier shows all of them")
 
 
 def _point(row: Mapping[Hashable, Any]) -> Row:
-    knee = "; the knee" if row["knee"] else ""
-    number = [f"{row[name]:g}" for name in ("limit", "migrations")]
     points = ["" if row[name] != row[name] else f"{row[name]:.2f}" for name in ("spread", "bound", "gain")]
-    return (*number, f"{row['gib']:.1f}", *points, f"{'proven the best' if row['exact'] else 'best found'}{knee}")
+    words = ["proven the best" if row["exact"] else "best found", *(["the knee"] if row["knee"] else [])]
+    words += [] if row["reachable"] else ["no safe way to all of it is known"]
+    limit, gib = f"{row['limit']:.6g}", f"{row['gib']:.1f}"
+    return (limit, str(row["migrations"]), gib, *points, str(row["violations"]), "; ".join(words))
 
 
 def lines(items: Sequence[str], room: int) -> tuple[tuple[str, ...], int]:

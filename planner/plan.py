@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from pydantic import TypeAdapter
 
+    from planner.frontier import Frontier
+
 FORMAT: Final = "proxlb-plan/2"
 REPAIRS: Final = "repairs"
 """What the reason of a migration begins with that repairs a rule."""
@@ -322,8 +324,8 @@ class Plan(InNotebook):
         """The plan as JSON, as described by `planner/schemas/plan.json`."""
         return json.dumps(asdict(self), indent=2)
 
-    def to_html(self, frontier: "pd.DataFrame | None" = None) -> str:
-        """The plan as one page for people; `frontier`: the frame of a frontier, which is shown as well."""
+    def to_html(self, frontier: "Frontier | pd.DataFrame | None" = None) -> str:
+        """The plan as one page for people; with a frontier, or its frame, also what more migrations would buy."""
         from planner.html import render
 
         return render(self, frontier)

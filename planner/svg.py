@@ -16,6 +16,8 @@ PAIR: Final = 42
 """Pixels of a node: its name, and the bars before and after."""
 ROW: Final = 20
 """Pixels of a bar in time."""
+ENDS: Final = (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10)
+"""Where axes end, times a power of ten."""
 NAMES: Final = 30
 """Percent of the width for the names beside bars in time."""
 CURVES: Final = 240
@@ -147,11 +149,11 @@ def _curve(item: Curve, places: Sequence[tuple[str, str]]) -> str:
 
 
 def ceiling(value: float) -> float:
-    """The next of 1, 2, 4, 5, 6, 8 or 10 with zeros from a value on: where an axis ends."""
+    """The next of some numbers that are easy to halve, with zeros, from a value on: where an axis ends."""
     if value <= 0:
         return 1.0
     unit: float = 10.0 ** math.floor(math.log10(value))
-    return next(step * unit for step in (1, 2, 4, 5, 6, 8, 10) if step * unit >= value * (1 - 1e-9))
+    return next(step * unit for step in ENDS if step * unit >= value * (1 - 1e-9))
 
 
 def _picture(title: str, says: str, height: int, body: Iterable[str]) -> str:

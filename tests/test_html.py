@@ -17,6 +17,7 @@ import pytest
 
 import planner as pp
 from planner import html, svg
+from planner.frontier import COLUMNS
 from planner.html import Background, background, render
 from planner.plan import Lost, Migration, NodeLoad, Plan, PlanStatus, Stranded, Survival, save
 from planner.policy import Policy, Resource
@@ -103,7 +104,7 @@ FRONTIER = pd.DataFrame(
         "limit": [0, 1, 2, 3], "migrations": [0, 1, 2, 3], "gib": [0.0, 4.0, 9.0, 20.0],
         "spread": [32.0, 16.0, 4.0, 3.0], "bound": [32.0, 16.0, 4.0, float("nan")],
         "exact": [True, True, True, False], "gain": [float("nan"), 16.0, 12.0, 1.0],
-        "knee": [False, False, True, False],
+        "knee": [False, False, True, False], "violations": [1, 0, 0, 0], "reachable": [True, True, True, False],
     }
 )  # fmt: skip
 
@@ -218,7 +219,9 @@ def test_bars_in_time_begin_and_end_when_migrations_do() -> None:
     assert all(float(r["x"][:-1]) + float(r["width"][:-1]) <= 100.01 and float(r["width"][:-1]) > 0 for r in drawn)
 
 
-@pytest.mark.parametrize(("value", "top"), [(0, 1), (0.3, 0.4), (1, 1), (3, 4), (31.7, 40), (40, 40), (401, 500)])
+@pytest.mark.parametrize(
+    ("value", "top"), [(0, 1), (0.3, 0.3), (1, 1), (3.1, 4), (31.7, 40), (12, 12), (13, 16), (401, 500)]
+)
 def test_an_axis_ends_at_a_round_number_above_what_it_shows(value: float, top: float) -> None:
     assert svg.ceiling(value) == pytest.approx(top)
 
@@ -226,8 +229,13 @@ def test_an_axis_ends_at_a_round_number_above_what_it_shows(value: float, top: f
 def test_a_frontier_is_shown_as_curve_and_table_with_its_knee(pages: dict[str, str]) -> None:
     table = rows(pages["small"], "The best spread under each limit")
     assert [row[0] for row in table] == ["0", "1", "2", "3"] and [row[3] for row in table][:2] == ["32.00", "16.00"]
-    assert [row[-1] for row in table] == ["proven the best"] * 2 + ["proven the best; the knee", "best found"]
+    assert [row[-1] for row in table] == [
+        *["proven the best"] * 2,
+        "proven the best; the knee",
+        "best found; no safe way to all of it is known",
+    ]
     assert table[0][5] == "" and table[3][4] == ""  # what is not known
+    assert [row[6] for row in table] == ["1", "0", "0", "0"]
     curve = pictures(pages["small"])[-1]
     dots = [c.attrib for c in curve.iter("circle") if c.attrib["class"] == "spread"]
     ring = next(c.attrib for c in curve.iter("circle") if c.attrib["class"] == "ring")
@@ -434,6 +442,15 @@ def test_a_plan_that_cannot_keep_all_rules_is_reported_and_ends_with_3(cli: Cli,
     save(replace(small, status=PlanStatus.INFEASIBLE), tmp_path / "p.json")
     done = cli("report", "--plan", tmp_path / "p.json", "--html", "-")
     assert done.code == 3 and "Proven: not all rules can hold" in done.out
+
+
+def test_what_more_would_buy_is_looked_at_when_asked_for(cli: Cli, tmp_path: Path) -> None:
+    words = ("--demo", "--solver", "greedy", "--max-migrations", "1", "--time-limit", "0.2", "--frontier", "2")
+    done = cli("report", *words, "--html", tmp_path / "o.html")
+    page = (tmp_path / "o.html").read_text()
+    assert done.code == 0 and "migrations, at most" in page
+    assert [row[0] for row in rows(page, "The best spread under each limit")] == ["0", "1", "2"]
+    assert set(FRONTIER) <= {column.name for column in COLUMNS}
 
 
 def test_the_template_is_part_of_the_package() -> None:
