@@ -106,7 +106,7 @@ def _put(page: str, path: Path) -> None:
     from planner.snapshot import write
 
     if path == STDOUT:
-        sys.stdout.write(page)
+        sys.stdout.buffer.write(page.encode())  # the page says that it is UTF-8, whatever the terminal is
         return
     write(path, page.encode())
     print(f"wrote {path}: {len(page.encode()) / 1000:.0f} kB", file=sys.stderr, flush=True)
