@@ -20,7 +20,8 @@ from planner.plan import Plan
 from planner.planning import plan_of
 from planner.policy import Against, Policy, Resource
 from solvers import Budget, Level, Problem, Result, Status, bounds, judge
-from solvers.pareto import Front, Point, Told, by_mib, by_migrations
+from solvers.front import Front, Point, Told
+from solvers.pareto import by_mib, by_migrations
 from solvers.problem import PPM
 from solvers.result import Answer
 

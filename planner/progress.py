@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from planner.policy import Policy
     from planner.session import Session
     from solvers import Budget
-    from solvers.pareto import Front, Told
+    from solvers.front import Front, Told
 
 
 def plan(session: "Session", cluster: "Cluster", solver: str, drained: Collection[str] = ()) -> "Plan":

@@ -32,6 +32,11 @@ def _unit(item: Frontier) -> str:
     return "GiB" if item.against is Against.GIB else "migrations"
 
 
+def _limit(item: Frontier, row: Row) -> str:
+    """Rounded up, so that what is shown is within what is read."""
+    return f"{math.ceil(row['limit'] * 100) / 100:.2f}" if item.against is Against.GIB else f"{row['limit']:.0f}"
+
+
 def _gaining(rows: Sequence[Row]) -> list[Row]:
     """The first row, and those with fewer violations or less spread, as far as it shows, than the one shown before."""
     result = [rows[0]]
@@ -46,9 +51,11 @@ def _gaining(rows: Sequence[Row]) -> list[Row]:
 def _table(item: Frontier, rows: Sequence[Row]) -> Table:
     table, broken = Table(box=None, pad_edge=False), any(row["violations"] for row in rows)
     blocked = not all(row["reachable"] for row in rows)
-    heads = ("limit", "migrations", "GiB", "spread", "bound", "gap", "gain", *(("violations",) if broken else ()))
+    gib = item.against is Against.GIB
+    heads = ["limit", "migrations", "GiB", "spread", "bound", "gap", "gain", *(["violations"] if broken else [])]
     for name in heads:
-        table.add_column(name, justify="right", no_wrap=True)
+        if not (gib and name == "GiB"):  # which is the limit
+            table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     before: Row | None = None
     for row in rows:
@@ -56,11 +63,10 @@ def _table(item: Frontier, rows: Sequence[Row]) -> Table:
         words += ["no safe way to all of it known"] if blocked and not row["reachable"] else []
         alike = before is not None and before["violations"] == row["violations"]
         gain = f"{before['spread'] - row['spread']:.2f}" if before is not None and alike else ""
-        limit = f"{row['limit']:.1f}" if item.against is Against.GIB else f"{row['limit']:.0f}"
-        table.add_row(
-            limit, str(row["migrations"]), f"{row['gib']:.1f}", f"{row['spread']:.2f}", f"{row['bound']:.2f}",
-            f"{row['gap']:.2f}", gain, *((str(row["violations"]),) if broken else ()), ", ".join(words),
-        )  # fmt: skip
+        figures = [f"{row[name]:.2f}" for name in ("spread", "bound", "gap")]
+        copied = [] if gib else [f"{row['gib']:.1f}"]
+        left = [str(row["violations"])] if broken else []
+        table.add_row(_limit(item, row), str(row["migrations"]), *copied, *figures, gain, *left, ", ".join(words))
         before = row
     return table
 
@@ -109,9 +115,11 @@ def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
     unit = _unit(item)
     what = "points" if item.against is Against.GIB else "limits"
     if proven == len(rows):
-        known = f"all {len(rows)} {what} are proven" + ("" if item.front.complete else ", others may lie between them")
+        known = f"all {len(rows)} {what} are proven"
     else:
-        known = f"{proven} of {len(rows)} {what} proven, largest gap {widest['gap']:.2f} at {widest['limit']:g} {unit}"
+        largest = f"largest gap {widest['gap']:.2f} at {_limit(item, widest)} {unit}"
+        known = f"{proven} of {len(rows)} {what} are proven, {largest}"
+    known += "" if item.front.complete else "; others may lie between them"
     lines = [f"{known}; {item.front.spent:.1f} s"]
     left_out = len(rows) - shown
     lines += [f"{left_out} {what} gain less than shows and are left out (--all shows them)"] if left_out else []
@@ -120,7 +128,7 @@ def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
         return [*lines, "no knee: nothing is gained, or each more gains as much as the one before"]
     gained, most = (_gained(rows, row) for row in (marked, rows[-1]))
     share = "" if math.isnan(gained) or not most else f", {100 * gained / most:.0f} % of what can be gained"
-    return [*lines, f"knee: {marked['limit']:g} {unit}, spread {marked['spread']:.2f} points{share}"]
+    return [*lines, f"knee: {_limit(item, marked)} {unit}, spread {marked['spread']:.2f} points{share}"]
 
 
 def _gained(rows: Sequence[Row], row: Row) -> float:

@@ -10,17 +10,18 @@ of MiB are not known beforehand: below each point that is found the next one is 
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from solvers import bounds, check, cpsat, descent
+from solvers.front import Front, Point, Told
 from solvers.frontier import PRECISION, relaxed_bound
 from solvers.known import Known
 from solvers.meet import LIMIT, meet
 from solvers.peel import peeled
-from solvers.problem import Cost, Ints, Problem, Score
+from solvers.problem import Cost, Problem
 from solvers.result import Budget, Status
 from solvers.search import Search
 
@@ -28,50 +29,14 @@ SCOUTED, RELAXED = 0.35, 0.6
 """Parts of the budget until which limits are searched locally, and then relaxed, before the exact search begins."""
 PART, LONGER = 1 / 16, 2.0
 """Part of the budget that the exact search of one limit may take at first, and how much more each time it returns."""
+CROWDED = 4
+"""So many parts of the mean distance of points are too little for another one in the middle of them."""
 STEPS = 400
 """Steps of local search that count as a second of work."""
 RELAXATION = 0.5
 """Work that the relaxation of one limit counts as."""
 BOUND_SECONDS = 60.0
 """Seconds that a relaxation may take where work is what is limited."""
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """The best that is known within a limit."""
-
-    limit: int
-    """Migrations or MiB."""
-    assignment: Ints
-    score: Score
-    """Violations come first: of two points with different numbers of them the spreads cannot be compared."""
-    bound: int
-    """ppm: no acceptable assignment within the limit that has as few violations has a smaller spread."""
-    exact: bool
-    """Proven: no acceptable assignment within the limit has fewer violations, or as few and a smaller spread."""
-
-    @property
-    def spread(self) -> int:
-        """ppm, value of the first level."""
-        return self.score.spread
-
-
-@dataclass(frozen=True, eq=False)
-class Front:
-    """What is known of all limits."""
-
-    points: tuple[Point, ...]
-    """By rising limit. Of limits of MiB each is as tight as its point allows, and no point is as good as one below."""
-    complete: bool
-    """Whether no limit lies between two points at which there could be another one, if both are exact."""
-    spent: float
-    """Seconds, or work where that is what was limited."""
-    searches: int
-    """How often the exact search was started."""
-
-
-Told = Callable[[Front], None]
-"""Is told what is known after every step."""
 
 
 def by_migrations(problem: Problem, most: int, budget: Budget, told: Told | None = None) -> Front:
@@ -144,7 +109,7 @@ class _Sweep:
         self._each(self._scout, self._scouted, SCOUTED)
         self._each(self._relax, self._relaxed, RELAXED)
         while self._left() > 0:
-            fresh = self._next_below()
+            fresh = self._next_between()
             if fresh is not None:
                 self._begin(fresh)
                 self._limits = sorted({*self._limits, fresh})
@@ -215,14 +180,20 @@ class _Sweep:
             limit not in self._tries and self.known.best(limit).score.violations > self.known.least(limit)
         )
 
-    def _next_below(self) -> int | None:
-        """The limit below the point with the most unknown below it; None where all are known, or enough."""
-        if not self._points:
-            return None
+    def _next_between(self) -> int | None:
+        """A limit in the widest room between points: the highest of it, or where it is wide the middle, so that points
+        do not crowd; None where there is none, or there are points enough."""
         rooms = list(self._rooms())
         if not rooms or len(self._distinct()) > self._points:
             return None
-        return max(rooms, key=lambda pair: (pair[1] - pair[0], pair[1]))[1]
+        _, lower, upper = max((self._gap_between(lower, upper), lower, upper) for lower, upper in rooms)
+        crowded = self.known.best(self._most).cost // (CROWDED * self._points)
+        return upper if upper - lower <= max(1, crowded) else (lower + upper) // 2
+
+    def _gap_between(self, lower: int, upper: int) -> int:
+        """How much of the front may lie between two points: migrating so much less for so much more spread."""
+        drop = self.known.best(lower).score.spread - self.known.best(upper + 1).score.spread
+        return (upper - lower) * max(1, drop)
 
     def _rooms(self) -> Iterator[tuple[int, int]]:
         """Limits that were looked at, with the highest one below the next point, where others lie between the two."""

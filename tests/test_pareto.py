@@ -1,7 +1,8 @@
 """Claims about fronts: what is called exact is, no bound is too high, nothing between two points is left out."""
 
 from solvers import Budget, Problem, check
-from solvers.pareto import Front, by_mib, by_migrations
+from solvers.front import Front
+from solvers.pareto import by_mib, by_migrations
 from tests.brute import Plain
 from tests.problems import random_problem
 
