@@ -41,14 +41,14 @@ def hot(history: History | None, nodes: pd.DataFrame, guests: pd.DataFrame, poli
         resource = Resource(name)
         if resource not in last.node and resource not in last.guest:
             raise InputError(f"{resource} is not known: Proxmox VE 9 tells pressures, and older releases do not")
-        names, vmids = list(nodes["node"]), list(guests["vmid"])
+        names, vmids = list(map(str, nodes["node"])), list(map(int, guests["vmid"]))
         found += _above(names, last.of_nodes(resource, names), last.of_nodes_full(resource, names), limit, resource)
         found += _above(vmids, last.of(resource, vmids), last.of_full(resource, vmids), limit, resource)
     return tuple(found)
 
 
 def _above(
-    names: Sequence[int | str], some: Series, full: Series, limit: Pressure, resource: Resource
+    names: Sequence[int] | Sequence[str], some: Series, full: Series, limit: Pressure, resource: Resource
 ) -> Iterator[str]:
     """Those above a limit. What is not known is no pressure: of the CPU of a node Proxmox VE tells only `some`."""
     with warnings.catch_warnings():
