@@ -2,12 +2,14 @@
 
 import contextlib
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -48,6 +50,7 @@ def _obey(ear: Connection) -> None:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Processes that are started meanwhile never hear Ctrl-C, which is for who started them; here it waits."""
+    resource_tracker.ensure_running()  # started with the first process, it would let signals through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -62,11 +65,14 @@ def dask(scheduler: str | None, jobs: int | None = None) -> Iterator[Executor]:
         distributed: Any = importlib.import_module("distributed")
     except ModuleNotFoundError:
         raise MissingDependency("--executor dask needs distributed: pip install 'proxlb-plan[dask]'") from None
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it tells of its comings and goings
     with contextlib.ExitStack() as stack:
         address: Any = scheduler
         if scheduler is None:
             local = {"n_workers": jobs or os.cpu_count() or 1, "threads_per_worker": 1, "dashboard_address": None}
-            address = stack.enter_context(distributed.LocalCluster(**local, silence_logs="ERROR"))
+            with undisturbed():
+                address = stack.enter_context(distributed.LocalCluster(**local, silence_logs=logging.CRITICAL))
         try:
             client = stack.enter_context(distributed.Client(address, timeout=ANSWER, set_as_default=False))
         except (OSError, ValueError) as error:
