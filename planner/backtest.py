@@ -120,7 +120,7 @@ def replay(
     policy = contender.policy(terms.config.policy)
     planner: Planner | Crs | None = None
     if contender.solver == CRS:
-        planner = Crs(recording, terms.config, contender.threshold)
+        planner = Crs(recording, terms.config, contender.crs)
     elif contender.solver not in (NOTHING, RECORDED):
         planner = Planner(recording, contender, terms)
     course = play.recorded(recording) if contender.solver == RECORDED else play.Play(recording).run(planner, told)
@@ -189,8 +189,7 @@ class Crs:
 
     every = crs.ROUND
 
-    def __init__(self, recording: Recording, config: Config, threshold: float | None) -> None:
-        settings = crs.Settings() if threshold is None else crs.Settings(threshold)
+    def __init__(self, recording: Recording, config: Config, settings: crs.Settings) -> None:
         self.plans, self.seconds = 0, list[float]()
         self._recording, self._balancer = recording, crs.Balancer(settings)
         self._pace = pace.read(Snapshot(recording.answers[0], ""), config.apply)

@@ -1,18 +1,22 @@
 """Owns what can be played against each other in a back-test: names such as cpsat-robust or crs-5."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from planner.crs import Settings
 from planner.errors import UsageError
 from planner.planning import NAMES
 from planner.policy import Lookback, Policy, Profile
 
+PERCENT = re.compile(r"(\d{1,2}(?:\.\d+)?)(?:-(\d{1,2}(?:\.\d+)?))?")
+"""Threshold and margin of crs."""
 NOTHING, RECORDED, CRS, PROXLB = "nothing", "recorded", "crs", "proxlb"
 LOOKING_BACK = tuple(name for name in NAMES if name != PROXLB)
 DEFAULT = (NOTHING, PROXLB, CRS, "greedy", "cpsat", "cpsat-robust")
 GRAMMAR = (
-    f"choose from {NOTHING}, {RECORDED}, {PROXLB}, {CRS}, {CRS}-PERCENT (its threshold), {', '.join(LOOKING_BACK)}, "
-    f"and the latter with -{', -'.join(Profile)} for the last day"
+    f"choose from {NOTHING}, {RECORDED}, {PROXLB}, {CRS}, {CRS}-THRESHOLD[-MARGIN] (percent), "
+    f"{', '.join(LOOKING_BACK)}, and the latter with -{', -'.join(Profile)} for the last day"
 )
 
 
@@ -25,8 +29,8 @@ class Contender:
     """Or nothing, recorded or crs."""
     profile: Profile | None = None
     """Of the window; None: the present counts."""
-    threshold: float | None = None
-    """Of crs, a part of 1; None: Proxmox VE's own."""
+    crs: Settings = field(default_factory=Settings)
+    """How crs is set."""
 
     def policy(self, settings: Policy) -> Policy:
         """How it plans; the window is the one of the settings, or a day."""
@@ -41,13 +45,9 @@ def contender(name: str) -> Contender:
     solver, _, rest = name.partition("-")
     if not rest and solver in (NOTHING, RECORDED, CRS, *NAMES):
         return Contender(name, solver)
-    if solver == CRS:
-        try:
-            threshold = float(rest)
-        except ValueError:
-            threshold = -1.0
-        if 0 < threshold <= 100:
-            return Contender(name, CRS, threshold=threshold / 100)
+    if solver == CRS and (told := PERCENT.fullmatch(rest)):
+        margin = Settings().margin if told[2] is None else float(told[2]) / 100
+        return Contender(name, CRS, crs=Settings(float(told[1]) / 100, margin=margin))
     if solver in LOOKING_BACK and rest in list(Profile):
         return Contender(name, solver, Profile(rest))
     raise UsageError(f"there is no policy {name or 'without a name'}: {GRAMMAR}")

@@ -16,6 +16,8 @@ ROUND = 10.0
 """Seconds between two rounds of the HA manager."""
 DIGITS = 12
 """To which imbalances are compared: what differs by less is a tie."""
+AT_ONCE = 256
+"""Bundles that are looked at together: more would take more memory and no less time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,14 @@ class View:
     rules: Sequence[HaRule] = ()
 
     @cached_property
+    def vmids(self) -> tuple[int, ...]:
+        """(g,)"""
+        return tuple(int(sid.partition(":")[2]) for sid in self.sids)
+
+    @cached_property
     def index(self) -> Mapping[int, int]:
         """vmid to index, of the guests that are there."""
-        return {int(sid.partition(":")[2]): g for g, sid in enumerate(self.sids) if self.homes[g] != AWAY}
+        return {vmid: g for g, vmid in enumerate(self.vmids) if self.homes[g] != AWAY}
 
 
 class Chosen(NamedTuple):
@@ -120,37 +127,39 @@ def imbalance(values: Floats) -> float:
 def best(view: View, margin: float) -> Chosen | None:
     """The single migration, of guests that have to go along with it, that leaves the least imbalance; None where that
     is not less by the margin. Ties go by the name of the guest, of the source, of the target."""
-    now = loads(view)
-    nodes = sorted(view.open)
-    before = imbalance(now[nodes])
-    found: list[tuple[float, str, str, str, Chosen]] = []
-    for guests in bundles(view):
-        source = int(view.homes[guests[0]])
-        targets = [n for n in nodes if n != source and allowed(view, guests, n)] if source in nodes else []
-        for target, value in zip(targets, _after(view, now[nodes], nodes, guests, targets), strict=True):
-            chosen = Chosen(guests, target, value)
-            names = view.names[source], view.names[target]
-            found.append((round(value, DIGITS), view.sids[guests[0]], *names, chosen))
-    if not found:
-        return None
-    least = min(found, key=lambda item: item[:4])[4]
-    return least if before - least.imbalance >= margin * before else None
+    nodes = np.array(sorted(view.open), dtype=np.int64)
+    now = loads(view)[nodes]
+    groups = [group for group in bundles(view) if view.homes[group[0]] in nodes]
+    least: tuple[float, str, str, Chosen] | None = None
+    for first in range(0, len(groups), AT_ONCE):
+        some = groups[first : first + AT_ONCE]
+        table = _after(view, now, nodes, some)
+        for i, target in np.argwhere(table <= table.min()).tolist() if np.isfinite(table).any() else ():
+            chosen = Chosen(some[i], int(nodes[target]), float(table[i, target]))
+            found = (chosen.imbalance, view.sids[some[i][0]], view.names[chosen.target], chosen)
+            least = found if least is None else min(least, found, key=lambda item: item[:3])
+    before = imbalance(now)
+    return least[3] if least and before - least[0] >= margin * before else None
 
 
-def _after(
-    view: View, now: Floats, nodes: Sequence[int], guests: tuple[int, ...], targets: Sequence[int]
-) -> list[float]:
-    """Imbalance with these guests on each of the targets."""
-    cpu, memory = float(view.cpu[list(guests)].sum()), float(view.memory[list(guests)].sum())
-    weight = (cpu / view.cpus[nodes] + memory / view.mib[nodes]) / 2
-    place = {node: i for i, node in enumerate(nodes)}
-    source, at = place[int(view.homes[guests[0]])], [place[target] for target in targets]
-    table = np.repeat(now[None, :], len(targets), axis=0)
-    table[:, source] -= weight[source]
-    table[range(len(targets)), at] += weight[at]
-    means = table.mean(axis=1)
-    spreads = table.std(axis=1) / np.where(means > 0, means, 1) / np.sqrt(max(1, len(nodes) - 1))
-    return [float(value) for value in spreads]
+def _after(view: View, now: Floats, nodes: Places, groups: Sequence[tuple[int, ...]]) -> Floats:
+    """(b, n) imbalance with each bundle on each node, to DIGITS; infinite where it may not be, or is."""
+    cpu, memory = (np.array([what[list(group)].sum() for group in groups]) for what in (view.cpu, view.memory))
+    weights = (cpu[:, None] / view.cpus[nodes] + memory[:, None] / view.mib[nodes]) / 2
+    sources = np.searchsorted(nodes, view.homes[[group[0] for group in groups]])
+    rows = np.arange(len(groups))
+    without = np.repeat(now[None, :], len(groups), axis=0)
+    without[rows, sources] -= weights[rows, sources]
+    table = without[:, None, :] + np.eye(len(nodes))[None] * weights[:, None, :]
+    means = table.mean(axis=2)
+    result: Floats = table.std(axis=2) / np.where(means > 0, means, 1) / np.sqrt(max(1, len(nodes) - 1))
+    result = np.round(result, DIGITS)
+    result[rows, sources] = np.inf
+    ruled = {vmid for rule in view.rules for vmid in rule.vmids}
+    for i, group in enumerate(groups):
+        if any(view.vmids[guest] in ruled for guest in group):
+            result[i, [not allowed(view, group, int(node)) for node in nodes]] = np.inf
+    return result
 
 
 def bundles(view: View) -> list[tuple[int, ...]]:
@@ -178,7 +187,7 @@ def bundles(view: View) -> list[tuple[int, ...]]:
 
 def allowed(view: View, guests: Iterable[int], target: int) -> bool:
     """Whether the rules of the HA manager let guests go to a node."""
-    vmids = {int(view.sids[guest].partition(":")[2]) for guest in guests}
+    vmids = {view.vmids[guest] for guest in guests}
     index = view.index
     available = {view.names[n] for n in view.open}
     for rule in view.rules:

@@ -23,7 +23,9 @@ USED = 0.7
 IDLE = 0.4
 """...and what it uses at least where memory follows CPU."""
 MEMORY_LOAD = 0.5
-"""Of the memory of all nodes, what guests use."""
+"""Of the memory of all nodes, what guests use..."""
+CROWDED = 0.85
+"""...and of the nodes that they begin on, at most."""
 OWN_MCPU, OWN_MIB = 200, 2048
 """What a node uses itself."""
 FULL = 0.95
@@ -90,7 +92,8 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
     cpu = part * vcpus[:, None] * 1000
     mib = memory[:, None] * 1024 * (IDLE + (1 - IDLE) * part if shape.follows else np.full_like(part, USED))
     threads = _threads(cpu[:, first:], int(vcpus.max()), shape)
-    node_mib = round(float(mib.mean(axis=1).sum()) / MEMORY_LOAD / shape.nodes) + OWN_MIB
+    nodes = min(MEMORY_LOAD * shape.nodes, CROWDED * (shape.begin_on or shape.nodes))
+    node_mib = round(float(mib.mean(axis=1).sum()) / nodes) + OWN_MIB
     homes = _placed(mib[:, 0], node_mib - OWN_MIB, shape, rng)
     managed = rng.random(shape.guests) < shape.ha
     steps = part.shape[1]
@@ -98,14 +101,14 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
         _guest(FIRST_VMID + g, names[c], f"pve{homes[g] + 1:02d}", int(vcpus[g]), int(memory[g]), bool(managed[g]))
         for g, c in enumerate(chosen)
     ]
-    nodes = [_node(f"pve{n + 1:02d}", threads, node_mib) for n in range(shape.nodes)]
+    rows = [_node(f"pve{n + 1:02d}", threads, node_mib) for n in range(shape.nodes)]
     ones = np.ones((shape.nodes, steps))
     return Recording(
         begin=SYNTHETIC_BEGIN - first * traces.step,
         step=traces.step,
         first=first,
         vmids=tuple(FIRST_VMID + g for g in range(shape.guests)),
-        nodes=tuple(row["node"] for row in nodes),
+        nodes=tuple(row["node"] for row in rows),
         demand={Resource.CPU: cpu, Resource.MEMORY: mib},
         own={Resource.CPU: ones * OWN_MCPU, Resource.MEMORY: ones * OWN_MIB},
         ability={
@@ -113,7 +116,7 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
             Resource.MEMORY: np.full(shape.nodes, float(node_mib)),
         },
         homes=np.repeat(homes[:, None], steps, axis=1),
-        answers=({RESOURCES: [*nodes, *guests], **_rest(guests)},),
+        answers=({RESOURCES: [*rows, *guests], **_rest(guests)},),
     )
 
 
