@@ -14,12 +14,14 @@ from typer.exceptions import Abort, TyperException
 
 from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_backtest import backtest
+from planner.cli_consolidate import consolidate
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
 from planner.cli_frontier import frontier
 from planner.cli_report import report
 from planner.cli_snapshot import app as snapshot
 from planner.cli_sweep import sweep
+from planner.cli_whatif import InOrder, capacity, place, whatif
 from planner.errors import Exit, PlannerError, UsageError
 from planner.flags import option
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
@@ -148,8 +150,12 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-for command in (backtest, apply, resume, abort, status, history, rollback, doctor, explain, frontier, report, sweep):
+for command in (
+    place, capacity, consolidate, backtest, apply, resume, abort, status, history, rollback, doctor, explain, frontier,
+    report, sweep,
+):  # fmt: skip
     app.command()(command)
+app.command(cls=InOrder)(whatif)
 app.add_typer(snapshot, name="snapshot")
 
 

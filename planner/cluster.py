@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from planner.case import Case
     from planner.config import Config
+    from planner.consolidate import Consolidation, Restart
     from planner.differ import Difference
     from planner.frontier import Frontier
     from planner.history import History
@@ -172,6 +173,15 @@ class Cluster:
         from planner.config import chosen
 
         return replace(self, config=chosen(settings, self.config))
+
+    def consolidate(
+        self, keep: int | None = None, *, restart: "Restart | None" = None, solver: str = "cpsat", **settings: Any
+    ) -> "Consolidation":
+        """Which nodes could be emptied and switched off, so that the loss of one more is survived (`survive=0`: need
+        not be); keywords as for `plan`."""
+        from planner.consolidate import consolidate
+
+        return consolidate(self._case({"survive": 1} | settings), keep, restart, solver)
 
     def _case(self, settings: dict[str, Any]) -> "Case":
         from planner.config import chosen

@@ -1,37 +1,50 @@
 """Owns the search for the largest set of nodes that can be empty, and the fewest migrations that empty them.
 
-First node by node, the one with least to migrate first, its guests put where most room is left; then, where counting
-says that more may be possible, by CP-SAT. Whether there is headroom is for the caller to say of every assignment.
+First nodes with few guests are chosen by sums of what the others can hold, and their guests put where most room is
+left; then, where more may be possible, by CP-SAT. Whether there is headroom is for the caller to say of an assignment.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solvers import check
+from solvers import check, greedy
 from solvers.model import Linear
 from solvers.possible import Clock
 from solvers.problem import Bools, Ints, Problem
 from solvers.result import Budget
 from solvers.run import run
 from solvers.state import State
-from solvers.vacate_bound import Counted, Wish, counted, room
+from solvers.vacate_bound import Counted, Wish, counted
 from solvers.vacate_model import VacateModel
+from solvers.vacate_sums import Sums
 
 __all__ = ["Vacated", "Wish", "vacate"]
 
-BY_HAND = 0.4
-"""Part of the time until which nodes are emptied one by one."""
+BY_HAND = 0.5
+"""Part of the time until which nodes are emptied without CP-SAT on the whole cluster."""
+MARGINS = (0.0, 0.05, 0.1, 0.2)
+"""Room beyond what sums need, as part of all that guests need, with which nodes are chosen."""
+TIGHTENED = 4
+"""Attempts to have headroom where an assignment lacks it."""
 EACH = 0.5
 """Part of what is left that one search for more may take where it may have to be repeated."""
 LARGE = 60_000
 """Booleans beyond which there is no model of the whole cluster."""
 
-HasHeadroom = Callable[[Ints, Bools], bool]
-"""Whether an assignment (g,), with some nodes (n,) switched off, has the headroom that is asked for."""
 Rank = tuple[int, int, int]
+
+
+class Headroom(Protocol):
+    """Says of an assignment (g,), with some nodes (n,) switched off, what the loss of one more means."""
+
+    def has_headroom(self, assignment: Ints, off: Bools) -> bool:
+        """Whether any one loss is survived."""
+
+    def wanted(self, assignment: Ints, off: Bools) -> Ints:
+        """(n, r) what each node should have free for that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +67,11 @@ class Vacated:
         return int(self.off.sum())
 
 
-def vacate(wish: Wish, budget: Budget, has_headroom: HasHeadroom) -> Vacated:
+def vacate(wish: Wish, budget: Budget, headroom: Headroom) -> Vacated:
     """Nodes to switch off; none where there is no way."""
-    search = _Search(wish, budget, has_headroom)
-    search.one_by_one()
-    if search.number < search.counted.most or not search.fewest:
+    search = _Search(wish, budget, headroom)
+    search.by_sums()
+    if search.number < search.bound or not search.fewest:
         search.whole()
     return search.answer()
 
@@ -66,13 +79,13 @@ def vacate(wish: Wish, budget: Budget, has_headroom: HasHeadroom) -> Vacated:
 class _Search:
     """The best so far, and what is proven."""
 
-    def __init__(self, wish: Wish, budget: Budget, has_headroom: HasHeadroom) -> None:
-        self.wish, self.budget, self._has_headroom = wish, budget, has_headroom
+    def __init__(self, wish: Wish, budget: Budget, headroom: Headroom) -> None:
+        self.wish, self.budget, self._headroom = wish, budget, headroom
         self.clock = Clock(budget.seconds)
-        self.counted = counted(wish)
+        self._sums = Sums(wish, budget.seed)
+        self.counted = self._sums.most(counted(wish))
         self.bound = self.counted.most
         self.best, self.off = wish.problem.origin, np.zeros(wish.problem.nodes, dtype=bool)
-        self._home = _sizes(wish.problem)
         self._rank, self.fewest = self._ranked(self.best, self.off), True
 
     @property
@@ -93,69 +106,65 @@ class _Search:
         wish, rank = self.wish, self._ranked(assignment, off)
         if rank >= self._rank or off.sum() > wish.most or (off & ~wish.candidates).any():
             return False
-        if off[assignment].any() or check.broken(wish.problem, assignment):
-            return False
-        if wish.protected.any() and not self._has_headroom(assignment, off):
+        if off[assignment].any() or check.broken(wish.problem, assignment) or not self._has(assignment, off):
             return False
         self.best, self.off, self._rank = assignment, off, rank
-        self._look_at_cost()
+        self.fewest = rank[1] <= self._sums.fewest(self.number)
         return True
 
-    def _look_at_cost(self) -> None:
-        """Whoever is on the nodes with the fewest guests has to be migrated."""
-        least = np.sort(self._home[self.wish.candidates])[: self.number].sum()
-        self.fewest = self._rank[1] <= int(least)
+    def _has(self, assignment: Ints, off: Bools) -> bool:
+        return not self.wish.protected.any() or self._headroom.has_headroom(assignment, off)
 
-    def _stopped(self, share: float) -> bool:
+    def _stopped(self, share: float = 1.0) -> bool:
         return self.clock.left(share) <= 0 or (self.budget.stop is not None and self.budget.stop())
 
-    # --- one by one --------------------------------------------------------------------------------
+    # --- by sums -----------------------------------------------------------------------------------
 
-    def one_by_one(self) -> None:
-        """Add one node after the other to those that are off, in several orders, as far as that goes."""
-        for order in self._orders():
-            off = np.zeros(self.wish.problem.nodes, dtype=bool)
-            for node in order:
-                if off.sum() >= self.counted.most or self._stopped(BY_HAND):
-                    break
-                more = off.copy()
-                more[node] = True
-                if self._attempt(more):
-                    off = more
-            if (self.number >= self.bound and self.fewest) or self._stopped(BY_HAND):
-                return
+    def by_sums(self) -> None:
+        """Choose nodes that sums allow, more and more of them, and see whether they can be emptied quickly."""
+        out, step = self.bound + 1, 1
+        while out - self.number > 1 and not self._stopped(BY_HAND):
+            number = min(self.number + step, out - 1)
+            if self._attempt(number):
+                step *= 2
+            else:
+                out, step = number, max(1, step // 4)
 
-    def _orders(self) -> Iterator[list[int]]:
-        """Candidates: those with the fewest guests first, those with least to copy, those with least room."""
-        problem = self.wish.problem
-        mib = np.bincount(problem.origin, problem.copy_mib, problem.nodes)
-        share = (room(problem) / np.maximum(1, room(problem).sum(axis=0))).sum(axis=1)
-        nodes = np.flatnonzero(self.wish.candidates)
-        for keys in ((mib, self._home), (self._home, mib), (mib, self._home, share)):
-            yield nodes[np.lexsort([key[nodes] for key in keys])].tolist()
+    def _attempt(self, number: int) -> bool:
+        """Whether so many nodes can be emptied, as far as that is found."""
+        tried: set[bytes] = set()
+        for margin in MARGINS:
+            off = self._sums.cheapest(number, margin)
+            if off is None or self._stopped(BY_HAND):
+                return False
+            if off.tobytes() not in tried and self._empty(off):
+                return True
+            tried.add(off.tobytes())
+        return False
 
-    def _attempt(self, off: Bools) -> bool:
-        """Whether some nodes can be emptied, as far as that is found quickly; other guests stay."""
+    def _empty(self, off: Bools) -> bool:
+        """Whether some nodes can be emptied: the room that lacks when one more fails is made, step by step."""
         assignment = emptied(self.wish.problem, off)
-        if assignment is None:
-            return False
-        return self._take(assignment, off) or self._is_fine(assignment, off)
-
-    def _is_fine(self, assignment: Ints, off: Bools) -> bool:
-        """Whether it could be gone on from, though it is no better than the best."""
-        fine = not check.broken(self.wish.problem, assignment)
-        return fine and (not self.wish.protected.any() or self._has_headroom(assignment, off))
+        for _ in range(TIGHTENED):
+            if assignment is None or off[assignment].any():
+                return False
+            if self._take(assignment, off):
+                return True
+            kept = self._headroom.wanted(assignment, off)
+            assignment = _shed(self.wish.problem, off, assignment, kept)
+        return False
 
     # --- all at once -------------------------------------------------------------------------------
 
     def whole(self) -> None:
         """CP-SAT on the whole cluster: more nodes, then fewer migrations."""
         problem = self.wish.problem
-        if _booleans(problem) > LARGE or self._stopped(1.0):
+        if _booleans(problem) > LARGE or self._stopped():
             return
         model = VacateModel(self.wish)
+        model.add_few(self._sums.few)
         sure = model.exact
-        while self.number < self.bound and not self._stopped(1.0):
+        while self.number < self.bound and not self._stopped():
             share = 1.0 if model.exact else EACH
             status, bound, found = self._solve(model, -model.off, share * self.clock.left())
             if sure:
@@ -169,14 +178,11 @@ class _Search:
 
     def _more(self, assignment: Ints, off: Bools) -> bool:
         """Take a solution of the model; where it has no headroom, the same nodes emptied in another way."""
-        if int(off.sum()) <= self.number or self._take(assignment, off):
-            return True
-        other = emptied(self.wish.problem, off)
-        return other is not None and self._take(other, off)
+        return int(off.sum()) <= self.number or self._take(assignment, off) or self._empty(off)
 
     def _cheapen(self, model: VacateModel) -> None:
         """As many nodes with fewer migrations."""
-        if self.fewest or not self.number or self._stopped(1.0):
+        if self.fewest or not self.number or self._stopped():
             return
         model.proto.add(model.off >= self.number)
         status, _, found = self._solve(model, model.cost, self.clock.left())
@@ -196,7 +202,7 @@ class _Search:
         if self.budget.work is not None:
             solver.parameters.max_deterministic_time = self.budget.work
             solver.parameters.interleave_search = True
-        status = run(solver, model.proto, stop=lambda: self._stopped(1.0))
+        status = run(solver, model.proto, stop=lambda: self._stopped())
         if status == cp_model.MODEL_INVALID:
             raise RuntimeError(f"a mistake in solvers.vacate_model: {model.proto.validate()}")
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
@@ -206,25 +212,32 @@ class _Search:
         return status, least, (model.assignment(solver.value), model.nodes_off(solver.value))
 
 
-def emptied(problem: Problem, off: Bools) -> Ints | None:
-    """The guests of some nodes elsewhere, the largest first, each where most is left; None where one finds no place."""
-    barred = problem.eligibility & ~off
-    state = State(problem.replace(eligibility=barred, max_migrations=None, max_moved_mib=None), problem.origin)
+def emptied(problem: Problem, off: Bools) -> Ints:
+    """The guests of some nodes elsewhere, the largest first, each where most is left; who finds no place stays."""
+    barred = problem.replace(
+        eligibility=problem.eligibility & ~off, max_migrations=None, max_moved_mib=None, goal=0, tolerance=0
+    )
+    state = State(barred, problem.origin)
     here = np.unique(problem.bundle_of[off[problem.origin]])
     whole = np.maximum(1, problem.capacity.sum(axis=0))
     size = (problem.bundle_needs[here] / whole).max(axis=1)
     for bundle in here[np.argsort(-size, kind="stable")].tolist():
         nodes = np.flatnonzero(state.legal(bundle))
-        if not len(nodes):
-            return None
-        left = problem.capacity[nodes] - state.usage[nodes] - problem.bundle_needs[bundle]
-        state.migrate(bundle, int(nodes[np.argmax((left / whole).min(axis=1))]))
+        if len(nodes):
+            left = problem.capacity[nodes] - state.usage[nodes] - problem.bundle_needs[bundle]
+            state.migrate(bundle, int(nodes[np.argmax((left / whole).min(axis=1))]))
     return state.assignment
 
 
-def _sizes(problem: Problem) -> Ints:
-    """(n,) guests on each node today."""
-    return np.bincount(problem.origin, minlength=problem.nodes).astype(np.int64)
+def _shed(problem: Problem, off: Bools, assignment: Ints, kept: Ints) -> Ints:
+    """An assignment in which nodes have more room free, as far as guests find other places."""
+    tight = problem.replace(
+        eligibility=problem.eligibility & ~off, capacity=np.maximum(0, problem.capacity - kept), max_migrations=None,
+        max_moved_mib=None,
+    )  # fmt: skip
+    state = State(tight, assignment)
+    greedy.repair(state)
+    return state.assignment
 
 
 def _booleans(problem: Problem) -> int:

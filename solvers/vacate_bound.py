@@ -77,7 +77,7 @@ def room(problem: Problem) -> Ints:
 def _off(wish: Wish, resource: int, *, headroom: bool) -> int:
     """Nodes that can be off by one resource, if those that have least of it are."""
     problem, space = wish.problem, room(wish.problem)[:, resource]
-    needs = np.where(_bound_to(problem), problem.needs[:, resource], 0)
+    needs = np.where(bound_to(problem), problem.needs[:, resource], 0)
     taken = int(needs.sum())
     again = int(needs[wish.protected].sum()) if headroom else 0
     always = problem.balanced & ~wish.candidates
@@ -91,7 +91,7 @@ def _off(wish: Wish, resource: int, *, headroom: bool) -> int:
     return 0
 
 
-def _bound_to(problem: Problem) -> Bools:
+def bound_to(problem: Problem) -> Bools:
     """(g,) guests that are on some balanced node, wherever they are."""
     may = problem.eligibility[problem.eligible] & problem.movable[:, None]
     return np.asarray(~(may & ~problem.balanced).any(axis=1) & problem.balanced[problem.origin], dtype=np.bool_)

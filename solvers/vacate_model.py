@@ -112,6 +112,11 @@ class VacateModel(Model):
         result[[node for node, stays in self._stays.items() if not value(stays)]] = True
         return result
 
+    def add_few(self, few: Iterable[tuple[tuple[int, ...], int]]) -> None:
+        """Of some nodes so many stay on; it follows from the rest, but a relaxation does not see it."""
+        for nodes, least in few:
+            self.proto.add(sum([self.stays(node) for node in nodes if self._wish.problem.balanced[node]]) >= least)
+
     def without(self, off: Bools) -> None:
         """From now on one of these nodes stays on."""
         self.proto.add_bool_or([self._stays[node] for node in np.flatnonzero(off).tolist()])

@@ -1,0 +1,96 @@
+"""Owns the command consolidate: what is asked, and what is done with the answer."""
+
+from contextlib import closing
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planner.errors import Exit
+from planner.flags import SCHEDULE, SHARED, option
+from planner.options import SolverName, TableOrJson, with_choice
+
+if TYPE_CHECKING:
+    from planner.consolidate import Consolidation
+    from planner.session import Session
+
+
+class Restart(StrEnum):
+    """Guests that start elsewhere when a node fails."""
+
+    HA = "ha"
+    ALL = "all"
+
+
+KeepOption = Annotated[
+    int | None, option("--keep", "At least so many nodes that take guests stay on.", "what the quorum needs", min=0)
+]
+RestartOption = Annotated[
+    Restart | None,
+    option("--restart", "Which guests of a node that fails need a place.", "ha; all where HA manages none"),
+]
+SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
+OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
+OutOption = Annotated[Path | None, option("--out", "Also write the plan to this file.", "none")]
+ExitcodeOption = Annotated[bool, option("--detailed-exitcode", "Exit 2 when nodes can be switched off.", "no")]
+SURVIVE = Annotated[
+    int | None, option("--survive", "Keep room for the guests of any 1 node more that fails.", "1", min=0, max=1)
+]
+OPTIONS = SHARED | {"survive": SURVIVE} | SCHEDULE
+
+
+def consolidate(
+    choice: Any,
+    keep: KeepOption = None,
+    restart: RestartOption = None,
+    solver: SolverOption = SolverName.CPSAT,
+    output: OutputOption = TableOrJson.TABLE,
+    out: OutOption = None,
+    detailed_exitcode: ExitcodeOption = False,
+) -> None:
+    """Show how many nodes could be emptied and switched off, and how. Changes nothing; apply takes its --out."""
+    from planner import report, report_consolidate
+    from planner.plan import save
+    from planner.session import open_session
+
+    survive = choice.flags["policy"]["survive"]
+    with closing(open_session(*choice)) as session:
+        policy = replace(session.policy, survive=1 if survive is None else survive)
+        found = _found(replace(session, policy=policy), keep, restart and restart.value, solver.value)
+    if out is not None and found.plan is not None:
+        save(found.plan, out)
+    if output is TableOrJson.JSON:
+        print(found.to_json())
+    else:
+        report_consolidate.consolidation(found, report.console())
+    if detailed_exitcode and found.nodes:
+        raise typer.Exit(Exit.CHANGES)
+
+
+consolidate = with_choice(consolidate, OPTIONS)
+
+
+def _found(session: "Session", keep: int | None, restart: Any, solver: str) -> "Consolidation":
+    """A consolidation of which Proxmox VE admits all migrations, as far as it says."""
+    import sys
+
+    from planner import progress
+    from planner.candidates import checked
+    from planner.consolidate import consolidate as consolidated
+    from planner.planning import prepare
+    from planner.snapshot import Snapshot
+
+    cluster = session.cluster()
+
+    def once(snapshot: Snapshot) -> "Consolidation":
+        case = prepare(replace(cluster, snapshot=snapshot), session.policy, session.settings, session.apply)
+        return consolidated(case, keep, restart, solver, budget)
+
+    movable = [int(vmid) for vmid in cluster.guests["vmid"][~cluster.guests["template"]]]
+    with progress.budget(session.policy, "consolidate") as budget:
+        found = checked(cluster, movable, once, session.source).plan
+    for note in dict.fromkeys((*found.notes, *(found.plan.notes if found.plan else ()))):
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    return found

@@ -1,0 +1,161 @@
+"""Owns consolidation: which nodes could be emptied and switched off, the plan for it, and why no more could.
+
+Rules hold as they do today, with all nodes on. Nothing is switched off.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from planner import emptying, staying, why_on
+from planner.case import Case
+from planner.errors import UsageError
+from planner.frames import Column
+from planner.plan import Migration, Plan
+from planner.survive import NOT_RUNNING, protected
+from planner.why_on import Asked
+from solvers import Budget
+from solvers.problem import Bools
+
+Restart = Literal["ha", "all"]
+"""Guests that start on other nodes when theirs fails: those that HA manages, or all that run."""
+
+COLUMNS = (
+    Column("node", "str", "", "name"),
+    Column("off", "bool", "", "whether it could be switched off"),
+    Column("why", "str", "", "why it stays on whatever is migrated; empty where that is not so"),
+    Column("guests", "int64", "", "guests on it today, templates not counted"),
+    Column("memory_mib", "int64", "MiB", "memory of the node; 0 when not known"),
+    Column("threads", "int64", "", "threads of the node"),
+)
+"""One row per node, in name order."""
+
+SOLVERS = ("greedy", "descent", "cpsat")
+
+
+@dataclass(frozen=True, slots=True)
+class Consolidation:
+    """Which nodes could be switched off."""
+
+    nodes: tuple[str, ...]
+    """Those that could; none where no node can be emptied."""
+    plan: Plan | None
+    """How they are emptied; None where there are none."""
+    bound: int
+    """Proven: so many could be switched off at most."""
+    why: tuple[str, ...]
+    """Why not more, in sentences."""
+    stays: dict[str, tuple[str, ...]]
+    """Node to why it stays on whatever is migrated."""
+    keep: int
+    """So many nodes that take guests had to stay on."""
+    survive: int
+    """Losses of one more node that are survived: 0 or 1."""
+    restart: Restart
+    """Guests that have to find a place when a node fails: those of HA, or all that run."""
+    guests: dict[str, int]
+    memory_mib: dict[str, int]
+    threads: dict[str, int]
+    """Of each node."""
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is proven that no more nodes could be switched off."""
+        return len(self.nodes) >= self.bound
+
+    @property
+    def migrations(self) -> tuple[Migration, ...]:
+        """Those of the plan."""
+        return self.plan.migrations if self.plan else ()
+
+    @property
+    def freed(self) -> tuple[int, int]:
+        """MiB of memory and threads of the nodes."""
+        return sum(self.memory_mib[n] for n in self.nodes), sum(self.threads[n] for n in self.nodes)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per node, columns as in `COLUMNS`."""
+        rows = [
+            (n, n in self.nodes, "; ".join(self.stays.get(n, ())), self.guests[n], self.memory_mib[n], self.threads[n])
+            for n in self.guests
+        ]
+        frame = pd.DataFrame(rows, columns=[column.name for column in COLUMNS])
+        return frame.astype({column.name: column.dtype for column in COLUMNS})
+
+    def to_json(self) -> str:
+        """All of it, with the plan as in plan files."""
+        memory, threads = self.freed
+        said: dict[str, Any] = {"proven": self.proven, "freed": {"memory_mib": memory, "threads": threads}}
+        return json.dumps(asdict(self) | said, indent=2)
+
+
+def consolidate(
+    case: Case, keep: int | None = None, restart: Restart | None = None, solver: str = "cpsat",
+    budget: Budget | None = None,
+) -> Consolidation:  # fmt: skip
+    """The largest set of nodes that can be emptied, so that as many losses as the policy says are survived then.
+
+    `keep`: so many nodes that take guests stay on; None: as many as the quorum needs. `restart` None: guests of HA, or
+    all that run where HA manages none. UsageError or MissingDependency where it cannot be asked.
+    """
+    _check(keep, restart, solver)
+    began = time.monotonic()
+    budget = budget or Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
+    formulation, survive = case.formulation, case.policy.survive
+    stays = staying.reasons(case.cluster, formulation)
+    least = staying.least(case.cluster, formulation, survive) if keep is None else keep
+    restart, guests = _starting(case, restart)
+    guarded = emptying.guarded(case, guests)
+    candidates = np.array([node not in stays for node in formulation.nodes], dtype=bool)
+    found = emptying.chosen(case, guarded, candidates, least, solver, budget)
+    asked = Asked(least, keep is not None, survive, restart)
+    return Consolidation(
+        nodes=tuple(formulation.nodes[n] for n in np.flatnonzero(found.off)),
+        plan=found.plan,
+        bound=found.bound,
+        why=tuple(why_on.sentences(case, asked, found)),
+        stays=stays,
+        keep=least,
+        survive=survive,
+        restart=restart,
+        **_sizes(case),
+        seconds=round(time.monotonic() - began, 3),
+        notes=(*case.cluster.notes, *formulation.notes, *why_on.notes(case, asked, found, guarded)),
+    )
+
+
+def _check(keep: int | None, restart: str | None, solver: str) -> None:
+    if keep is not None and keep < 0:
+        raise UsageError(f"keep is {keep}: so many nodes that stay on cannot be")
+    if restart not in (None, "ha", "all"):
+        raise UsageError(f"restart is {restart}: choose ha or all")
+    if solver not in SOLVERS:
+        raise UsageError(f"{solver} does not empty nodes: choose from {', '.join(SOLVERS)}")
+
+
+def _starting(case: Case, restart: Restart | None) -> tuple[Restart, Bools]:
+    """Whose guests start elsewhere when a node fails, and which these are."""
+    guests = case.formulation.guests
+    managed = protected(guests)
+    if restart is None:
+        restart = "ha" if managed.any() else "all"
+    runs: Bools = ~guests["status"].isin(NOT_RUNNING).to_numpy(dtype=bool)
+    return restart, managed if restart == "ha" else runs
+
+
+def _sizes(case: Case) -> dict[str, dict[str, int]]:
+    nodes, guests = case.cluster.nodes, case.cluster.guests
+    names = [str(name) for name in nodes["node"]]
+    on = guests[~guests["template"]]["node"].value_counts()
+    return {
+        "guests": {name: int(on.get(name, 0)) for name in names},
+        "memory_mib": dict(zip(names, map(int, nodes["memory_mib"]), strict=True)),
+        "threads": {n: int(t) // 1000 for n, t in zip(names, nodes["cpu_mcpu"], strict=True)},
+    }

@@ -1,0 +1,35 @@
+"""Owns how a consolidation looks on a terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from planner import report, staying
+from planner.amounts import gib
+from planner.consolidate import Consolidation
+
+
+def consolidation(item: Consolidation, out: Console) -> None:
+    """The plan, and in lines what could be switched off, why not more, and what stays on."""
+    if item.plan is not None:
+        report.plan(item.plan, out)
+    for line in lines(item):
+        out.print(line, soft_wrap=True, markup=False)
+
+
+def lines(item: Consolidation) -> Iterator[str]:
+    """What a person wants to know."""
+    for node, why in item.stays.items():
+        yield f"{node} stays as it is: {staying.shown(why)}"
+    if item.nodes:
+        memory, threads = item.freed
+        yield (
+            f"could be switched off: {', '.join(item.nodes)} ({len(item.nodes)} of {len(item.guests)} nodes, with "
+            f"{gib(memory)} of memory and {threads} threads)"
+        )
+    else:
+        yield "no node can be switched off"
+    yield from item.why
+    if item.nodes and item.survive:
+        whose = "HA guests" if item.restart == "ha" else "running guests"
+        yield f"then the loss of any one node more is survived: its {whose} find a place on those that stay on"
