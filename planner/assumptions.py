@@ -30,6 +30,7 @@ def check_assumptions(
     Of a plan that was carried out in part, guests whose migration is done are expected on its target, and those under
     way on either end.
     """
+    check_real(plan)
     rules = rules_in_force(plan, cluster, settings or ClusterPolicy())
     found = [*_of_nodes(plan, rules)]
     if on_drift is OnDrift.STOP:
@@ -39,6 +40,13 @@ def check_assumptions(
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise StalePlan(f"the plan is stale: {'; '.join(found[:SHOWN])}{more}; make a new plan")
+
+
+def check_real(plan: Plan) -> None:
+    """StalePlan for a plan of a cluster that there is not."""
+    if plan.what_if:
+        steps = "; ".join(plan.what_if)
+        raise StalePlan(f"this is the plan of a what-if, which is never carried out ({steps}): make a new plan")
 
 
 def rules_in_force(plan: Plan, cluster: Cluster, today: ClusterPolicy) -> Rules:

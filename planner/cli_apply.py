@@ -54,6 +54,7 @@ def apply(
 ) -> None:
     """Carry out a plan, side by side as far as it allows; without a file: plan, show, ask."""
     from planner import conduct, progress, report
+    from planner.assumptions import check_real
     from planner.plan import load
 
     _check_limits(choice, plan_file)
@@ -62,6 +63,7 @@ def apply(
             pass
         session = site.session
         chosen = load(plan_file) if plan_file else progress.plan(session, session.cluster(), solver)
+        check_real(chosen)
         report.plan(chosen, report.console())
         if not chosen.migrations:
             raise typer.Exit(Exit.INFEASIBLE if chosen.status.value == "infeasible" else Exit.OK)

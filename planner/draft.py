@@ -63,6 +63,7 @@ def draw_up(
         helps=clash.helps,
         assumes=_assumes(case),
         looks=_looks(case),
+        what_if=case.cluster.assumed.steps,
     )
 
 

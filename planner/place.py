@@ -17,7 +17,7 @@ from planner.policy import Policy
 from planner.question import Question, about
 from planner.sheet import Sheet, amount
 from planner.verdict import Ground
-from planner.waiting import Waiting, by_balance, case_of, one_by_one, waiting
+from planner.waiting import Waiting, by_balance, case_of, is_crowded, one_by_one, waiting
 from solvers import Budget, check, solve
 from solvers.problem import PPM, Ints, Problem
 
@@ -71,11 +71,25 @@ class Placement:
         """Node to why it does not take the first guest without a place, or if all have one the first of all."""
         guest = self.homeless[0] if self.homeless else self.waiting.guests[0]
         at = self.assignment if self.homeless else self._until(0)
-        formulation = about(self.waiting.formulation, guest)
-        question = Question(formulation, guest, at, demands.read(self.waiting.formulation))
+        known = at.copy()  # guests that have a place are in the way as if they had always been there
+        known[guest] = self.waiting.problem.origin[guest]
+        settled = replace(self.waiting.formulation, problem=self.waiting.problem.replace(origin=known))
+        formulation = about(settled, guest)
+        question = Question(formulation, guest, at, demands.read(settled))
         names = [str(name) for name in self.cluster.nodes["node"] if name != WAITING_ROOM]
-        judged = [verdict.judge(question, name) for name in names]
-        return {item.node: item.says for item in judged if item.ground not in OPEN}
+        judged = {name: verdict.judge(question, name) for name in names}
+        said = {name: self._away(guest, name) if item.ground in OPEN else item.says for name, item in judged.items()}
+        return {name: says for name, says in said.items() if says}
+
+    def _away(self, guest: int, node: str) -> str:
+        """Which guests that a guest belongs together with are elsewhere; nothing where some are on the node."""
+        formulation, at = self.waiting.formulation, self.assignment
+        for name, group in zip(formulation.together, self.waiting.problem.together, strict=True):
+            mates = {*group} - {guest, *self.homeless} if guest in group else set[int]()
+            on = {formulation.nodes[at[mate]] for mate in mates}
+            if on and node not in on:
+                return f"would break {name}: it belongs on {' or '.join(sorted(on))}"
+        return ""
 
     def check(self) -> None:
         """NoPlace where a guest has none, with the reason of each node."""
@@ -128,7 +142,7 @@ def place(cluster: Cluster, new: NewGuest, count: int = 1) -> Placement:
     near = replace(wait, formulation=replace(wait.formulation, problem=beside_mates(wait)))
     at = one_by_one(near, near.bundles, by_balance)
     if len(near.bundles) > 1:
-        at = _improved(near.problem, at, case.policy)
+        at = _improved(near, at, case.policy)
     return Placement(wait, at, held)
 
 
@@ -162,14 +176,15 @@ def beside_mates(wait: Waiting) -> Problem:
     return problem.replace(eligibility=np.array(rows, dtype=bool).reshape(-1, problem.nodes), eligible=eligible)
 
 
-def _improved(problem: Problem, start: Ints, policy: Policy) -> Ints:
+def _improved(wait: Waiting, start: Ints, policy: Policy) -> Ints:
     """As good as it can be proven to be, or found within the time limit."""
-    budget = Budget(seconds=policy.time_limit, seed=policy.seed)
+    problem, budget = wait.problem, Budget(seconds=policy.time_limit, seed=policy.seed)
     try:
         found = solve(problem, "cpsat", budget, start).assignment
     except ModuleNotFoundError:  # no OR-Tools
         return start
-    return found if _value(problem, found) < _value(problem, start) else start
+    better = _value(problem, found) < _value(problem, start)
+    return found if better and not is_crowded(wait, found) else start
 
 
 def _value(problem: Problem, assignment: Ints) -> tuple[int, ...]:

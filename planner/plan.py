@@ -287,6 +287,8 @@ class Plan(InNotebook):
     survival: Survival | None = None
     """None: not asked for."""
     looks: Looks = field(default_factory=Looks)
+    what_if: tuple[str, ...] = ()
+    """What is assumed that is not so; such a plan is never carried out."""
 
     @property
     def migrations(self) -> tuple[Migration, ...]:

@@ -78,12 +78,42 @@ def one_by_one(waiting: Waiting, bundles: Collection[int], rank: Rank) -> Ints:
 
     A bundle that breaks a rule that holds, or lacks room, wherever it went, goes on waiting.
     """
-    state = State(waiting.problem, waiting.problem.origin)
+    problem = waiting.problem
+    state = State(problem, problem.origin)
     for bundle in bundles:
-        nodes = np.flatnonzero(state.legal(bundle)).tolist()
+        apart = _apart(problem, state.assignment, set(problem.bundles[bundle].tolist()), {*waiting.guests})
+        nodes = np.flatnonzero(state.legal(bundle) & apart).tolist()
         if nodes:
             state.migrate(bundle, min(nodes, key=lambda n: (-state.mended(bundle, n), *rank(state, bundle, n), n)))
     return state.assignment
+
+
+def is_crowded(waiting: Waiting, assignment: Ints) -> bool:
+    """Whether a guest that no longer waits is where a rule that keeps it apart is broken.
+
+    To others that came from the same node that is no matter: they shared it before.
+    """
+    placed = [g for g in waiting.guests if assignment[g] != waiting.problem.origin[g]]
+    return any(
+        not _apart(waiting.problem, assignment, {g}, {*waiting.guests} - {*placed})[assignment[g]] for g in placed
+    )
+
+
+def _apart(problem: Problem, assignment: Ints, coming: set[int], waits: set[int]) -> Bools:
+    """(n,) nodes where some guests would share no domain with too many; those that wait, at home, are nowhere yet."""
+    result = np.ones(problem.nodes, dtype=bool)
+    for rule in problem.apart:
+        if not coming.intersection(rule.guests):
+            continue
+        domain, there = rule.domain_of(problem.nodes), dict[int, set[int]]()
+        own = {i for i, side in enumerate(rule.sides) if coming.intersection(side)}
+        for i, side in enumerate(rule.sides):
+            for guest in side:
+                if guest not in coming and not (guest in waits and assignment[guest] == problem.origin[guest]):
+                    there.setdefault(int(domain[assignment[guest]]), set()).add(i)
+        full = [d for d, sides in there.items() if len(sides | own) > rule.most]
+        result &= ~np.isin(domain, full) if len(own) <= rule.most else False
+    return result
 
 
 def by_room(state: State, bundle: int, node: int) -> tuple[int, ...]:

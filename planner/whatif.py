@@ -61,9 +61,10 @@ def fail(cluster: Cluster, *nodes: str, restart: Restart = "ha") -> Cluster:
     for node in nodes:
         sheet.switch_off(node)
     lost, down = here[starts & ~here["vmid"].isin(found).to_numpy()], here[ran & ~starts]
-    said = [f"{_listed(nodes)} fails: {_counted(len(found), 'guest')} of it start elsewhere" if found else
-            f"{_listed(nodes)} fails", *_replicated(here[here["vmid"].isin(found)]),
-            *_some("without a place, and down", lost), *_some("not restarted, and down", down)]  # fmt: skip
+    said = [f"{_listed(nodes)} {'fails' if len(nodes) == 1 else 'fail'}"]
+    said += [f"{_counted(len(found), 'guest')} restarted elsewhere"] if found else []
+    said += _replicated(here[here["vmid"].isin(found)])
+    said += [*_some("without a place, and down", lost), *_some("not restarted, and down", down)]
     return again(cluster, sheet, cluster.assumed.also("; ".join(said)))
 
 
@@ -99,7 +100,7 @@ def remove_node(cluster: Cluster, *nodes: str) -> Cluster:
     for node in nodes:
         sheet.remove(node)
     lost = guests[~guests["vmid"].isin(found)]
-    said = [f"{_listed(nodes)} removed, {_counted(len(found), 'guest')} of it elsewhere",
+    said = [f"{_listed(nodes)} removed, {_counted(len(found), 'guest')} placed elsewhere",
             *_some("without a place, and gone", lost)]  # fmt: skip
     assumed = replace(cluster.assumed, drained=tuple(node for node in cluster.assumed.drained if node not in nodes))
     return again(cluster, sheet, assumed.also("; ".join(said), gone=nodes))

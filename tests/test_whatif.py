@@ -163,7 +163,7 @@ def test_ha_guests_of_a_node_that_fails_start_elsewhere_and_the_others_are_down_
     assert homes(after) == {1: "c", 2: "b", 3: "a", 4: "a", 5: "c", 9: "b"}, "the largest first where most is free"
     assert used(after) == {"a": 0, "b": 14, "c": 14}
     assert after.nodes["status"].tolist() == ["offline", "online", "online"]
-    assert after.assumed.steps == ("a fails: 2 guests of it start elsewhere; not restarted, and down: 3 (g3)",)
+    assert after.assumed.steps == ("a fails; 2 guests restarted elsewhere; not restarted, and down: 3 (g3)",)
     assert homes(before.fail("a", restart="all"))[3] != "a" and broken(after) == ()
 
 

@@ -1,0 +1,237 @@
+"""Owns the commands whatif, place and capacity: what is asked, and how it is printed."""
+
+import json
+import sys
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from planner.errors import Exit, UsageError
+from planner.flags import option
+from planner.options import SolverName, TableOrJson, with_session
+
+if TYPE_CHECKING:
+    from planner.cluster import Cluster
+    from planner.newguest import NewGuest
+    from planner.session import Session
+
+
+class PlaceOutput(StrEnum):
+    """How places are printed."""
+
+    TABLE = "table"
+    NAME = "name"
+    JSON = "json"
+
+
+class Restarted(StrEnum):
+    """Which guests of a node that fails start elsewhere."""
+
+    HA = "ha"
+    ALL = "all"
+
+
+STEPS = {
+    "--drain": "drain", "--fail": "fail", "--add-node": "add_node", "--remove-node": "remove_node", "--grow": "grow",
+    "--resize": "resize", "--add-guest": "add_guest", "--without-rule": "without_rule", "--pin": "pin",
+}  # fmt: skip
+"""Flag to option."""
+WORDS = "planner.words"
+"""Under what the words of the command line are kept, which alone know the order of the steps."""
+
+
+class InOrder(TyperCommand):
+    """A command that knows in which order its options were given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def _step(flag: str, text: str, metavar: str) -> Any:
+    return option(flag, f"{text} Repeatable.", "none", metavar=metavar)
+
+
+SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
+RestartOption = Annotated[Restarted, option("--restart", "Guests of --fail that start elsewhere.", Restarted.HA)]
+NoPlanOption = Annotated[bool, option("--no-plan", "Loads and broken rules only.", "no")]
+TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
+PlaceOption = Annotated[PlaceOutput, option("--output", "name: nodes alone, one a line.", PlaceOutput.TABLE)]
+MemoryOption = Annotated[str, option("--memory", "Of the new guest: 8G, 512M.", "required")]
+CoresOption = Annotated[int, option("--cores", "Of the new guest.", "required", min=1)]
+TagsOption = Annotated[str, option("--tags", "Of the new guest: a;b.", "none")]
+PoolOption = Annotated[str, option("--pool", "Of the new guest.", "none")]
+NameOption = Annotated[str, option("--name", "Of the new guest, as selectors see it.", "none")]
+CountOption = Annotated[int, option("--count", "New guests.", "1", min=1)]
+UsedOption = Annotated[float | None, option("--used", "Share of its memory that it uses.", "0.7")]
+CpuOption = Annotated[float | None, option("--cpu", "Share of its cores that it uses.", "0.1")]
+SizeOption = Annotated[str | None, option("--size", "How many more of MEMORY,CORES, such as 8G,4.", "room alone")]
+Drain = Annotated[list[str] | None, _step("--drain", "A node in maintenance.", "NODE")]
+Fail = Annotated[list[str] | None, _step("--fail", "A node that fails.", "NODE")]
+AddNode = Annotated[list[str] | None, _step("--add-node", "A node more, like another.", "[NAME=]LIKE")]
+RemoveNode = Annotated[list[str] | None, _step("--remove-node", "A node less.", "NODE")]
+Grow = Annotated[
+    list[str] | None, _step("--grow", "Guests that use more: @tag-web=1.2, web*:cpu=1.5.", "SELECTOR=FACTOR")
+]
+Resize = Annotated[
+    list[str] | None, _step("--resize", "A node or guest of another size: 101:memory=8,cores=4.", "WHAT:SIZE")
+]
+AddGuest = Annotated[list[str] | None, _step("--add-guest", "Guests more: 8G,4 or 8G,4,count=3,tags=a;b.", "SIZE")]
+WithoutRule = Annotated[list[str] | None, _step("--without-rule", "A rule, or pattern of rules, less.", "NAME")]
+Pin = Annotated[list[str] | None, _step("--pin", "Guests on some nodes only: 101=pve1,pve2.", "SELECTOR=NODES")]
+
+
+@with_session
+def whatif(
+    session: Any,
+    context: typer.Context,
+    drain: Drain = None,
+    fail: Fail = None,
+    add_node: AddNode = None,
+    remove_node: RemoveNode = None,
+    grow: Grow = None,
+    resize: Resize = None,
+    add_guest: AddGuest = None,
+    without_rule: WithoutRule = None,
+    pin: Pin = None,
+    restart: RestartOption = Restarted.HA,
+    solver: SolverOption = SolverName.CPSAT,
+    no_plan: NoPlanOption = False,
+    output: TableOption = TableOrJson.TABLE,
+) -> None:
+    """Show the cluster that would be after some steps, in their order, and a plan for it, which is never applied."""
+    from dataclasses import asdict, replace
+
+    from planner import effect, progress, report, report_whatif, whatif_words
+
+    given = {
+        "drain": drain, "fail": fail, "add_node": add_node, "remove_node": remove_node, "grow": grow, "resize": resize,
+        "add_guest": add_guest, "without_rule": without_rule, "pin": pin,
+    }  # fmt: skip
+    asked = whatif_words.ordered(context.meta[WORDS], {name: values or [] for name, values in given.items()}, STEPS)
+    if not asked:
+        raise UsageError(f"what if what? Say it with {', '.join(STEPS)}")
+    chosen = [whatif_words.read(name, value, restart.value) for name, value in asked]
+    today = supposed = _configured(session)
+    for step in chosen:
+        supposed = step(supposed)
+    seen = effect.compare(today, supposed)
+    if no_plan:
+        _notes(supposed)
+    plan = None if no_plan else progress.plan(replace(session, source=None), supposed, solver)
+    if output is TableOrJson.JSON:
+        print(json.dumps(report_whatif.document(supposed, seen, None if plan is None else asdict(plan)), indent=2))
+        return
+    report_whatif.effect(supposed, seen, report.console())
+    if plan is not None:
+        report.plan(plan, report.console())
+        if plan.status.value == "infeasible":
+            raise typer.Exit(Exit.INFEASIBLE)
+
+
+@with_session
+def place(
+    session: Any,
+    memory: MemoryOption,
+    cores: CoresOption,
+    tags: TagsOption = "",
+    pool: PoolOption = "",
+    name: NameOption = "",
+    count: CountOption = 1,
+    used: UsedOption = None,
+    cpu: CpuOption = None,
+    output: PlaceOption = PlaceOutput.TABLE,
+) -> None:
+    """Show the best node for a new guest under all rules; ends with 3 where none takes it. Changes nothing."""
+    from planner import newguest, place, report, report_whatif
+
+    new = newguest.of(newguest.gib(memory, "--memory"), cores, tags=tags, pool=pool, name=name, used=used, cpu=cpu)
+    cluster = _configured(session)
+    _notes(cluster)
+    with _working("place"):
+        found = place.place(cluster, new, count)
+        frame = found.frame
+    if output is PlaceOutput.JSON:
+        print(json.dumps(report_whatif.records(frame), indent=2))
+    elif output is PlaceOutput.TABLE:
+        report_whatif.placement(frame, new, report.console())
+    elif not found.homeless:
+        print("\n".join(frame["node"]))
+    if found.homeless:
+        for node, says in found.refusals.items():
+            _say(f"{node}: {says}")
+        raise typer.Exit(Exit.INFEASIBLE)
+
+
+@with_session
+def capacity(
+    session: Any,
+    size: SizeOption = None,
+    tags: TagsOption = "",
+    pool: PoolOption = "",
+    name: NameOption = "",
+    used: UsedOption = None,
+    cpu: CpuOption = None,
+    output: TableOption = TableOrJson.TABLE,
+) -> None:
+    """Show the room on each node, how many more guests of a --size it takes, or with --survive 1 which losses of nodes
+    are not survived; with both how many more HA guests. Changes nothing."""
+    from planner import report, report_whatif, spare
+
+    new = _new(session, size, tags=tags, pool=pool, name=name, used=used, cpu=cpu)
+    cluster, out = _configured(session), report.console()
+    _notes(cluster)
+    with _working("capacity"):
+        found = None if new is None else spare.more(cluster, new)
+        frame = found.frame if found else spare.losses(cluster) if session.policy.survive else spare.room(cluster)
+    if output is TableOrJson.JSON:
+        rows = report_whatif.records(frame)
+        print(json.dumps({"total": found.total, "bound": found.bound, "nodes": rows} if found else rows, indent=2))
+    elif found:
+        report_whatif.more(found, out)
+    elif session.policy.survive:
+        report_whatif.losses(frame, out)
+    else:
+        report_whatif.room(frame, out)
+
+
+def _new(session: "Session", size: str | None, **more: Any) -> "NewGuest | None":
+    """The guest that is counted; None where none is, of which nothing may be said then."""
+    from planner import newguest
+
+    if size is None:
+        said = [name for name, value in more.items() if value not in ("", None)]
+        if said:
+            raise UsageError(f"--{said[0]} is of a new guest: say its --size as well, such as 8G,4")
+        return None
+    memory, cores = newguest.size(size, "--size")
+    return newguest.of(memory, cores, ha=bool(session.policy.survive), **more)
+
+
+def _configured(session: "Session") -> "Cluster":
+    """The cluster with the settings that it is looked at with."""
+    from dataclasses import replace
+
+    from planner.config import Config
+
+    config = Config(cluster=session.settings, policy=session.policy, apply=session.apply)
+    return replace(session.cluster(), config=config)
+
+
+def _notes(cluster: "Cluster") -> None:
+    for note in cluster.notes:
+        _say(f"note: {note}")
+
+
+def _working(what: str) -> AbstractContextManager[Any]:
+    """What is seen meanwhile, when stderr is a terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(f"{what}: looking for places")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
