@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -143,6 +143,7 @@ class Planner:
         self._budget = Budget(seconds=self._policy.time_limit, seed=self._policy.seed, work=terms.work)
         self._guest = {vmid: g for g, vmid in enumerate(recording.vmids)}
         self._node = {name: n for n, name in enumerate(recording.nodes)}
+        self._plan_of: dict[Trip, int] = {}
 
     def decide(self, sight: play.Sight) -> list[Trip]:
         """The migrations of a new plan."""
@@ -156,12 +157,13 @@ class Planner:
         plan = make_plan(case, self._solver, self._budget)
         self.seconds.append(time.monotonic() - began)
         self.plans += bool(plan.migrations)
-        return [
-            Trip(
-                self._guest[m.vmid], self._node[m.source], self._node[m.target], sight.now + m.begin, sight.now + m.end
-            )
+        node, now = self._node, sight.now
+        trips = [
+            Trip(self._guest[m.vmid], node[m.source], node[m.target], now + m.begin, now + m.end)
             for m in plan.migrations
         ]
+        self._plan_of |= dict.fromkeys(trips, self.plans)
+        return trips
 
     @property
     def _lookback(self) -> float:
@@ -174,12 +176,12 @@ class Planner:
         return self._policy.window is Lookback.HOUR or known >= NEARLY * self._lookback
 
     def _moved(self, sight: play.Sight) -> tuple[Moved, ...]:
-        """What the ledger of a machine would remember; each migration as a run of its own, unless it was a stop."""
+        """What the ledger of a machine would remember."""
         lately = max(DAY, self._config.apply.no_return * HOUR)
         names, vmids = self._recording.nodes, self._recording.vmids
         return tuple(
-            Moved(vmids[t.guest], names[t.source], names[t.target], self._recording.played_from + t.end, number)
-            for number, t in enumerate(sight.arrived)
+            Moved(vmids[t.guest], names[t.source], names[t.target], self._recording.played_from + t.end, plan)
+            for t, plan in ((t, self._plan_of[t]) for t in sight.arrived)
             if sight.now - t.end < lately
         )
 
@@ -237,23 +239,31 @@ class Crs:
 
 
 class _Broken:
-    """How many rules are broken in a step; read once for each answer."""
+    """How many rules are broken in a step; they are read anew when what the API says of them has changed."""
 
     def __init__(self, recording: Recording, settings: ClusterPolicy) -> None:
         self._recording, self._settings = recording, settings
-        self._read: tuple[Any, rules.Rules] | None = None
+        self._read: tuple[list[Any], rules.Rules] | None = None
 
     def __call__(self, step: int, homes: Places) -> int:
         recording = self._recording
         now = float(step * recording.step)
-        answer = recording.answer(now)
-        if self._read is None or self._read[0] is not answer:
-            self._read = answer, rules.read(recording.at(now, homes), self._settings)
+        said = [answer for path, answer in recording.answer(now).items() if path != RESOURCES]
+        said.append([_of_rules(row) for row in recording.answer(now)[RESOURCES]])
+        if self._read is None or self._read[0] != said:
+            self._read = said, rules.read(recording.at(now, homes), self._settings)
         items = self._read[1].items
         if not items:
             return 0
         at = {v: recording.nodes[homes[g]] for g, v in enumerate(recording.vmids) if homes[g] != AWAY}
         return measure.broken_rules(items, self._read[1].domains, at)
+
+
+def _of_rules(row: Mapping[str, Any]) -> list[Any]:
+    """What of a row rules depend on."""
+    return [
+        row.get(name) for name in ("vmid", "node" if row.get("type") == "node" else "name", "tags", "pool", "status")
+    ]
 
 
 def _replay_of(recording: Recording, terms: Terms, contender: Contender) -> Replay:

@@ -72,8 +72,8 @@ def backtest(
     """Play what was recorded under several policies, and measure each: overload, spread, migrations. Changes nothing.
 
     Policies: nothing, recorded (what was done in fact), proxlb, crs (Proxmox VE 9.2's own balancer; crs-5-2: with a
-    threshold of 5 and a margin of 2 %), and greedy, descent and cpsat, which look at the present, or with -mean, -p95, -peak or -robust
-    at the last day.
+    threshold of 5 and a margin of 2 percent), and greedy, descent and cpsat, which look at the present, or with -mean,
+    -p95, -peak or -robust at the last day.
     """
     from planner import report, report_backtest
     from planner.backtest import table
