@@ -51,7 +51,7 @@ def sweep(
     from planner.report import console
     from planner.results import FAILED
     from planner.scenarios import read
-    from planner.sweep import sweep as run
+    from planner.sweeping import sweep as run
 
     if scheduler is not None and executor is not Planners.DASK:
         raise UsageError("--scheduler is the address of a Dask scheduler: give --executor dask with it")

@@ -19,14 +19,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from planner import crew, load, planning, reachable, results, scenarios, snapshot
-from planner import sweep as sweeps
+from planner import crew, load, planning, reachable, report_sweep, results, scenarios, snapshot
+from planner import sweeping as sweeps
 from planner.config import chosen
 from planner.errors import ConfigError, InputError, Locked, MissingDependency, PlannerError, Unreachable, UsageError
 from planner.planning import make_plan, prepare
+from planner.report import console
 from planner.results import COLUMNS, Row
 from planner.schedule import Reach
-from planner.sweep import sweep
+from planner.sweeping import sweep
 from solvers import Budget, Result
 from tests.commandline import INTERRUPTIBLE, Cli, alone, calling, guest_row, node_row, write_snapshot
 from tests.draw_full import jammed
@@ -486,3 +487,20 @@ def test_scenarios_may_be_given_without_a_file_and_one_snapshot_counts_once(tmp_
     assert (row.whatif, row.policy, row.status) == ("as it is", "defaults", "feasible")
     with pytest.raises(ConfigError, match="what is given is not a mapping"):
         scenarios.parse([], "given")
+
+
+# --- what the README shows ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solvers", [["greedy"], pytest.param(["greedy", "cpsat"], marks=pytest.mark.slow)])
+def test_the_table_of_the_readme_is_what_its_file_gives(
+    solvers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = README.split("### Many plans at once")[1].split("\n## ")[0]
+    given = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    report_sweep.table(here(written(tmp_path, **given | {"solvers": solvers})), console())
+    printed = capsys.readouterr().out.splitlines()
+    table = text.split("```text\n")[1].split("```")[0].splitlines()
+    shown = [line for line in table if any(solver in line for solver in ("solver", *solvers))]
+    assert [line.split()[:-1] for line in shown] == [line.split()[:-1] for line in printed], "but for seconds"
+    assert len(shown) == 1 + 6 * len(solvers)
