@@ -15,7 +15,7 @@ from planner.times import WHILE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from planner.backtest import Replay
+    from planner.backtesting import Replay
     from planner.recording import Recording
 
 DEFAULT = "nothing,proxlb,crs,greedy,cpsat,cpsat-robust"
@@ -76,7 +76,7 @@ def backtest(
     -p95, -peak or -robust at the last day.
     """
     from planner import report, report_backtest
-    from planner.backtest import table
+    from planner.backtesting import table
 
     if sum((snapshots is not None, traces is not None, synthetic)) != 1:
         raise UsageError("say what is to be played: one of --snapshots DIR, --traces DIR and --synthetic")
@@ -123,7 +123,7 @@ def _played(
     """Play, and show on stderr how far it is. What is set for a real cluster means no made-up one."""
     from rich.console import Console
 
-    from planner.backtest import replays
+    from planner.backtesting import replays
     from planner.config import load
     from planner.policy import Cluster
 

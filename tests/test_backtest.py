@@ -1,7 +1,12 @@
 """A back-test plays what was recorded: nobody knows the future, nothing is changed, everybody is measured alike."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -13,8 +18,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from planner import backtest, play, snapshot
-from planner.errors import InputError, UsageError
+from planner import backtesting as backtest
+from planner import play, snapshot
+from planner.errors import Exit, InputError, UsageError
 from planner.history import History
 from planner.mapped import Shape, from_synthetic, from_traces
 from planner.measure import AWAY, Trip
@@ -23,7 +29,7 @@ from planner.recorded import from_directory, from_snapshots
 from planner.recording import Recording
 from planner.snapshot import RESOURCES, Snapshot
 from planner.traces import Traces, load, synthetic
-from tests.commandline import alone, calling
+from tests.commandline import INTERRUPTIBLE, alone, calling
 from tests.rows import KNOWN, Row, node, offline, vm
 
 HOUR = 3600
@@ -398,3 +404,25 @@ def test_traces_of_different_steps_or_without_common_names_cannot_be_joined() ->
         from_traces(day, Shape(guests=4), Traces(("x", "y", "z", "w"), day.use.copy()))
     with pytest.raises(UsageError, match="copies no local disks"):
         backtest.backtest(small(), ["nothing"], with_local_disks=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_a_back_test_and_its_processes(tmp_path: Path, jobs: str) -> None:
+    words = ["backtest", "--synthetic", "--policies", "cpsat,cpsat-robust", "--resource", "cpu", "--jobs", jobs]
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env={"PYTHONPATH": str(Path(__file__).parents[1]), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    time.sleep(8)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (Exit.INTERRUPTED, "proxlb-plan: interrupted\n")
+    for _ in range(100):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("somebody of its group is left")

@@ -1,11 +1,14 @@
 """What a back-test measures is what a person would compute by hand."""
 
+import ast
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from planner import measure as module
 from planner.measure import AWAY, Change, Course, Scene, Trip, broken_rules, load_table, measure, ping_pongs, quantile
 from planner.rule import Rule, apart, pin, together
 
@@ -19,6 +22,13 @@ def scene(demand: list[list[float]], own: list[list[float]], ability: list[float
 def course(start: list[int], *trips: Trip) -> Course:
     changes = tuple(Change(trip.end, trip.guest, trip.target) for trip in trips)
     return Course(np.array(start), changes, trips)
+
+
+def test_what_measures_knows_nobody_who_plans() -> None:
+    tree = ast.parse(Path(module.__file__).read_text())
+    named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    named |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert named == {"collections.abc", "dataclasses", "typing", "numpy", "numpy.typing", "planner.rule"}
 
 
 def test_figures_are_those_of_a_person_with_a_pencil() -> None:
