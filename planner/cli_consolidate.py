@@ -1,5 +1,6 @@
 """Owns the command consolidate: what is asked, and what is done with the answer."""
 
+import sys
 from contextlib import closing
 from dataclasses import replace
 from enum import StrEnum
@@ -61,6 +62,8 @@ def consolidate(
         found = _found(replace(session, policy=policy), keep, restart and restart.value, solver.value)
     if out is not None and found.plan is not None:
         save(found.plan, out)
+    elif out is not None:
+        _say(f"note: no plan was written to {out}: there is nothing to do")
     if output is TableOrJson.JSON:
         print(found.to_json())
     else:
@@ -74,8 +77,6 @@ consolidate = with_choice(consolidate, OPTIONS)
 
 def _found(session: "Session", keep: int | None, restart: Any, solver: str) -> "Consolidation":
     """A consolidation of which Proxmox VE admits all migrations, as far as it says."""
-    import sys
-
     from planner import progress
     from planner.candidates import checked
     from planner.consolidate import consolidate as consolidated
@@ -92,5 +93,9 @@ def _found(session: "Session", keep: int | None, restart: Any, solver: str) -> "
     with progress.budget(session.policy, "consolidate") as budget:
         found = checked(cluster, movable, once, session.source).plan
     for note in dict.fromkeys((*found.notes, *(found.plan.notes if found.plan else ()))):
-        print(f"note: {note}", file=sys.stderr, flush=True)
+        _say(f"note: {note}")
     return found
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

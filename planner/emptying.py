@@ -39,6 +39,8 @@ class Guarded:
     exempt: tuple[int, ...]
     """Those that find none whatever is on or off, for which no room helps."""
     seed: int
+    by_ha: bool = False
+    """Whether they are those that the HA manager starts elsewhere."""
 
     def has_headroom(self, assignment: Ints, off: Bools, seconds: float = LOOK) -> bool:
         """Whether the loss of any one node is survived when some are off."""
@@ -66,7 +68,8 @@ def guarded(case: Case, guests: Bools) -> Guarded:
     exempt = sorted({*headroom.lonely(failover), *(guest for loss in losses for guest in loss.ruled)})
     counted = guests.copy()
     counted[exempt] = False
-    return Guarded(asked.problem, counted, tuple(exempt), seed)
+    by_ha = bool(guests.any()) and bool((guests == asked.protected).all())
+    return Guarded(asked.problem, counted, tuple(exempt), seed, by_ha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +128,7 @@ def emptying(case: Case, guarded: Guarded, off: Bools) -> Emptying:
 
 
 def planned(item: Emptying, assignment: Ints, solver: str, budget: Budget) -> tuple[Plan, set[int]]:
-    """The better of two plans, and nodes on which it leaves guests: all where headroom is lost, none if it is good.
+    """The better of two plans, and nodes to do without: where it leaves guests, or one if it loses headroom.
 
     That of `drain` balances the rest as well; where it needs more migrations than the choice of nodes does, or loses
     the headroom, there is one that leads to just what was chosen.
@@ -137,7 +140,9 @@ def planned(item: Emptying, assignment: Ints, solver: str, budget: Budget) -> tu
     for plan in plans:
         if not item.left(plan) and item.keeps_headroom(plan):
             return plan, set()
-    return plans[0], item.left(plans[0]) or set(np.flatnonzero(item.off).tolist())
+    sizes = np.bincount(item.problem.origin, minlength=item.problem.nodes)
+    largest = max(np.flatnonzero(item.off).tolist(), key=lambda node: int(sizes[node]))
+    return plans[0], item.left(plans[0]) or {largest}
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +184,7 @@ def chosen(case: Case, guarded: Guarded, candidates: Bools, keep: int, solver: s
         item = emptying(case, guarded, vacated.off)
         plan, left = planned(item, vacated.assignment, solver, rest)
         if not left:
+            plan = item.told(plan) if guarded.by_ha else plan
             return Found(vacated.off, plan, bound, first, tuple(sorted(blocked)))
         blocked |= left
     assert first is not None

@@ -36,13 +36,13 @@ def sentences(case: Case, asked: Asked, found: "Found") -> Iterator[str]:
     number = int(found.off.sum())
     if found.blocked:
         names = ", ".join(case.formulation.nodes[n] for n in found.blocked)
-        yield f"for {names} no plan was found that empties them step by step, with room and rules kept at every moment"
-    if number < found.bound:
-        more = "more" if number else "any"
         yield (
-            f"whether {more} nodes can be switched off is not known: none were found in the time; proven is that "
-            f"{found.bound} can be at most"
+            f"for {names} no plan was found that empties them step by step, with rules kept at every moment and "
+            "headroom in the end"
         )
+    if number < found.bound:
+        more, why = "more" if number else "any", "" if found.blocked else "none were found in the time; "
+        yield f"whether {more} nodes can be switched off is not known: {why}proven is that {found.bound} can be at most"
     else:
         yield f"{'no more nodes' if number else 'none'} can be switched off, proven: {_because(case, asked, found)}"
 
@@ -78,7 +78,7 @@ def _limits(case: Case) -> str:
     policy = case.policy
     limits = [] if policy.max_migrations is None else [f"{policy.max_migrations} migrations"]
     limits += [] if policy.max_gib is None else [f"{policy.max_gib:g} GiB"]
-    return f" within {' and '.join(limits)}" if limits else ""
+    return f" and within {' and '.join(limits)}" if limits else ""
 
 
 def notes(case: Case, asked: Asked, found: "Found", guarded: "Guarded") -> Iterator[str]:

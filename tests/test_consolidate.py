@@ -1,0 +1,294 @@
+"""Claims about consolidation: nodes are emptied under all rules and with headroom, and it is said why no more are."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from planner.cluster import Cluster
+from planner.collect import collect
+from planner.consolidate import COLUMNS, Consolidation, consolidate
+from planner.errors import UsageError
+from planner.plan import load
+from planner.planning import prepare
+from planner.snapshot import save
+from solvers.problem import Bools
+from tests.commandline import Cli, alone, calling
+from tests.draw import FEATURES, draw
+from tests.fakecluster import serving, small_cluster
+from tests.rows import Row, cluster, ct, node, offline, vm
+from tests.test_cli import finished
+from tests.test_readme import configure
+from tests.test_survive import survives
+
+QUICK: dict[str, Any] = {"time_limit": 4, "solver": "descent"}
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    alone(monkeypatch, tmp_path)
+    return calling(capsys)
+
+
+def made(*guests: Row, names: str = "abcdef", **gib: float) -> Cluster:
+    """Nodes of 64 GiB unless said otherwise, with what their guests use."""
+    used = {name: sum(row["mem"] for row in guests if row["node"] == name) / 2**30 for name in names}
+    return cluster(*(node(name, gib.get(name, 64), used[name]) for name in names), *guests)
+
+
+EVEN = tuple(vm(10 + i, "abcdef"[i % 6], 8) for i in range(12))
+"""Two guests of 8 GiB on each of six nodes: all fit on two, with a third on which the guests of one start."""
+
+
+def off(found: Consolidation) -> int:
+    return len(found.nodes)
+
+
+def why(found: Consolidation) -> str:
+    return " | ".join(found.why)
+
+
+# How many, and why not more
+
+
+def test_as_many_nodes_stay_on_as_the_quorum_needs_when_one_more_fails() -> None:
+    found = made(*EVEN).consolidate(**QUICK)
+    assert (off(found), found.bound, found.keep, found.proven) == (1, 1, 5, True)
+    assert "5 of 6 nodes have to be online so that the cluster has a quorum even when one more fails" in why(found)
+    assert off(made(*EVEN).consolidate(survive=0, **QUICK)) == 2
+    apart_from_two = cluster(*(node(n) for n in "abcd"), offline("e"), offline("f"), vm(1, "a"))
+    assert off(apart_from_two.consolidate(survive=0, **QUICK)) == 0, "4 of 6 are online, and 4 have to be"
+
+
+def test_headroom_is_kept_for_guests_of_ha_or_where_there_are_none_for_all_that_run() -> None:
+    found = made(*EVEN).consolidate(keep=1, **QUICK)
+    assert (off(found), found.restart, found.proven) == (3, "all", True), "two nodes hold 96 GiB, not without a third"
+    assert "(memory) and take over the running guests of any one of them that fails" in why(found)
+    managed = made(*(row | {"hastate": "started"} if row["vmid"] < 12 else row for row in EVEN))
+    found = managed.consolidate(keep=1, **QUICK)
+    assert (off(found), found.restart) == (4, "ha") and found.plan is not None and found.plan.survival is not None
+    assert found.plan.survival.after == ()
+    assert off(managed.consolidate(keep=1, restart="all", **QUICK)) == 3
+    without = made(*EVEN).consolidate(keep=1, survive=0, **QUICK)
+    assert (off(without), without.survive) == (4, 0) and "(memory)" in why(without) and "fails" not in why(without)
+
+
+def test_a_quorum_that_would_be_lost_is_remarked_on() -> None:
+    notes = " | ".join(made(*EVEN).consolidate(keep=3, **QUICK).notes)
+    assert "with 3 of 6 nodes online the cluster has no quorum, unless it has more votes than nodes" in notes
+    assert "no quorum when one more fails" in " ".join(made(*EVEN).consolidate(keep=4, **QUICK).notes)
+    assert "quorum" not in " ".join(made(*EVEN).consolidate(**QUICK).notes)
+
+
+def test_so_many_nodes_stay_on_as_are_asked_for() -> None:
+    for keep in range(3, 8):
+        found = made(*EVEN).consolidate(keep, **QUICK)
+        assert (off(found), found.proven) == (max(0, 6 - keep), True)
+        assert f"{keep} have to stay on, as was asked for" in why(found) or keep == 3
+
+
+def test_templates_and_guests_that_stay_keep_their_node_on_and_are_named() -> None:
+    rows = [*EVEN, vm(90, "a", template=1, status="stopped"), vm(91, "b", 1, lock="backup"), vm(92, "c", 1),
+            vm(93, "d", 1, tags="plb_pin_d"), ct(94, "e", 1, tags="plb_ignore")]  # fmt: skip
+    found = made(*rows).consolidate(1, maintenance_nodes=["f"], **QUICK)
+    assert found.nodes == ("c",)
+    assert {name: "; ".join(reasons) for name, reasons in found.stays.items()} == {
+        "a": "template 90 (g90) is never migrated",
+        "b": "guest 91 (g91) stays: it is locked (backup)",
+        "d": "guest 93 (g93) may be on no other node",
+        "e": "guest 94 (g94) stays: tag plb_ignore",
+        "f": "it is in maintenance",
+    }
+    assert "something stays on all others" in why(found)
+
+
+def test_guests_that_find_no_place_whatever_is_off_do_not_forbid_everything() -> None:
+    found = made(*EVEN, vm(93, "d", 1, tags="plb_pin_d")).consolidate(1, **QUICK)
+    assert off(found) == 3 and "d" not in found.nodes
+    assert any("guest 93 (g93) would find no place if their node failed" in note for note in found.notes)
+
+
+def test_empty_nodes_need_no_migration() -> None:
+    found = made(*EVEN[:2], names="abcde").consolidate(3, **QUICK)
+    assert off(found) == 2 and found.migrations == () and set(found.nodes) < set("cde")
+
+
+def test_nothing_is_possible_and_that_is_said() -> None:
+    full = made(*(vm(10 + i, "abc"[i % 3], 30) for i in range(6)), names="abc").consolidate(1, **QUICK)
+    assert (full.nodes, full.plan, full.bound, full.proven) == ((), None, 0, True)
+    assert why(full).startswith("none can be switched off, proven: the others could not hold what all guests need")
+    single = cluster(node("a"), vm(1, "a")).consolidate(**QUICK)
+    assert (single.nodes, single.bound) == ((), 0)
+
+
+@pytest.mark.parametrize("limits", [{"max_migrations": 2}, {"max_gib": 16}])
+def test_limits_on_migrations_hold(limits: dict[str, Any]) -> None:
+    found = made(*EVEN).consolidate(1, **QUICK, **limits)
+    assert off(found) == 1 and len(found.migrations) == 2 and found.proven
+    assert "2 cannot be empty under all rules and within " in why(found)
+
+
+def test_rules_hold_in_the_plan() -> None:
+    rows = [vm(10 + i, "abcd"[i % 4], 4, tags="plb_anti_affinity_x" if i < 3 else "") for i in range(8)]
+    found = made(*rows, names="abcd").consolidate(1, survive=0, **QUICK)
+    assert off(found) == 1 and found.plan is not None and found.plan.violations_after == ()
+    assert "2 cannot be empty under all rules" in why(found)
+
+
+def test_what_is_freed_and_each_node_are_in_the_frame() -> None:
+    found = made(*EVEN, vm(90, "a", template=1, status="stopped")).consolidate(4, **QUICK)
+    frame = found.frame
+    assert list(frame) == [column.name for column in COLUMNS]
+    assert [str(dtype) for dtype in frame.dtypes] == [column.dtype for column in COLUMNS]
+    assert frame["node"][frame["off"]].tolist() == list(found.nodes) and frame["guests"].tolist() == [2] * 6
+    assert found.freed == (2 * 64 * 1024, 2 * 16) and "template" in frame["why"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [({"keep": -1}, "keep is -1"), ({"solver": "proxlb"}, "choose from greedy"), ({"restart": "none"}, "ha or all")],
+)
+def test_what_cannot_be_asked_is_refused(words: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        made(*EVEN).consolidate(**words)
+
+
+# Plans
+
+
+def test_where_the_plan_that_balances_loses_headroom_there_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from planner import emptying
+
+    here = made(*(row | {"hastate": "started"} for row in EVEN))
+    found = here.consolidate(4, **QUICK)
+    monkeypatch.setattr(emptying, "make_plan", lambda case, *_: consolidated_nothing(case))
+    again = here.consolidate(4, **QUICK)
+    assert found.plan is not None and again.plan is not None
+    assert again.nodes and len(again.migrations) == 4 and left_on(here, again) == set()
+
+
+def consolidated_nothing(case: Any) -> Any:
+    """A plan that migrates nothing."""
+    from planner.planning import make_plan
+
+    return make_plan(replace(case, formulation=replace(case.formulation, problem=case.formulation.problem.replace(
+        max_migrations=0))), "greedy")  # fmt: skip
+
+
+def test_nodes_to_which_no_plan_gets_are_given_up_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from planner import emptying
+
+    real = emptying.planned
+
+    def blocked(item: Any, *rest: Any) -> Any:
+        return (None, {item.names.index("a")}) if "a" in item.names else real(item, *rest)
+
+    monkeypatch.setattr(emptying, "planned", blocked)
+    found = made(*(row for row in EVEN if row["vmid"] != 10)).consolidate(5, **QUICK)
+    assert off(found) == 1 and "a" not in found.nodes and "for a no plan was found" in why(found)
+
+
+def left_on(here: Cluster, found: Consolidation) -> set[int]:
+    """Guests on nodes that are to be switched off."""
+    at = dict(zip(map(int, here.guests["vmid"]), map(str, here.guests["node"]), strict=True))
+    at |= {m.vmid: m.target for m in found.migrations}
+    return {vmid for vmid, name in at.items() if name in found.nodes}
+
+
+def test_random_clusters_with_rules_of_every_kind_keep_them_and_survive_the_loss_of_one_more(tmp_path: Path) -> None:
+    seen = 0
+    for seed in range(16):
+        rng = Random(seed)
+        scenario = draw(seed, rng.randint(3, 6), rng.randint(3, 12), rng.sample(sorted(FEATURES), rng.randint(1, 6)))
+        config, here = scenario.config(tmp_path), collect(scenario.snapshot())
+        policy = replace(config.policy, survive=1, time_limit=4, allow_partial=True)
+        case = prepare(here, policy, config.cluster, config.apply)
+        found = consolidate(case, rng.choice([1, 1, 2]), rng.choice([None, "all"]), "descent")
+        assert off(found) <= found.bound
+        if found.plan is None:
+            continue
+        seen += 1
+        assert left_on(here, found) == set(), seed
+        assert len(found.plan.violations_after) <= len(found.plan.violations_before)
+        assert len({m.vmid for m in found.migrations}) <= (policy.max_migrations or 99)
+        assert found.plan.moved_gib <= (policy.max_gib or 1e9)
+        assert not lost(case, here, found), seed
+    assert seen > 5
+
+
+def lost(case: Any, here: Cluster, found: Consolidation) -> list[int]:
+    """Nodes whose loss is not survived then, by trying all places of their guests; not of those that have none."""
+    problem, guests = case.formulation.problem, case.formulation.guests
+    balanced = problem.balanced & ~np.isin(case.formulation.nodes, found.nodes)
+    running: Bools = ~guests["status"].isin(["stopped", "unknown"]).to_numpy(dtype=bool)
+    managed: Bools = guests["ha_state"].isin(["started", "request_start"]).to_numpy(dtype=bool)
+    starts = running & (managed if found.restart == "ha" else True)
+    names = [explained.split(" (")[0] for note in found.notes if "would find no place" in note
+             for explained in note.split("guest ")[1:]]  # fmt: skip
+    starts &= ~guests["vmid"].isin([int(name) for name in names]).to_numpy(dtype=bool)
+    after = case.formulation.after(found.migrations)
+    small = [n for n in range(problem.nodes) if (starts & (after == n)).sum() <= 5]
+    return [n for n in small if not survives(problem.replace(balanced=balanced), starts, after, n)]
+
+
+# The command
+
+
+def file(tmp_path: Path, here: Cluster) -> Path:
+    save(here.snapshot, tmp_path / "s.json")
+    return tmp_path / "s.json"
+
+
+def test_the_command_shows_the_plan_and_why_no_more(cli: Cli, tmp_path: Path) -> None:
+    words = ("--snapshot", file(tmp_path, made(*EVEN)), "--time-limit", 4, "--solver", "descent")
+    shown = cli("consolidate", *words, "--keep", 4, "--out", tmp_path / "p.json")
+    assert shown.code == 0 and "could be switched off: " in shown.out and "4 have to stay on" in shown.out
+    assert "then the loss of any one node more is survived" in shown.out and "no quorum when one more" in shown.err
+    assert len(load(tmp_path / "p.json").migrations) == 4 == len(load(tmp_path / "p.json").drained) * 2
+    written = json.loads(cli("consolidate", *words, "--output", "json").out)
+    assert written["proven"] and len(written["nodes"]) == 1 and written["plan"]["format"] == "proxlb-plan/2"
+    assert cli("consolidate", *words, "--detailed-exitcode").code == 2
+
+
+def test_the_command_ends_well_where_nothing_can_be_switched_off(cli: Cli, tmp_path: Path) -> None:
+    here = file(tmp_path, made(*(vm(10 + i, "abc"[i % 3], 30) for i in range(6)), names="abc"))
+    shown = cli("consolidate", "--snapshot", here, "--keep", 1, "--out", tmp_path / "p.json", "--time-limit", 4)
+    assert shown.code == 0 and "no node can be switched off" in shown.out and not (tmp_path / "p.json").exists()
+    assert "no plan was written" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"), [("--keep -1", "--keep"), ("--survive 2", "--survive"), ("--solver proxlb", "choose from")]
+)
+def test_every_mistake_gets_one_line(cli: Cli, words: str, message: str) -> None:
+    outcome = cli("consolidate", "--demo", *words.split())
+    assert outcome.code == 64 and message in outcome.complaint and outcome.out == ""
+
+
+def test_without_ortools_it_says_how_to_install_it(tmp_path: Path) -> None:
+    program = "import sys; sys.modules['ortools'] = None; from planner.cli import main; main(sys.argv[1:])"
+    code, out, err = finished("-c", program, "consolidate", "--demo", directory=tmp_path)
+    assert (code, out) == (1, "") and "pip install" in err and "Traceback" not in err
+
+
+def test_the_plan_is_carried_out_as_it_stands_and_a_guest_that_cannot_go_keeps_its_node_on(
+    cli: Cli, tmp_path: Path
+) -> None:
+    pve = small_cluster()
+    pve.time_scale = 0
+    pve.add_guest(300, "pve3", gib=2)
+    with serving(pve, tmp_path) as served:
+        configure(served, tmp_path)
+        config = ("--config", tmp_path / "proxlb-plan.yaml")
+        words = (*config, "--keep", 2, "--survive", 0, "--time-limit", 4, "--solver", "descent", "--output", "json")
+        before = json.loads(cli("consolidate", *words).out)
+        assert before["nodes"] == ["pve3"]
+        next(guest for guest in pve.guests if guest.vmid == 300).pci = True
+        after = json.loads(cli("consolidate", *words, "--out", tmp_path / "p.json").out)
+        assert after["nodes"] == ["pve2"] and "guest 300" in after["stays"]["pve3"][0]
+        assert cli("apply", tmp_path / "p.json", "--yes", *config).code == 0
+        assert not [guest for guest in pve.guests if guest.node == "pve2"]
