@@ -91,32 +91,26 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
     part = use[chosen]
     cpu = part * vcpus[:, None] * 1000
     mib = memory[:, None] * 1024 * (IDLE + (1 - IDLE) * part if shape.follows else np.full_like(part, USED))
-    threads = _threads(cpu[:, first:], int(vcpus.max()), shape)
-    nodes = min(MEMORY_LOAD * shape.nodes, CROWDED * (shape.begin_on or shape.nodes))
-    node_mib = round(float(mib.mean(axis=1).sum()) / nodes) + OWN_MIB
+    threads, node_mib = _threads(cpu[:, first:], int(vcpus.max()), shape), _node_mib(mib, shape)
     homes = _placed(mib[:, 0], node_mib - OWN_MIB, shape, rng)
     managed = rng.random(shape.guests) < shape.ha
-    steps = part.shape[1]
+    nodes = [f"pve{n + 1:02d}" for n in range(shape.nodes)]
     guests = [
-        _guest(FIRST_VMID + g, names[c], f"pve{homes[g] + 1:02d}", int(vcpus[g]), int(memory[g]), bool(managed[g]))
+        _guest(FIRST_VMID + g, names[c], nodes[homes[g]], int(vcpus[g]), int(memory[g]), bool(managed[g]))
         for g, c in enumerate(chosen)
     ]
-    rows = [_node(f"pve{n + 1:02d}", threads, node_mib) for n in range(shape.nodes)]
-    ones = np.ones((shape.nodes, steps))
+    ones = np.ones((shape.nodes, part.shape[1]))
     return Recording(
         begin=SYNTHETIC_BEGIN - first * traces.step,
         step=traces.step,
         first=first,
-        vmids=tuple(FIRST_VMID + g for g in range(shape.guests)),
-        nodes=tuple(row["node"] for row in rows),
+        vmids=tuple(row["vmid"] for row in guests),
+        nodes=tuple(nodes),
         demand={Resource.CPU: cpu, Resource.MEMORY: mib},
         own={Resource.CPU: ones * OWN_MCPU, Resource.MEMORY: ones * OWN_MIB},
-        ability={
-            Resource.CPU: np.full(shape.nodes, threads * 1000.0),
-            Resource.MEMORY: np.full(shape.nodes, float(node_mib)),
-        },
-        homes=np.repeat(homes[:, None], steps, axis=1),
-        answers=({RESOURCES: [*rows, *guests], **_rest(guests)},),
+        ability={Resource.CPU: ones[:, 0] * threads * 1000, Resource.MEMORY: ones[:, 0] * node_mib},
+        homes=np.repeat(homes[:, None], part.shape[1], axis=1),
+        answers=({RESOURCES: [*(_node(name, threads, node_mib) for name in nodes), *guests], **_rest(guests)},),
     )
 
 
@@ -136,6 +130,12 @@ def _threads(cpu: Floats, largest: int, shape: Shape) -> int:
     """Threads of a node for the mean load asked for; no fewer than the largest guest has vCPUs."""
     mean = float(cpu.sum(axis=0).mean()) / shape.nodes + OWN_MCPU
     return max(largest, round(mean / shape.load / 1000))
+
+
+def _node_mib(mib: Floats, shape: Shape) -> int:
+    """MiB of a node, such that guests fit on those that they begin on."""
+    nodes = min(MEMORY_LOAD * shape.nodes, CROWDED * (shape.begin_on or shape.nodes))
+    return round(float(mib.mean(axis=1).sum()) / nodes) + OWN_MIB
 
 
 def _placed(mib: Floats, room: int, shape: Shape, rng: np.random.Generator) -> Places:
