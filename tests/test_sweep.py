@@ -28,7 +28,7 @@ from planner.report import console
 from planner.results import COLUMNS, Row
 from planner.schedule import Reach
 from planner.sweeping import sweep
-from solvers import Budget, Result
+from solvers import Budget, Result, frontier
 from tests.commandline import INTERRUPTIBLE, Cli, alone, calling, guest_row, node_row, write_snapshot
 from tests.draw_full import jammed
 
@@ -138,6 +138,9 @@ def test_processes_and_a_dask_cluster_give_the_frame_that_this_process_gives(
     same(sweep(path, jobs=2), expected)
     with crew.dask(None, 1) as pool:
         same(sweep(path, pool), expected)
+        address = pool._client.scheduler.address  # type: ignore[attr-defined]
+        with crew.dask(address) as other:
+            same(sweep(path, other), expected)
 
 
 @pytest.mark.slow
@@ -183,6 +186,16 @@ def test_a_machine_that_is_ten_times_as_slow_gives_the_same_frame(
     sweeps._case.cache_clear()
     same(here(path), quick)
     assert len(searched) == 2, "guests block each other in one of the scenarios"
+
+
+def test_a_bound_is_given_the_time_that_it_takes_where_work_is_what_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(frontier, "relaxed_bound", lambda problem, seconds: given.append(seconds) or 0)
+    here(written(tmp_path, solvers=["greedy"], work=1))
+    here(written(tmp_path, solvers=["greedy"], time_limit=4))
+    assert given == [sweeps.ROOM, 0.8]
 
 
 def test_rows_say_what_a_person_gets_who_plans_one_by_one(tmp_path: Path) -> None:
