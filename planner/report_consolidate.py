@@ -20,7 +20,7 @@ def consolidation(item: Consolidation, out: Console) -> None:
 def lines(item: Consolidation) -> Iterator[str]:
     """What a person wants to know."""
     for node, why in item.stays.items():
-        yield f"{node} stays as it is: {staying.shown(why)}"
+        yield f"{node} is no candidate: {staying.shown(why)}"
     if item.nodes:
         memory, threads = item.freed
         yield (
