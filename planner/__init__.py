@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
     from planner.cluster import Cluster
     from planner.config import Config
+    from planner.recording import Recording
 
-__all__ = ["__version__", "demo", "load", "read"]
+__all__ = ["__version__", "backtest", "demo", "load", "read"]
 __version__ = "0.1.0"
 
 
@@ -51,6 +56,18 @@ def demo(size: str = "small", **settings: Any) -> Cluster:
 
     config = _chosen(None, settings)
     return replace(demonstrate(config, size).cluster(), config=config)
+
+
+def backtest(recording: Recording, policies: Sequence[str] | None = None, **more: Any) -> pd.DataFrame:
+    """Play a recording under policies: one row each, columns as in `planner.backtesting.COLUMNS`.
+
+    Recordings come from `planner.recorded` (a directory of snapshots) and `planner.mapped` (traces, or a made-up day);
+    policies are named as in `planner.contender`; keywords as for `planner.backtesting.replays`.
+    """
+    from planner.backtesting import backtest as play
+    from planner.contender import DEFAULT
+
+    return play(recording, DEFAULT if policies is None else policies, **more)
 
 
 def _chosen(config: str | Path | None, settings: dict[str, Any]) -> Config:

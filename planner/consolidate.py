@@ -89,6 +89,11 @@ class Consolidation:
         frame = pd.DataFrame(rows, columns=[column.name for column in COLUMNS])
         return frame.astype({column.name: column.dtype for column in COLUMNS})
 
+    def _repr_html_(self) -> str:
+        from planner import display, report_consolidate
+
+        return display.printed(lambda out: report_consolidate.consolidation(self, out))
+
     def to_json(self) -> str:
         """All of it, with the plan as in plan files."""
         memory, threads = self.freed

@@ -91,6 +91,11 @@ class Difference:
         """Whether nothing changed but loads, which always do."""
         return self.nodes.empty and self.guests.empty and self.rules.empty
 
+    def _repr_html_(self) -> str:
+        from planner import display, report_diff
+
+        return display.printed(lambda out: report_diff.difference(self, out))
+
     def to_json(self) -> str:
         """All of it; what is not known is null."""
         tables = {name: _records(getattr(self, name)) for name in ("nodes", "guests", "rules", "loads", "spreads")}

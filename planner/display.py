@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from planner.amounts import duration, gib
@@ -11,12 +12,17 @@ from planner.errors import PlannerError
 from planner.plain import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
+    from rich.console import Console
 
     from planner.cluster import Cluster
     from planner.live import Live
     from planner.plan import Plan
 
+COLUMNS = 110
+"""Characters of a line of what a terminal shows."""
 ROWS = 40
 """Rows of a table before its middle is left out."""
 WIDE = 7
@@ -25,6 +31,8 @@ CALM, BUSY, FULL = "#0072B2", "#E69F00", "#D55E00"
 """Colours of loads below 75 %, below 90 % and above, which colour-blind people can tell apart (Okabe and Ito)."""
 CELL = "text-align:{};padding:.15em .7em .15em 0;border:0;background:none;white-space:nowrap;vertical-align:top"
 FAINT = "opacity:.75"
+WHAT_IF = "what if: "
+"""What a note begins with that is about a step of a what-if."""
 CHART = (360, 80)
 """Pixels of the course of a search."""
 Html = str
@@ -64,7 +72,7 @@ def cluster(item: "Cluster") -> Html:
             _bar(100 * row[USED[resource]] / row[TOTAL[resource]]) if row[TOTAL[resource]] else "" for resource in TOTAL
         ]
         state = "maintenance" if row["maintenance"] else str(row["status"])
-        size = f"{gib(row['memory_mib'])}, {row['cpu_mcpu'] // 1000} threads"
+        size = f"{gib(row['memory_mib'])}, {row['cpu_mcpu'] // 1000} threads" if row["memory_mib"] else ""
         rows.append([_safe(row["node"]), _safe(state), *bars, str(int(count.get(row["node"], 0))), _safe(size)])
     heads = ("node", "", *(resource.value for resource in TOTAL), "guests", "size")
     return _page(
@@ -72,7 +80,7 @@ def cluster(item: "Cluster") -> Html:
         _table(heads, rows, right=("guests",)),
         _list("What if", item.assumed.steps),
         _list("Only part of it is seen", item.partial),
-        _list("Note", item.notes),
+        _list("Note", (note for note in item.notes if note.removeprefix(WHAT_IF) not in item.assumed.steps)),
     )
 
 
@@ -93,6 +101,16 @@ def plan(item: "Plan") -> Html:
         _list("It would help to", item.helps),
         _list("Note", item.notes),
     )
+
+
+def printed(show: "Callable[[Console], None]") -> Html:
+    """What is shown on a terminal, as it is."""
+    from rich.console import Console
+
+    paper = Console(file=StringIO(), width=COLUMNS, highlight=False, force_terminal=False, color_system=None)
+    show(paper)
+    text = str(paper.file.getvalue())  # type: ignore[attr-defined]
+    return f'<pre style="background:none;line-height:1.3;white-space:pre-wrap">{_safe_lines(text)}</pre>'
 
 
 def live(item: "Live") -> Html:
@@ -139,7 +157,7 @@ def _migrations(item: "Plan") -> Html:
     rows = [
         [
             str(m.number), str(wave), str(m.vmid), _safe(m.name), _safe(m.source), _safe(m.target),
-            gib(m.memory_mib + m.local_disk_mib), duration(m.begin), _safe(m.reason),
+            gib(m.memory_mib + m.local_disk_mib), duration(m.begin), _long(m.reason),
         ]
         for wave, some in enumerate(item.waves, 1)
         for m in some
@@ -184,6 +202,15 @@ def _guest(vmid: int, name: str) -> str:
 
 def _safe(text: object) -> Html:
     return escape(plain(str(text)))
+
+
+def _long(text: str) -> Html:
+    """Text that may take several lines."""
+    return f'<span style="white-space:normal;display:inline-block;max-width:26em">{_safe(text)}</span>'
+
+
+def _safe_lines(text: str) -> Html:
+    return "\n".join(_safe(line) for line in text.splitlines())
 
 
 def _page(*parts: Html) -> Html:

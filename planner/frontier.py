@@ -114,6 +114,11 @@ class Frontier:
         budget = Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
         made = plan_of(case, self._result(problem, point), budget)
         return replace(made, notes=(*made.notes, *self._worse(point, made)))
+    def _repr_html_(self) -> str:
+        from planner import display, report_frontier
+
+        return display.printed(lambda out: report_frontier.frontier(self, out))
+
 
     def to_json(self) -> str:
         """As JSON, as described by `planner/schemas/frontier.json`."""

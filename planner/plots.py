@@ -31,6 +31,10 @@ SHOWN = 8
 TALL, LINE = 120, 18
 """Pixels of a plot without its rows, and of a row."""
 LEAST_TALL = 380
+NAMED = 60
+"""Nodes of a heat map that are named each; of more only some are."""
+WORDS = {"cpu": "CPU"}
+"""What resources are called, if not by their names."""
 POINTS = "spread (percentage points)"
 
 
@@ -58,7 +62,8 @@ def loads(plan: "Plan") -> "Figure":
         for name, colour, pattern in (("before", BEFORE, "/"), ("after", AFTER, "")):
             figure.add_bar(
                 x=rows["node"].map(_safe), y=rows[name], name=name,
-                marker={"color": colour, "pattern": {"shape": pattern}}, legendgroup=name, showlegend=number == 1, row=number, col=1,
+                marker={"color": colour, "pattern": {"shape": pattern}},
+                legendgroup=name, showlegend=number == 1, row=number, col=1,
                 hovertemplate="%{x} " + name + ": %{y:.1f} %<extra></extra>",
             )  # fmt: skip
         figure.update_yaxes(title=f"{resource.value} {plan.mode.value} (%)", rangemode="tozero", row=number, col=1)
@@ -118,7 +123,7 @@ def timeline(plan: "Plan") -> "Figure":
             marker={"color": colour}, customdata=rows["reason"][mine].map(_safe), row=2, col=1,
             hovertemplate="%{y}: from %{base:.1f} for %{x:.1f} " + unit + "<br>%{customdata}<extra></extra>",
         )  # fmt: skip
-    figure.update_yaxes(title="spread (points)", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title="spread<br>(points)", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names[::-1], row=2, col=1)
     figure.update_xaxes(title=f"{unit} after the start", row=2, col=1)
     figure.update_xaxes(showticklabels=False, row=1, col=1)
@@ -190,27 +195,31 @@ def progress(item: "Live | pd.DataFrame") -> "Figure":
     return _styled(figure, "How the search got on")
 
 
-def history(item: "Cluster | pd.DataFrame", resource: Resource | str = Resource.MEMORY) -> "Figure":
+def history(
+    item: "Cluster | pd.DataFrame", resource: Resource | str = Resource.MEMORY, top: float | None = None
+) -> "Figure":
     """Load of each node over time as a heat map.
 
-    Of a cluster that has a history, or of loads in percent: one row per time, one column per node.
+    Of a cluster that has a history, or of loads in percent: one row per time, one column per node. `top`: percent of
+    the brightest colour, so that several can be compared.
     """
+    import numpy as np
     import pandas as pd
 
-    if isinstance(item, pd.DataFrame):
-        frame, what = item, "load"
-    else:
-        frame, what = tables.node_loads(item, resource), str(Resource(resource).value)
-    figure, highest = _figure(), float(frame.max().max()) if frame.size else 0.0
+    what = "load" if isinstance(item, pd.DataFrame) else WORDS.get(resource, str(resource))
+    frame = item if isinstance(item, pd.DataFrame) else tables.node_loads(item, resource)
+    highest = float(np.nanmax(frame.to_numpy(), initial=0.0))
+    figure = _figure()
     figure.add_heatmap(
         x=frame.index, y=[_safe(str(name)) for name in frame.columns], z=frame.to_numpy().T, colorscale="Cividis",
-        zmin=0, zmax=max(100.0, highest), colorbar={"title": {"text": "%"}},
+        zmin=0, zmax=top or max(10.0, highest), colorbar={"title": {"text": "%"}},
         hovertemplate="%{y}, %{x}: %{z:.1f} %<extra></extra>",
     )  # fmt: skip
-    figure.update_yaxes(title="node", type="category", autorange="reversed", showgrid=False)
+    each = {"dtick": 1} if frame.shape[1] <= NAMED else {}
+    figure.update_yaxes(title="node", type="category", autorange="reversed", showgrid=False, **each)
     dated = isinstance(frame.index, pd.DatetimeIndex)
     figure.update_xaxes(title="time (UTC)" if dated else str(frame.index.name or "time"), showgrid=False)
-    return _styled(figure, f"{what.capitalize()} of the nodes over time (%)", height=_height(frame.shape[1]))
+    return _styled(figure, f"{what[0].upper()}{what[1:]} of the nodes over time (%)", height=_height(frame.shape[1]))
 
 
 def _by_wave(frame: "pd.DataFrame") -> "pd.DataFrame":

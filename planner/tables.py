@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from planner.amounts import MIB_PER_GIB
-from planner.errors import InputError
+from planner.errors import InputError, UsageError
 from planner.frames import Column, conform
 from planner.policy import Resource
 
@@ -104,9 +104,9 @@ def node_loads(cluster: "Cluster", resource: Resource | str = Resource.MEMORY) -
     """Percent of what each node can give that was in use: one row per step of the history, one column per node."""
     from planner.capacity import TOTAL
 
-    resource = Resource(resource)
     if resource not in TOTAL:
-        raise InputError(f"nodes have no size in {resource}: choose from {', '.join(TOTAL)}")
+        raise UsageError(f"nodes have no size in {resource}: choose from {', '.join(TOTAL)}")
+    resource = Resource(resource)
     if cluster.history is None or resource not in cluster.history.node:
         raise InputError(
             f'this cluster has no history of {resource}: read it with window="day", or a snapshot of --window day'

@@ -59,6 +59,11 @@ class Explanation:
     verdicts: tuple[Verdict, ...] = ()
     """One per node."""
 
+    def _repr_html_(self) -> str:
+        from planner import display, report_why
+
+        return display.printed(lambda out: report_why.explanation(self, out))
+
     def to_json(self) -> str:
         """All of it, as JSON."""
         return json.dumps(asdict(self), indent=2)

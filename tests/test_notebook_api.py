@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import planner as pp
-from planner import display, plots, tables
+from planner import display, mapped, plots, tables
 from planner.cluster import Cluster
 from planner.collect import collect
 from planner.errors import ConfigError, InputError, UsageError
@@ -100,9 +100,11 @@ def test_names_from_outside_are_text_and_nothing_else() -> None:
         assert EVIL in page.text and not {"script", "style", "img", "a"} & page.tags
 
 
-def test_what_is_assumed_and_what_is_not_known_is_said(cluster: Cluster) -> None:
-    page = _Page(replace(cluster, assumed=cluster.assumed.also("pve03 fails"), notes=("no storages",))._repr_html_())
-    assert "pve03 fails" in page.texts and "no storages" in page.texts
+def test_what_is_assumed_and_what_is_not_known_is_said_once(cluster: Cluster) -> None:
+    lost = cluster.fail("pve03", restart="all")
+    (step,) = lost.assumed.steps
+    page = _Page(replace(lost, notes=(*lost.notes, "no storages"))._repr_html_())
+    assert "no storages" in page.texts and page.text.count(step) == 1
 
 
 def test_a_node_that_is_down_has_no_load_and_a_cluster_without_a_time_or_a_name_is_shown() -> None:
@@ -148,6 +150,18 @@ def test_a_plan_is_shown_as_html_in_a_notebook(plan: Plan, monkeypatch: pytest.M
     monkeypatch.setattr("IPython.display.display", shown.append)
     plan.show()
     assert shown == [plan]
+
+
+def test_other_answers_are_shown_as_on_a_terminal(cluster: Cluster) -> None:
+    answers = {
+        "here now, and stays": cluster.explain(cluster.guests["vmid"].iloc[0], solver="greedy", max_migrations=0),
+        "could be switched off": cluster.consolidate(solver="descent", time_limit=1),
+        "limits are proven": pp.demo().frontier(max_migrations=2, time_limit=0.5),
+        "1 node, 18 guests": cluster.diff(cluster.fail("pve03")),
+    }
+    for words, answer in answers.items():
+        page = _Page(answer._repr_html_())
+        assert page.tags == {"pre"} and words in page.text, words
 
 
 def test_no_notebook_is_seen_where_there_is_none() -> None:
@@ -211,9 +225,14 @@ def test_loads_over_time_are_shares_of_what_each_node_has(cluster: Cluster) -> N
     assert loads.isna().sum().sum() == 1 and np.isnan(loads["pve04"].iloc[5])
 
 
-@pytest.mark.parametrize("resource", ["memory", "network"])
-def test_without_a_history_it_is_said_how_to_get_one(cluster: Cluster, resource: str) -> None:
-    with pytest.raises(InputError, match=r"window|choose from memory, cpu, disk"):
+def test_without_a_history_it_is_said_how_to_get_one(cluster: Cluster) -> None:
+    with pytest.raises(InputError, match='no history of memory: read it with window="day"'):
+        cluster.plot()
+
+
+@pytest.mark.parametrize("resource", ["network", "colour"])
+def test_only_what_nodes_have_so_much_of_has_loads_in_percent(cluster: Cluster, resource: str) -> None:
+    with pytest.raises(UsageError, match=f"no size in {resource}: choose from memory, cpu, disk"):
         cluster.node_loads(resource)
 
 
@@ -316,9 +335,15 @@ def test_a_frontier_marks_its_knee_and_what_is_not_proven(figures: dict[str, Any
     assert (list(knee.x), list(bound.y)) == ([3], frontier()["bound"].tolist())
 
 
-def test_a_heat_map_goes_beyond_100_percent_only_where_a_load_does(figures: dict[str, Any]) -> None:
-    (hot,), (calm,) = figures["history"].data, figures["recorded"].data
-    assert (hot.zmin, hot.zmax, calm.zmax) == (0, pytest.approx(110), 100)
+def test_the_brightest_colour_of_a_heat_map_is_its_highest_load_or_what_was_asked_for(
+    cluster: Cluster, figures: dict[str, Any]
+) -> None:
+    (drawn,), (asked,) = figures["history"].data, plots.history(cluster_loads(cluster), top=60).data
+    assert (drawn.zmin, drawn.zmax, asked.zmax) == (0, pytest.approx(110), 60)
+
+
+def cluster_loads(cluster: Cluster) -> pd.DataFrame:
+    return with_history(cluster).node_loads()
 
 
 def test_names_in_plots_are_text() -> None:
@@ -379,6 +404,12 @@ def test_settings_and_sizes_that_there_are_not_are_refused() -> None:
         pp.demo(max_migration=3)
     with pytest.raises(UsageError, match="choose small, medium, large"):
         pp.demo("huge")
+
+
+def test_a_backtest_stays_a_function_after_its_modules_are_imported() -> None:
+    recording = mapped.from_synthetic(mapped.Shape(nodes=2, guests=4))
+    for _ in range(2):
+        assert pp.backtest(recording, ["nothing"])["policy"].tolist() == ["nothing"]
 
 
 def test_all_that_is_exported_is_there_and_documented() -> None:
