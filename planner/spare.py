@@ -21,13 +21,15 @@ from planner.rule import Kind, Rule
 from planner.survive import Failover
 from planner.waiting import Waiting, case_of, is_crowded, waiting
 from solvers import check
+from solvers.possible import Clock
 from solvers.problem import Apart, Bools, Ints
 from solvers.spare import ENDLESS, Beside, Joins, Spare, most
 
 PROBES = 2
 """New guests that are looked at: what rules say of any two of them they say of all."""
-QUICK = 1.0
-"""Seconds in which it is found out which loss would not be survived with one guest more on a node."""
+QUICK = 5.0
+"""Seconds in which it is found out which losses would not be survived with one guest more on a node."""
+NOT_ALL = "then not every loss of a node would be survived"
 ROOM = (
     Column("node", "str", "", "name"),
     Column("state", "str", "", "online, maintenance or ignored; only nodes that are online take guests"),
@@ -143,22 +145,29 @@ class More:
         if self.placement is None:
             why = f"the loss of {', '.join(self.unsurvived)} is not survived as it is"
             return dict.fromkeys(map(str, self.cluster.nodes["node"]), why)
-        said = dict(self.placement.refusals)
+        said, clock = dict(self.placement.refusals), Clock(QUICK)
         for node in map(str, self.cluster.nodes["node"]):
             if node not in said:
-                said[node] = self._lost_with(node) if self.new.ha else "not as many with it"
+                said[node] = self._lost_with(node, clock) if self.new.ha else "not as many with it"
         return said
 
-    def _lost_with(self, node: str) -> str:
-        """Which losses would not be survived with one more guest on a node."""
+    @cached_property
+    def _failover(self) -> Failover:
         assert self.placement is not None
-        wait, at = self.placement.waiting, self.placement.assignment.copy()
         found = outlook.failover(case_of(_surviving(self.placement.cluster)))
         assert found is not None
+        return found
+
+    def _lost_with(self, node: str, clock: Clock) -> str:
+        """Which losses would not be survived with one more guest on a node, where there is time to find out."""
+        if clock.left() <= 0:
+            return NOT_ALL
+        assert self.placement is not None
+        wait, at = self.placement.waiting, self.placement.assignment.copy()
         at[list(self.placement.homeless)] = wait.formulation.node_index[node]
-        lost = found.losses(at, QUICK)
+        lost = self._failover.losses(at, 0.0)
         names = ", ".join(wait.formulation.nodes[loss.node] for loss in lost)
-        return f"then the loss of {names} would not be survived" if lost else "not as many with it"
+        return f"then the loss of {names} would not be survived" if lost else NOT_ALL
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def add_node(cluster: Cluster, name: str | None = None, *, like: str) -> Cluster
     name = name or _next_name(like, known)
     if name in known:
         raise UsageError(f"there is a node {name} already: give the new one another name")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", name):
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         raise UsageError(f"{name!a} is no name for a node: letters, digits and - make one")
     sheet = Sheet(cluster.snapshot)
     check_figures(sheet.node(like))

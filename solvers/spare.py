@@ -73,13 +73,22 @@ def most(spare: Spare, seconds: float, seed: int = 0) -> Most:
     if spare.protected is not None or len(by_domain) > 1:
         from solvers.spare_model import search
 
-        return search(spare, seconds, seed)
+        return search(spare, seconds, seed, _known(spare))
     counts = caps(spare)
     if spare.united:
         counts = np.where(np.arange(len(counts)) == np.argmax(counts), counts, 0)
     for rule in by_domain:
         counts = _within(counts, rule, left(spare, rule))
     return Most(counts, int(counts.sum()))
+
+
+def _known(spare: Spare) -> Most:
+    """What is known before a search."""
+    if spare.protected is not None:
+        from solvers.spare_quick import quick
+
+        return quick(spare)
+    return Most(np.zeros_like(caps(spare)), int(caps(spare).sum()))
 
 
 def caps(spare: Spare) -> Ints:

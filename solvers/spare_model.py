@@ -1,5 +1,6 @@
 """Owns the CP-SAT model of as many more guests of one kind as possible, for whom every loss of a node is survived."""
 
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,29 +10,39 @@ from solvers.run import run
 from solvers.spare import ENDLESS, Beside, Joins, Most, Spare, caps, left, present
 from solvers.units import united
 
+LARGEST = 60_000
+"""Places of guests that start elsewhere; of more a model does not come to an end within a time that people wait."""
 Var = cp_model.IntVar
 Row = dict[int, Var]
 """Node to what is there."""
 
 
-def search(spare: Spare, seconds: float, seed: int) -> Most:
-    """As many more guests as can be found within the time; none where a loss is not survived as it is."""
+def search(spare: Spare, seconds: float, seed: int, known: Most) -> Most:
+    """As many more guests as can be found within the time, and no fewer than are known."""
+    began = time.monotonic()
+    if known.counts.sum() >= known.bound or _size(spare) > LARGEST:
+        return known
     model = _Model(spare)
-    model.proto.maximize(sum(model.counts.values()))
+    total = sum(model.counts.values())
+    model.proto.maximize(total)
     solver = cp_model.CpSolver()
-    solver.parameters.max_time_in_seconds = max(0.01, seconds)
+    solver.parameters.max_time_in_seconds = max(0.01, seconds - (time.monotonic() - began))
     solver.parameters.random_seed = seed
     status = run(solver, model.proto)
     if status == cp_model.MODEL_INVALID:
         raise RuntimeError(f"a mistake in solvers.spare_model: {model.proto.validate()}")
-    counts = np.zeros(len(spare.open), dtype=np.int64)
-    if status == cp_model.INFEASIBLE:
-        return Most(counts, 0)
-    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        for node, count in model.counts.items():
-            counts[node] = solver.value(count)
-        return Most(counts, int(solver.best_objective_bound + 1e-6))
-    return Most(counts, int(caps(spare).sum()))
+    if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return Most(known.counts, 0 if status == cp_model.INFEASIBLE else known.bound)
+    counts = np.zeros_like(known.counts)
+    for node, count in model.counts.items():
+        counts[node] = solver.value(count)
+    bound = min(known.bound, int(solver.best_objective_bound + 1e-6))
+    return Most(counts if counts.sum() > known.counts.sum() else known.counts, bound)
+
+
+def _size(spare: Spare) -> int:
+    """How many places would have to be decided about."""
+    return 0 if spare.protected is None else int(spare.protected.sum()) * spare.problem.nodes
 
 
 class _Model:

@@ -19,7 +19,7 @@ from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy, RuleSetting
 from planner.snapshot import RESOURCES
 from planner.survive import protected
-from solvers import check
+from solvers import check, spare_model
 from tests.rows import GIB, Row, cluster, formulated, node, stopped, vm
 from tests.test_survive import survives
 
@@ -136,6 +136,19 @@ def test_as_many_more_ha_guests_as_leave_every_loss_survived(seed: int) -> None:
     assert found.total == found.bound == brute(item, new, limit=5) or found.total > 5
     at = tuple(sorted(name for name, count in found.counts.items() for _ in range(count)))
     assert not at or is_fine(item, new, at)
+
+
+@pytest.mark.parametrize("seed", range(12, 24))
+def test_where_a_search_would_take_too_long_what_is_found_holds_and_so_does_the_bound(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spare_model, "LARGEST", -1)
+    item, new = small(seed, ha=True)
+    found = spare.more(item, new)
+    if not found.unsurvived:
+        assert found.total <= brute(item, new, limit=5) <= max(5, found.bound)
+        at = tuple(sorted(name for name, count in found.counts.items() for _ in range(count)))
+        assert not at or is_fine(item, new, at)
 
 
 @pytest.mark.parametrize("seed", range(20))
