@@ -21,7 +21,6 @@ from planner.planning import plan_of
 from planner.policy import Against, Policy, Resource
 from solvers import Budget, Level, Problem, Result, Status, bounds, judge
 from solvers.front import Front, Point, Told
-from solvers.pareto import by_mib, by_migrations
 from solvers.problem import PPM
 from solvers.result import Answer
 
@@ -114,11 +113,11 @@ class Frontier:
         budget = Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
         made = plan_of(case, self._result(problem, point), budget)
         return replace(made, notes=(*made.notes, *self._worse(point, made)))
+
     def _repr_html_(self) -> str:
         from planner import display, report_frontier
 
         return display.printed(lambda out: report_frontier.frontier(self, out))
-
 
     def to_json(self) -> str:
         """As JSON, as described by `planner/schemas/frontier.json`."""
@@ -219,15 +218,16 @@ def make_frontier(
     budget = budget or Budget(seconds=TIMES * policy.time_limit, seed=policy.seed)
     problem = _asked(case.formulation)
     try:
-        if against is Against.GIB:
-            front = by_mib(problem, POINTS, budget, told)
-        else:
-            most = MOST if policy.max_migrations is None else policy.max_migrations
-            front = by_migrations(problem, most, budget, told)
+        from solvers.pareto import by_mib, by_migrations
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] != "ortools":
             raise
         raise MissingDependency("a frontier needs OR-Tools: pip install 'ortools>=9.14,<10'") from None
+    if against is Against.GIB:
+        front = by_mib(problem, POINTS, budget, told)
+    else:
+        most = MOST if policy.max_migrations is None else policy.max_migrations
+        front = by_migrations(problem, most, budget, told)
     reachable = _reachable(case, front.points, LIMITS[against])
     return Frontier(case, against, front, problem, reachable, tuple(_notes(case, policy)))
 

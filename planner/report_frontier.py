@@ -37,6 +37,13 @@ def _limit(item: Frontier, row: Row) -> str:
     return f"{math.ceil(row['limit'] * 100) / 100:.2f}" if item.against is Against.GIB else f"{row['limit']:.0f}"
 
 
+def _counted(item: Frontier, row: Row) -> str:
+    """The limit with its unit."""
+    return (
+        f"{_limit(item, row)} {'migration' if row['limit'] == 1 and item.against is not Against.GIB else _unit(item)}"
+    )
+
+
 def _gaining(rows: Sequence[Row]) -> list[Row]:
     """The first row, and those with fewer violations or less spread, as far as it shows, than the one shown before."""
     result = [rows[0]]
@@ -112,12 +119,11 @@ def _telling(mark: str) -> int:
 def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
     """What is proven, and where the knee is."""
     proven, widest = sum(row["exact"] for row in rows), max(rows, key=lambda row: row["gap"])
-    unit = _unit(item)
     what = "points" if item.against is Against.GIB else "limits"
     if proven == len(rows):
         known = f"all {len(rows)} {what} are proven"
     else:
-        largest = f"largest gap {widest['gap']:.2f} at {_limit(item, widest)} {unit}"
+        largest = f"largest gap {widest['gap']:.2f} at {_counted(item, widest)}"
         known = f"{proven} of {len(rows)} {what} are proven, {largest}"
     known += "" if item.front.complete else "; others may lie between them"
     lines = [f"{known}; {item.front.spent:.1f} s"]
@@ -128,7 +134,7 @@ def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
         return [*lines, "no knee: nothing is gained, or each more gains as much as the one before"]
     gained, most = (_gained(rows, row) for row in (marked, rows[-1]))
     share = "" if math.isnan(gained) or not most else f", {100 * gained / most:.0f} % of what can be gained"
-    return [*lines, f"knee: {_limit(item, marked)} {unit}, spread {marked['spread']:.2f} points{share}"]
+    return [*lines, f"knee: {_counted(item, marked)}, spread {marked['spread']:.2f} points{share}"]
 
 
 def _gained(rows: Sequence[Row], row: Row) -> float:

@@ -68,7 +68,6 @@ class _Sweep:
         self, problem: Problem, limits: "range | tuple[int, ...]", budget: Budget, told: Told | None, points: int = 0
     ) -> None:
         self.problem, self.known, self._budget, self._told = problem, Known(problem), budget, told
-        self._axis = "max_moved_mib" if problem.prefer is Cost.MIB else "max_migrations"
         self._limits, self._points, self._most = sorted(set(limits)), points, max(limits)
         self._began, self._work, self._searches = time.monotonic(), 0.0, 0
         self._scouted, self._relaxed, self._tries = set[int](), set[int](), dict[int, int]()
@@ -209,7 +208,13 @@ class _Sweep:
     # --- what is done with a limit --------------------------------------------------------------------
 
     def _within(self, limit: int) -> Problem:
-        return self.problem.replace(**{self._axis: limit})
+        """The problem within a limit. One of MiB is one of migrations as well: as many as the smallest guests."""
+        if self.problem.prefer is Cost.MIGRATIONS:
+            return self.problem.replace(max_migrations=limit)
+        smallest = np.cumsum(np.sort(self.problem.copy_mib[self.problem.movable]))
+        most = int(np.searchsorted(smallest, limit, side="right"))
+        given = self.problem.max_migrations
+        return self.problem.replace(max_moved_mib=limit, max_migrations=most if given is None else min(given, most))
 
     def _scout(self, limit: int) -> None:
         """Local search from the best within the limit, then its migrations undone one by one."""
