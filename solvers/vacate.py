@@ -146,7 +146,7 @@ class _Search:
         """Whether some nodes can be emptied: the room that lacks when one more fails is made, step by step."""
         assignment = emptied(self.wish.problem, off)
         for _ in range(TIGHTENED):
-            if assignment is None or off[assignment].any():
+            if off[assignment].any():
                 return False
             if self._take(assignment, off):
                 return True
@@ -163,22 +163,17 @@ class _Search:
             return
         model = VacateModel(self.wish)
         model.add_few(self._sums.few)
-        sure = model.exact
+        sure = True  # without exact headroom more would be possible, not less
         while self.number < self.bound and not self._stopped():
             share = 1.0 if model.exact else EACH
-            status, bound, found = self._solve(model, -model.off, share * self.clock.left())
-            if sure:
-                self.bound = min(self.bound, -bound)
-            if found is None or not self._more(*found):
-                if status != cp_model.OPTIMAL or found is None:
-                    break
-                sure = False  # a proof that leaves this out is none
+            _, bound, found = self._solve(model, -model.off, share * self.clock.left())
+            self.bound = min(self.bound, -bound) if sure else self.bound
+            if found is None or int(found[1].sum()) <= self.number:
+                break
+            if not self._take(*found) and not self._empty(found[1]):
+                sure = False  # what is proven without these is not proven of all
                 model.without(found[1])
         self._cheapen(model)
-
-    def _more(self, assignment: Ints, off: Bools) -> bool:
-        """Take a solution of the model; where it has no headroom, the same nodes emptied in another way."""
-        return int(off.sum()) <= self.number or self._take(assignment, off) or self._empty(off)
 
     def _cheapen(self, model: VacateModel) -> None:
         """As many nodes with fewer migrations."""
