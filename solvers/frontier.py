@@ -160,7 +160,10 @@ def relaxed_bound(problem: Problem, seconds: float, at: Ints | None = None) -> i
         return 0
     reached = problem.spreads(problem.origin if at is None else at)
     bounds = np.zeros(problem.metrics, dtype=np.int64)
-    for index, k in enumerate(level.metrics):
+    widest_first = sorted(level.metrics, key=lambda k: -int(reached[k]))  # of many the first say the most
+    for index, k in enumerate(widest_first):
+        if index and _is_past(began + seconds):
+            break
         until = began + seconds * (index + 1) / len(level.metrics)
         known = max(int(reached[k]), problem.goal)
         stop = partial(_is_past, until)
