@@ -7,6 +7,7 @@ from html import escape
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from planner.again import NOTE
 from planner.amounts import duration, gib
 from planner.errors import PlannerError
 from planner.plain import plain
@@ -31,8 +32,6 @@ CALM, BUSY, FULL = "#0072B2", "#E69F00", "#D55E00"
 """Colours of loads below 75 %, below 90 % and above, which colour-blind people can tell apart (Okabe and Ito)."""
 CELL = "text-align:{};padding:.15em .7em .15em 0;border:0;background:none;white-space:nowrap;vertical-align:top"
 FAINT = "opacity:.75"
-WHAT_IF = "what if: "
-"""What a note begins with that is about a step of a what-if."""
 CHART = (360, 80)
 """Pixels of the course of a search."""
 Html = str
@@ -80,7 +79,7 @@ def cluster(item: "Cluster") -> Html:
         _table(heads, rows, right=("guests",)),
         _list("What if", item.assumed.steps),
         _list("Only part of it is seen", item.partial),
-        _list("Note", (note for note in item.notes if note.removeprefix(WHAT_IF) not in item.assumed.steps)),
+        _notes(item.notes, item.assumed.steps),
     )
 
 
@@ -99,7 +98,8 @@ def plan(item: "Plan") -> Html:
         _list("Gave way", item.gave_way),
         _list("These cannot hold together", item.conflict),
         _list("It would help to", item.helps),
-        _list("Note", item.notes),
+        _list("What if", item.what_if),
+        _notes(item.notes, item.what_if),
     )
 
 
@@ -163,6 +163,11 @@ def _migrations(item: "Plan") -> Html:
         for m in some
     ]  # fmt: skip
     return _table(heads, rows, right=("", "wave", "guest", "size", "begins"))
+
+
+def _notes(notes: Iterable[str], steps: Sequence[str]) -> Html:
+    """Notes, without those that only repeat what is assumed."""
+    return _list("Note", (note for note in notes if note.removeprefix(NOTE) not in steps))
 
 
 def _name(item: "Cluster") -> str:
