@@ -124,12 +124,12 @@ def whatif(
     plan = None if no_plan else progress.plan(replace(session, source=None), supposed, solver)
     if output is TableOrJson.JSON:
         print(json.dumps(report_whatif.document(supposed, seen, None if plan is None else asdict(plan)), indent=2))
-        return
-    report_whatif.effect(supposed, seen, report.console())
-    if plan is not None:
-        report.plan(plan, report.console())
-        if plan.status.value == "infeasible":
-            raise typer.Exit(Exit.INFEASIBLE)
+    else:
+        report_whatif.effect(supposed, seen, report.console())
+        if plan is not None:
+            report.plan(plan, report.console())
+    if plan is not None and plan.status.value == "infeasible":
+        raise typer.Exit(Exit.INFEASIBLE)
 
 
 @with_session

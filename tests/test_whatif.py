@@ -185,6 +185,15 @@ def test_what_is_asked_of_an_ignored_guest_holds_where_it_starts() -> None:
     assert homes(cluster(node("a", used=8), node("b"), node("c", used=30), *rows).fail("a"))[1] == "c"
 
 
+def test_what_proxmox_says_of_a_guest_holds_where_it_starts_and_is_still_known_there() -> None:
+    lacking = {"c": {"unavailable_storages": ["x"]}}
+    said = {"/nodes/a/qemu/1/migrate": {"allowed_nodes": ["b"], "not_allowed_nodes": lacking}}
+    after = cluster(node("a", used=8), node("b", used=30), node("c"), ha(1, "a", 8), **said).fail("a")
+    assert homes(after) == {1: "b"}
+    assert after.snapshot.get("/nodes/b/qemu/1/migrate")["allowed_nodes"] == ["a"]
+    assert set(prepare(after, Policy()).formulation.barred[1]) == {"c"}
+
+
 def test_all_guests_of_a_node_that_goes_are_elsewhere_with_their_volumes() -> None:
     rows = [node("a", used=4), node("b"), storage("tank", "a", 100, 30), storage("tank", "b", 100, 10), vm(1, "a")]
     rows += [vm(7, "b", template=1), vm(8, "a", template=1)]
