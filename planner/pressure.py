@@ -55,7 +55,7 @@ def _above(
         warnings.simplefilter("ignore", RuntimeWarning)
         means = [np.nan_to_num(np.nanmean(series, axis=1)) / PERCENT for series in (some, full)]
         spikes = np.nan_to_num(np.nanmax(full, axis=1)) / PERCENT
-    told = np.isfinite(full).any(axis=1)
+    told = np.asarray(np.isfinite(full).any(axis=1))
     for i, name in enumerate(names):
         lasting = means[0][i] >= limit.some and (means[1][i] >= limit.full or not told[i])
         if lasting or (told[i] and spikes[i] >= limit.spikes):
