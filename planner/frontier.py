@@ -13,13 +13,12 @@ from planner import agenda
 from planner.capacity import GIB
 from planner.case import Case
 from planner.errors import MissingDependency, UsageError
-from planner.formulate import Formulation
 from planner.frames import Column
 from planner.knee import knee
 from planner.plan import Plan
 from planner.planning import plan_of
 from planner.policy import Against, Policy, Resource
-from solvers import Budget, Level, Problem, Result, Status, bounds, judge
+from solvers import Budget, Cost, Problem, Result, Status, bounds, judge
 from solvers.front import Front, Point, Told
 from solvers.problem import PPM
 from solvers.result import Answer
@@ -44,6 +43,7 @@ COLUMNS = (
     Column("gain", "float64", "percentage points", "less spread than within the limit before; empty: not comparable"),
     Column("knee", "bool", "", "the limit up to which much is gained for little (see planner.knee)"),
     Column("violations", "int64", "", "broken rules left; fewer come before a smaller spread"),
+    Column("changeable", "float64", "percentage points", "spread over nodes that something can change; empty: all can"),
     Column("reachable", "bool", "", "all of its migrations can be put in an order that is safe at every moment"),
 )  # fmt: skip
 """One row per limit, rising."""
@@ -60,8 +60,6 @@ class Frontier:
     case: Case
     against: Against
     front: Front
-    problem: Problem
-    """What was asked: the case's problem, over the nodes that something can change where some cannot."""
     reachable: tuple[bool, ...]
     """Of each point whether its migrations can all be put in a safe order."""
     notes: tuple[str, ...] = ()
@@ -78,6 +76,11 @@ class Frontier:
         points = [point for point in self.front.points if point.score.violations == self._fewest]
         index = knee([(self._limit(point), point.spread) for point in points])
         return None if index is None else self._limit(points[index])
+
+    @property
+    def problem(self) -> Problem:
+        """What was asked, but for the limit."""
+        return self.case.formulation.problem
 
     @property
     def before(self) -> float:
@@ -104,7 +107,8 @@ class Frontier:
             {"max_gib": self._limit(point)} if self.against is Against.GIB else {"max_migrations": point.limit}
         )
         limits = self._own_limit(point)
-        problem = self.case.formulation.problem.replace(goal=0, prefer=self.problem.prefer, **limits)
+        prefer = Cost.MIB if self.against is Against.GIB else Cost.MIGRATIONS
+        problem = self.problem.replace(goal=0, prefer=prefer, **limits)
         case = replace(
             self.case,
             policy=replace(self.case.policy, **bounded),
@@ -144,10 +148,15 @@ class Frontier:
                 "gib": self.problem.moved_mib(point.assignment) / GIB, "spread": _points(point.spread), "bound": bound,
                 "gap": _points(max(0, point.spread - self._bound(point))), "exact": self._exact(point),
                 "gain": _points(before.spread - point.spread) if before is not None and alike else math.nan,
-                "knee": limit == marked, "violations": point.score.violations, "reachable": reachable,
+                "knee": limit == marked, "violations": point.score.violations,
+                "changeable": self._changeable(point), "reachable": reachable,
             })  # fmt: skip
             before = point
         return result
+
+    def _changeable(self, point: Point) -> float:
+        spreads = self.case.formulation.changeable(point.assignment)
+        return math.nan if spreads is None else _points(self.problem.aims[0].value(spreads))
 
     @property
     def _fewest(self) -> int:
@@ -184,16 +193,14 @@ class Frontier:
         return math.inf if most is None else most / GIB
 
     def _result(self, problem: Problem, point: Point) -> Result:
-        """A point as what a solver has found; its bound is of other spreads where nodes are stuck."""
-        bound = 0 if self.case.formulation.stuck else self._bound(point)
+        """A point as what a solver has found."""
         status = Status.INFEASIBLE if self._exact(point) and point.score.violations else Status.FEASIBLE
-        return judge(problem, "cpsat", Answer(point.assignment, bound, status), 0.0)
+        return judge(problem, "cpsat", Answer(point.assignment, self._bound(point), status), 0.0)
 
     def _worse(self, point: Point, made: Plan) -> tuple[str, ...]:
         """What is to be said where a plan does not get to its point."""
-        after = made.spread.after if not self.case.formulation.stuck else made.spread.changeable_after or 0.0
         spread, left = _points(point.spread), point.score.violations
-        if (len(made.violations_after), after) <= (left, spread + ROUNDED / 2):
+        if (len(made.violations_after), made.spread.after) <= (left, spread + ROUNDED / 2):
             return ()
         why = "the loss of a node has to be survived" if made.survival is not None else "no safe way to it was found"
         broken = f" and {left} broken rules" if left else ""
@@ -216,7 +223,7 @@ def make_frontier(
     """
     policy = case.policy
     budget = budget or Budget(seconds=TIMES * policy.time_limit, seed=policy.seed)
-    problem = _asked(case.formulation)
+    problem = case.formulation.problem
     try:
         from solvers.pareto import by_mib, by_migrations
     except ModuleNotFoundError as error:
@@ -229,19 +236,7 @@ def make_frontier(
         most = MOST if policy.max_migrations is None else policy.max_migrations
         front = by_migrations(problem, most, budget, told)
     reachable = _reachable(case, front.points, LIMITS[against])
-    return Frontier(case, against, front, problem, reachable, tuple(_notes(case, policy)))
-
-
-def _asked(formulation: Formulation) -> Problem:
-    """The problem, where nodes are stuck over the others: with them all limits would be alike."""
-    problem = formulation.problem
-    if not formulation.stuck:
-        return problem
-    first = problem.metrics - len(formulation.stuck)
-    copies = {k: first + index for index, k in enumerate(formulation.stuck)}
-    level = problem.aims[0]
-    changeable = Level(tuple(copies.get(k, k) for k in level.metrics), level.weights)
-    return problem.replace(levels=(changeable, *problem.aims))
+    return Frontier(case, against, front, reachable, tuple(_notes(case, policy)))
 
 
 def _reachable(case: Case, points: Sequence[Point], limit: str) -> tuple[bool, ...]:
@@ -262,7 +257,7 @@ def _notes(case: Case, policy: Policy) -> list[str]:
     formulation, result = case.formulation, []
     if formulation.stuck:
         names = sorted({formulation.nodes[node] for nodes in formulation.stuck.values() for node in nodes})
-        result.append(f"nothing can change the load of {', '.join(names)}: the spread is that over the other nodes")
+        result.append(f"nothing can change the load of {', '.join(names)}, which counts for the spread all the same")
     if policy.until_balanced or policy.repair_only:
         name = "until_balanced" if policy.until_balanced else "repair_only"
         result.append(f"{name} has no effect: a frontier shows the smallest spread within each limit")

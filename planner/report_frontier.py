@@ -50,7 +50,8 @@ def _gaining(rows: Sequence[Row]) -> list[Row]:
     for row in rows[1:]:
         last = result[-1]
         fewer = row["violations"] < last["violations"]
-        if fewer or f"{row['spread']:.2f}" != f"{last['spread']:.2f}" or row["knee"]:
+        less = any(f"{row[name]:.2f}" != f"{last[name]:.2f}" for name in ("spread", "changeable"))
+        if fewer or less or row["knee"]:
             result.append(row)
     return result
 
@@ -60,6 +61,8 @@ def _table(item: Frontier, rows: Sequence[Row]) -> Table:
     blocked = not all(row["reachable"] for row in rows)
     gib = item.against is Against.GIB
     heads = ["limit", "migrations", "GiB", "spread", "bound", "gap", "gain", *(["violations"] if broken else [])]
+    stuck = not math.isnan(rows[0]["changeable"])
+    heads += ["other nodes"] if stuck else []
     for name in heads:
         if not (gib and name == "GiB"):  # which is the limit
             table.add_column(name, justify="right", no_wrap=True)
@@ -73,7 +76,10 @@ def _table(item: Frontier, rows: Sequence[Row]) -> Table:
         figures = [f"{row[name]:.2f}" for name in ("spread", "bound", "gap")]
         copied = [] if gib else [f"{row['gib']:.1f}"]
         left = [str(row["violations"])] if broken else []
-        table.add_row(_limit(item, row), str(row["migrations"]), *copied, *figures, gain, *left, ", ".join(words))
+        beside = [f"{row['changeable']:.2f}"] if stuck else []
+        table.add_row(
+            _limit(item, row), str(row["migrations"]), *copied, *figures, gain, *left, *beside, ", ".join(words)
+        )
         before = row
     return table
 
