@@ -103,13 +103,23 @@ def _chart(item: Frontier, rows: Sequence[Row], width: int) -> list[str]:
             grid[y][x] = mark
     shown = [labels[line] if line % 5 == 0 else "" for line in range(TALL)]
     lines = [f"{label:>{margin}} ┤{''.join(row)}".rstrip() for label, row in zip(shown, grid, strict=True)]
-    middle, last = (f"{value:.1f}" if item.against is Against.GIB else f"{value:.0f}" for value in (right / 2, right))
-    scale = f"0{middle:^{columns - 1 - len(last)}}{last}"
+    middle = right / 2 if item.against is Against.GIB else right // 2
+    scale = _scale([0, middle, right] if middle else [0, right], columns, 1 if item.against is Against.GIB else 0)
     legend = f"{PROVEN} spread, proven  {FOUND} spread, not proven  {BOUND} bound  {KNEE} knee"
     return [
         f"spread in points, against {_unit(item)}", *lines, f"{'':>{margin}} └{'─' * columns}",
         f"{'':>{margin}}  {scale}", f"{'':>{margin}}  {legend}",
     ]  # fmt: skip
+
+
+def _scale(values: Sequence[float], columns: int, digits: int) -> str:
+    """Numbers below their places; the last one ends where the chart does."""
+    line = ""
+    for value in values:
+        word = f"{value:.{digits}f}" if value else "0"
+        place = min(round(value / values[-1] * (columns - 1)), columns - len(word))
+        line = f"{line:<{place}}{word}"
+    return line
 
 
 def _marks(rows: Sequence[Row]) -> list[tuple[float, float, str]]:

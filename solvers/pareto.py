@@ -21,7 +21,7 @@ from solvers.frontier import PRECISION, relaxed_bound
 from solvers.known import Known
 from solvers.meet import LIMIT, meet
 from solvers.peel import peeled
-from solvers.problem import Cost, Problem
+from solvers.problem import Cost, Ints, Problem
 from solvers.result import Budget, Status
 from solvers.search import Search
 
@@ -35,6 +35,8 @@ STEPS = 400
 """Steps of local search that count as a second of work."""
 RELAXATION = 0.5
 """Work that the relaxation of one limit counts as."""
+EACH = 4.0
+"""Times its share of the time that a relaxation may take: most take less."""
 BOUND_SECONDS = 60.0
 """Seconds that a relaxation may take where work is what is limited."""
 
@@ -70,7 +72,8 @@ class _Sweep:
         self.problem, self.known, self._budget, self._told = problem, Known(problem), budget, told
         self._limits, self._points, self._most = sorted(set(limits)), points, max(limits)
         self._began, self._work, self._searches = time.monotonic(), 0.0, 0
-        self._scouted, self._relaxed, self._tries = set[int](), set[int](), dict[int, int]()
+        self._scouted, self._afresh, self._relaxed = set[int](), set[int](), set[int]()
+        self._tries: dict[int, int] = {}
         self._small = cpsat.size(problem) <= cpsat.SMALL
 
     # --- the clock ------------------------------------------------------------------------------------
@@ -106,6 +109,7 @@ class _Sweep:
         if self._small:
             self._close_lowest()
         self._each(self._scout, self._scouted, SCOUTED)
+        self._each(self._scout_afresh, self._afresh, SCOUTED)
         self._each(self._relax, self._relaxed, RELAXED)
         while self._left() > 0:
             fresh = self._next_between()
@@ -217,7 +221,16 @@ class _Sweep:
         return self.problem.replace(max_moved_mib=limit, max_migrations=most if given is None else min(given, most))
 
     def _scout(self, limit: int) -> None:
-        """Local search from the best within the limit, then its migrations undone one by one."""
+        """Local search from the best within the limit."""
+        self._scouted.add(limit)
+        self._search_from(limit, self.known.best(limit).assignment, 0)
+
+    def _scout_afresh(self, limit: int) -> None:
+        """Local search from today, which often ends elsewhere than one from what other limits have led to."""
+        self._afresh.add(limit)
+        self._search_from(limit, self.problem.origin, 1)
+
+    def _search_from(self, limit: int, start: Ints, turn: int) -> None:
         taken = 0
 
         def stop() -> bool:
@@ -226,12 +239,11 @@ class _Sweep:
             return self._ended()
 
         seconds = self._seconds(max(0.1, self._left(SCOUTED) / 2))
-        budget = Budget(seconds, self._budget.seed, stop=stop)
-        found = descent.solve(self._within(limit), budget, self.known.best(limit).assignment)
-        self._scouted.add(limit)
+        budget = Budget(seconds, self._budget.seed + turn, stop=stop)
+        found = descent.solve(self._within(limit), budget, start)
         self._work += taken / STEPS
-        self.known.offer(found.assignment)
-        self._peel(limit)
+        if self.known.offer(found.assignment):
+            self._peel(limit)
         self._tell()
 
     def _peel(self, limit: int) -> None:
@@ -241,10 +253,11 @@ class _Sweep:
 
     def _relax(self, limit: int) -> None:
         """The bound of the linear relaxation, which holds whatever is violated."""
-        seconds = BOUND_SECONDS if self._budget.work is not None else max(0.05, self._left(RELAXED))
+        waiting = len([each for each in self._limits if each not in self._relaxed])
+        seconds = BOUND_SECONDS if self._budget.work is not None else EACH * self._left(RELAXED) / max(1, waiting)
         bound = relaxed_bound(self._within(limit), seconds, self.known.best(limit).assignment)
         self._relaxed.add(limit)
-        self._work += RELAXATION
+        self._work += RELAXATION * len(self.problem.aims[0].metrics)
         self.known.prove(limit, bound)
         self._tell()
 
