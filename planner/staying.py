@@ -21,21 +21,26 @@ STATES = {
 def reasons(cluster: Cluster, formulation: Formulation) -> dict[str, tuple[str, ...]]:
     """Node to why it is no candidate; nothing for those that are."""
     result: dict[str, tuple[str, ...]] = {}
+    templates = _templates(cluster.guests[cluster.guests["template"]])
     for node in map(str, cluster.nodes["node"]):
         state = formulation.rules.states[node]
         if state is not NodeState.BALANCED:
             result[node] = (STATES[state],)
         elif node not in formulation.node_index:
             result[node] = ("its memory and threads are not known",)
-        elif found := [*_templates(cluster.guests, node), *_fixed(formulation, node)]:
+        elif found := [*templates.get(node, ()), *_fixed(formulation, node)]:
             result[node] = tuple(found)
     return result
 
 
-def _templates(guests: pd.DataFrame, node: str) -> Iterator[str]:
-    here = guests[(guests["node"] == node) & guests["template"]]
-    for vmid, name in zip(map(int, here["vmid"]), map(str, here["name"]), strict=True):
-        yield f"template {vmid}{f' ({name})' if name else ''} is never migrated"
+def _templates(templates: pd.DataFrame) -> dict[str, list[str]]:
+    """Node to what is said of the templates on it."""
+    result: dict[str, list[str]] = {}
+    columns = (map(str, templates["node"]), map(int, templates["vmid"]), map(str, templates["name"]))
+    for node, vmid, name in zip(*columns, strict=True):
+        named = f"{vmid} ({name})" if name else str(vmid)
+        result.setdefault(node, []).append(f"template {named} is never migrated")
+    return result
 
 
 def _fixed(formulation: Formulation, node: str) -> Iterator[str]:

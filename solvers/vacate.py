@@ -121,14 +121,12 @@ class _Search:
     # --- by sums -----------------------------------------------------------------------------------
 
     def by_sums(self) -> None:
-        """Choose nodes that sums allow, more and more of them, and see whether they can be emptied quickly."""
-        out, step = self.bound + 1, 1
+        """Choose nodes that sums allow, and see whether they can be emptied quickly: half of what is open at a time."""
+        out = self.bound + 1
         while out - self.number > 1 and not self._stopped(BY_HAND):
-            number = min(self.number + step, out - 1)
-            if self._attempt(number):
-                step *= 2
-            else:
-                out, step = number, max(1, step // 4)
+            number = (self.number + out) // 2
+            if not self._attempt(number):
+                out = number
 
     def _attempt(self, number: int) -> bool:
         """Whether so many nodes can be emptied, as far as that is found."""

@@ -25,17 +25,22 @@ class Sums:
         self._room = room(problem)
         needs = np.where(bound_to(problem)[:, None], problem.needs, 0)
         self._needs, self._again = needs.sum(axis=0), needs[wish.protected].sum(axis=0)
-        self.few = sorted(set(self._few_places()))
+        most = wish.most
+        self.few = sorted(few for few in set(self._few_places()) if len(few[0]) - most < few[1])
         """Nodes of which so many have to stay on, for a guest that may be on few."""
         self._guests = np.bincount(problem.origin, minlength=problem.nodes)
 
     def most(self, counted: Counted) -> Counted:
         """What is proven of the number of nodes that can be off."""
-        for number in range(counted.most, 0, -1):
-            status, _ = self._ask(number, 0.0)
-            if status != cp_model.INFEASIBLE:
-                return counted if number == counted.most else Counted(number, Limit.NONE)
-        return counted if not counted.most else Counted(0, Limit.NONE)
+        possible, out = 0, counted.most + 1  # what is possible with so many nodes off is with fewer
+        number = counted.most
+        while out - possible > 1:
+            if self._ask(number, 0.0)[0] == cp_model.INFEASIBLE:
+                out = number
+            else:
+                possible = number
+            number = (possible + out) // 2
+        return counted if possible == counted.most else Counted(possible, Limit.NONE)
 
     def cheapest(self, number: int, margin: float = 0.0) -> Bools | None:
         """(n,) so many nodes with the fewest guests, so that the others have room for all and a part more."""
