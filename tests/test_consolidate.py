@@ -263,6 +263,11 @@ def test_the_command_ends_well_where_nothing_can_be_switched_off(cli: Cli, tmp_p
     assert "no plan was written" in shown.err
 
 
+def test_its_help_names_what_holds_without_options(cli: Cli) -> None:
+    text = " ".join(cli("consolidate", "--help").out.replace("│", " ").split())
+    assert "proxlb-plan consolidate" in text and "[default: what the quorum needs]" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"), [("--keep -1", "--keep"), ("--survive 2", "--survive"), ("--solver proxlb", "choose from")]
 )
