@@ -107,7 +107,7 @@ def printed(show: "Callable[[Console], None]") -> Html:
     """What is shown on a terminal, as it is."""
     from rich.console import Console
 
-    paper = Console(file=StringIO(), width=COLUMNS, highlight=False, force_terminal=False, color_system=None)
+    paper = Console(file=StringIO(), width=COLUMNS, highlight=False, markup=False, force_terminal=False, color_system=None)
     show(paper)
     text = str(paper.file.getvalue())  # type: ignore[attr-defined]
     return f'<pre style="background:none;line-height:1.3;white-space:pre-wrap">{_safe_lines(text)}</pre>'

@@ -54,8 +54,8 @@ LEVELS = {Level.OK: "green", Level.NOTE: "", Level.WARNING: "yellow", Level.ERRO
 
 def console(*, stderr: bool = False) -> Console:
     """A console that keeps a fixed width when its output goes to a file or a pipe."""
-    result = Console(stderr=stderr, highlight=False)
-    return result if result.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
+    result = Console(stderr=stderr, highlight=False, markup=False)
+    return result if result.is_terminal else Console(stderr=stderr, highlight=False, markup=False, width=WIDTH)
 
 
 def plan(item: Plan, out: Console, *, explained: bool = False) -> None:

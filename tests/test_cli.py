@@ -93,6 +93,12 @@ def test_a_gap_too_small_to_search_on_is_called_so(gap: float, words: str) -> No
     assert words in report.verdict(near).splitlines()[0]
 
 
+def test_a_name_with_brackets_is_shown_as_it_is(cli: Cli, tmp_path: Path) -> None:
+    rows = [node_row("a", used=50), node_row("b", used=2), guest_row(100, "a", 20, name="[red]web[/red]")]
+    shown = cli("--snapshot", write_snapshot(tmp_path / "c.json", *rows, guest_row(101, "a", 20)), "--solver", "greedy")
+    assert "[red]web[/red]" in shown.out
+
+
 def test_json_is_all_that_is_on_stdout(cli: Cli, served: Served, tmp_path: Path) -> None:
     served.pve.ha_rules = [{"type": "node-affinity", "resources": "vm:100", "nodes": "pve1"}]
     served.pve.nodes["pve3"]["online"] = False
