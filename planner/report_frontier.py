@@ -137,14 +137,15 @@ def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
     proven, widest = sum(row["exact"] for row in rows), max(rows, key=lambda row: row["gap"])
     what = "points" if item.against is Against.GIB else "limits"
     if proven == len(rows):
-        known = f"all {len(rows)} {what} are proven"
+        known = f"all {len(rows)} {what} are proven" if len(rows) > 1 else f"the only {what[:-1]} is proven"
     else:
         largest = f"largest gap {widest['gap']:.2f} at {_counted(item, widest)}"
         known = f"{proven} of {len(rows)} {what} are proven, {largest}"
     known += "" if item.front.complete else "; others may lie between them"
     lines = [f"{known}; {item.front.spent:.1f} s"]
     left_out = len(rows) - shown
-    lines += [f"{left_out} {what} gain less than shows and are left out (--all shows them)"] if left_out else []
+    gains = f"{left_out} {what} gain" if left_out > 1 else f"1 {what[:-1]} gains"
+    lines += [f"{gains} too little to show (--all)"] if left_out else []
     marked = next((row for row in rows if row["knee"]), None)
     if marked is None:
         return [*lines, "no knee: nothing is gained, or each more gains as much as the one before"]

@@ -35,6 +35,8 @@ STEPS = 400
 """Steps of local search that count as a second of work."""
 RELAXATION = 0.5
 """Work that the relaxation of one limit counts as."""
+LEAST = 1.0
+"""Seconds that either may take for a limit that is new afterwards."""
 EACH = 4.0
 """Times its share of the time that a relaxation may take: most take less."""
 BOUND_SECONDS = 60.0
@@ -105,21 +107,26 @@ class _Sweep:
         for limit in self._limits:
             self._begin(limit)
         if self._points:
-            self._spread_limits()
-        if self._small:
+            self._find_limits()
+        elif self._small:
             self._close_lowest()
         self._each(self._scout, self._scouted, SCOUTED)
         self._each(self._scout_afresh, self._afresh, SCOUTED)
         self._each(self._relax, self._relaxed, RELAXED)
-        while self._left() > 0:
-            fresh = self._next_between()
-            if fresh is not None:
-                self._begin(fresh)
-                self._limits = sorted({*self._limits, fresh})
-            chosen = self._worst() if fresh is None else fresh
-            if chosen is None:
-                return
+        while self._left() > 0 and self._go_on():
+            pass
+
+    def _go_on(self) -> bool:
+        """A new limit where one is wanted, or the exact search where most is open; whether there was anything to do."""
+        fresh = self._new_limit()
+        if fresh is not None and not self._small:
+            self._scout(fresh)
+            self._relax(fresh)
+            return True
+        chosen = self._worst() if fresh is None else fresh
+        if chosen is not None:
             self._close(chosen)
+        return chosen is not None
 
     def _each(self, step: Callable[[int], None], done: set[int], share: float) -> None:
         """Do something with all limits that are open, until a part of the budget is spent."""
@@ -132,9 +139,7 @@ class _Sweep:
     def _close_lowest(self) -> None:
         """Search the lowest limits, which are proven at once on small clusters, up to the first one that is not."""
         for limit in self._limits:
-            if self._left() <= 0:
-                return
-            if not self.known.exact(limit):
+            if self._left() > 0 and not self.known.exact(limit):
                 self._close(limit)
             if not self.known.exact(limit):
                 return
@@ -147,15 +152,20 @@ class _Sweep:
             self.known.prove(0, today.spread)
             self.known.prove_least(0, today.violations)
 
-    def _spread_limits(self) -> None:
-        """Limits of MiB, spread evenly up to what the best takes that a quick search finds without a limit."""
+    def _find_limits(self) -> None:
+        """Limits of MiB, where most of the front may still lie, one after the other."""
         self._scout(self._most)
-        reached = self.known.best(self._most).cost
-        evenly = [reached * part // self._points for part in range(1, self._points)]
-        fresh = [limit for limit in evenly if limit not in self._limits]
-        for limit in fresh:
+        step, share = (self._close, RELAXED) if self._small else (self._scout, SCOUTED)
+        while self._left(share) > 0 and (limit := self._new_limit()) is not None:
+            step(limit)
+
+    def _new_limit(self) -> int | None:
+        """A limit of MiB between two points; None where there is none, or there are points enough."""
+        limit = self._next_between()
+        if limit is not None:
             self._begin(limit)
-        self._limits = sorted({*self._limits, *fresh})
+            self._limits = sorted({*self._limits, limit})
+        return limit
 
     def _widest(self, done: set[int]) -> int | None:
         """Of the open limits with which something has not been done the one furthest from those where it has been."""
@@ -238,7 +248,7 @@ class _Sweep:
             taken += 1
             return self._ended()
 
-        seconds = self._seconds(max(0.1, self._left(SCOUTED) / 2))
+        seconds = self._seconds(max(LEAST, self._left(SCOUTED) / 2))
         budget = Budget(seconds, self._budget.seed + turn, stop=stop)
         found = descent.solve(self._within(limit), budget, start)
         self._work += taken / STEPS
@@ -254,7 +264,8 @@ class _Sweep:
     def _relax(self, limit: int) -> None:
         """The bound of the linear relaxation, which holds whatever is violated."""
         waiting = len([each for each in self._limits if each not in self._relaxed])
-        seconds = BOUND_SECONDS if self._budget.work is not None else EACH * self._left(RELAXED) / max(1, waiting)
+        share = max(LEAST, EACH * self._left(RELAXED) / max(1, waiting))
+        seconds = BOUND_SECONDS if self._budget.work is not None else min(share, self._left())
         bound = relaxed_bound(self._within(limit), seconds, self.known.best(limit).assignment)
         self._relaxed.add(limit)
         self._work += RELAXATION * len(self.problem.aims[0].metrics)

@@ -286,7 +286,7 @@ def test_a_table_shows_what_is_gained_and_a_chart_where(cli: Cli, lopsided: Path
 
 def test_all_limits_are_shown_when_asked_for(cli: Cli, lopsided: Path) -> None:
     few, every = (cli("frontier", "--snapshot", lopsided, *words).out for words in ((), ("--all",)))
-    assert "(--all shows them)" in few and "(--all shows them)" not in every
+    assert "too little to show (--all)" in few and "(--all)" not in every
     table = every.partition("spread in points")[0]
     limits = [line.split()[0] for line in table.splitlines()[1:]]
     assert limits == [str(limit) for limit in range(6)]
