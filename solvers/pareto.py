@@ -8,7 +8,6 @@ of MiB are not known beforehand: below each point that is found the next one is 
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -22,6 +21,7 @@ from solvers.known import Known
 from solvers.meet import LIMIT, meet
 from solvers.peel import peeled
 from solvers.problem import Cost, Ints, Problem
+from solvers.purse import Purse
 from solvers.result import Budget, Status
 from solvers.search import Search
 
@@ -71,34 +71,12 @@ class _Sweep:
     def __init__(
         self, problem: Problem, limits: "range | tuple[int, ...]", budget: Budget, told: Told | None, points: int = 0
     ) -> None:
-        self.problem, self.known, self._budget, self._told = problem, Known(problem), budget, told
+        self.problem, self.known, self._told = problem, Known(problem), told
         self._limits, self._points, self._most = sorted(set(limits)), points, max(limits)
-        self._began, self._work, self._searches = time.monotonic(), 0.0, 0
+        self._purse, self._searches = Purse(budget), 0
         self._scouted, self._afresh, self._relaxed = set[int](), set[int](), set[int]()
         self._tries: dict[int, int] = {}
         self._small = cpsat.size(problem) <= cpsat.SMALL
-
-    # --- the clock ------------------------------------------------------------------------------------
-
-    @property
-    def _total(self) -> float:
-        return self._budget.seconds if self._budget.work is None else self._budget.work
-
-    def _spent(self) -> float:
-        return time.monotonic() - self._began if self._budget.work is None else self._work
-
-    def _ended(self) -> bool:
-        """Whether time is up, or someone says stop."""
-        stop = self._budget.stop
-        return time.monotonic() - self._began >= self._budget.seconds or (stop is not None and stop())
-
-    def _left(self, share: float = 1.0) -> float:
-        return 0.0 if self._ended() else share * self._total - self._spent()
-
-    def _seconds(self, amount: float) -> float:
-        """Seconds for something that is worth so much: all there are, where work is what is limited."""
-        rest = self._budget.seconds - (time.monotonic() - self._began)
-        return max(0.0, min(amount, rest) if self._budget.work is None else rest)
 
     # --- the course -----------------------------------------------------------------------------------
 
@@ -113,7 +91,7 @@ class _Sweep:
         self._each(self._scout, self._scouted, SCOUTED)
         self._each(self._scout_afresh, self._afresh, SCOUTED)
         self._each(self._relax, self._relaxed, RELAXED)
-        while self._left() > 0 and self._go_on():
+        while self._purse.left() > 0 and self._go_on():
             pass
 
     def _go_on(self) -> bool:
@@ -130,7 +108,7 @@ class _Sweep:
 
     def _each(self, step: Callable[[int], None], done: set[int], share: float) -> None:
         """Do something with all limits that are open, until a part of the budget is spent."""
-        while self._left(share) > 0:
+        while self._purse.left(share) > 0:
             limit = self._widest(done)
             if limit is None:
                 return
@@ -139,7 +117,7 @@ class _Sweep:
     def _close_lowest(self) -> None:
         """Search the lowest limits, which are proven at once on small clusters, up to the first one that is not."""
         for limit in self._limits:
-            if self._left() > 0 and not self.known.exact(limit):
+            if self._purse.left() > 0 and not self.known.exact(limit):
                 self._close(limit)
             if not self.known.exact(limit):
                 return
@@ -156,7 +134,7 @@ class _Sweep:
         """Limits of MiB, where most of the front may still lie, one after the other."""
         self._scout(self._most)
         step, share = (self._close, RELAXED) if self._small else (self._scout, SCOUTED)
-        while self._left(share) > 0 and (limit := self._new_limit()) is not None:
+        while self._purse.left(share) > 0 and (limit := self._new_limit()) is not None:
             step(limit)
 
     def _new_limit(self) -> int | None:
@@ -246,12 +224,12 @@ class _Sweep:
         def stop() -> bool:
             nonlocal taken
             taken += 1
-            return self._ended()
+            return self._purse.ended()
 
-        seconds = self._seconds(max(LEAST, self._left(SCOUTED) / 2))
-        budget = Budget(seconds, self._budget.seed + turn, stop=stop)
+        seconds = self._purse.seconds(max(LEAST, self._purse.left(SCOUTED) / 2))
+        budget = Budget(seconds, self._purse.budget.seed + turn, stop=stop)
         found = descent.solve(self._within(limit), budget, start)
-        self._work += taken / STEPS
+        self._purse.charge(taken / STEPS)
         if self.known.offer(found.assignment):
             self._peel(limit)
         self._tell()
@@ -264,11 +242,11 @@ class _Sweep:
     def _relax(self, limit: int) -> None:
         """The bound of the linear relaxation, which holds whatever is violated."""
         waiting = len([each for each in self._limits if each not in self._relaxed])
-        share = max(LEAST, EACH * self._left(RELAXED) / max(1, waiting))
-        seconds = BOUND_SECONDS if self._budget.work is not None else min(share, self._left())
+        share = max(LEAST, EACH * self._purse.left(RELAXED) / max(1, waiting))
+        seconds = BOUND_SECONDS if self._purse.budget.work is not None else min(share, self._purse.left())
         bound = relaxed_bound(self._within(limit), seconds, self.known.best(limit).assignment)
         self._relaxed.add(limit)
-        self._work += RELAXATION * len(self.problem.aims[0].metrics)
+        self._purse.charge(RELAXATION * len(self.problem.aims[0].metrics))
         self.known.prove(limit, bound)
         self._tell()
 
@@ -276,15 +254,15 @@ class _Sweep:
         """The exact search from the best within the limit; on large clusters few migrations are all looked at first."""
         tries = self._tries.get(limit, 0)
         self._tries[limit], self._searches = tries + 1, self._searches + 1
-        amount = min(self._left(), PART * LONGER**tries * self._total)
-        work = None if self._budget.work is None else amount
-        budget = replace(self._budget, seconds=self._seconds(amount), work=work, progress=None)
+        amount = min(self._purse.left(), PART * LONGER**tries * self._purse.total)
+        work = None if self._purse.budget.work is None else amount
+        budget = replace(self._purse.budget, seconds=self._purse.seconds(amount), work=work, progress=None)
         best, problem = self.known.best(limit), self._within(limit)
         search = Search(problem, budget, best.assignment, self.known.bound(limit, best.score.violations))
         if not self._small and not tries and (problem.max_migrations or math.inf) <= LIMIT:
             meet(search)
         answer = cpsat.improve(search)
-        self._work += search.spent
+        self._purse.charge(search.spent)
         left = len(check.violations(problem, answer.assignment))
         self.known.prove(limit, answer.bound, left)
         if answer.status is Status.INFEASIBLE:
@@ -300,7 +278,7 @@ class _Sweep:
         points = [self._point(limit) for limit in (self._distinct() if self._points else self._limits)]
         if self._points:  # what is better in a later level only is no point of its own
             points = [*points[:1], *(new for old, new in pairwise(points) if new.score[:2] < old.score[:2])]
-        return Front(tuple(points), not any(self._rooms()), self._spent(), self._searches)
+        return Front(tuple(points), not any(self._rooms()), self._purse.spent(), self._searches)
 
     def _point(self, limit: int) -> Point:
         found = self.known.best(limit)
