@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A cluster at one moment. Frames are documented in `planner.frames`; treat them as read-only."""
+    """A cluster at one moment. Frames are documented in `planner.frames`; each look at one gives a copy, so that
+    whatever is done with it changes no cluster."""
 
     nodes: pd.DataFrame
     guests: pd.DataFrame
@@ -50,6 +51,11 @@ class Cluster:
     """What a what-if assumes beside the settings."""
     config: "Config | None" = None
     """The settings it was opened with, which keywords of the methods below override; None: the defaults."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Copies of frames: pandas copies what they hold only when it is written to."""
+        value = object.__getattribute__(self, name)
+        return value.copy(deep=False) if isinstance(value, pd.DataFrame) else value
 
     @property
     def rules(self) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from planner.again import NOTE
 from planner.amounts import duration, gib
@@ -107,7 +107,8 @@ def printed(show: "Callable[[Console], None]") -> Html:
     """What is shown on a terminal, as it is."""
     from rich.console import Console
 
-    paper = Console(file=StringIO(), width=COLUMNS, highlight=False, markup=False, force_terminal=False, color_system=None)
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "force_terminal": False, "color_system": None}
+    paper = Console(file=StringIO(), width=COLUMNS, **plain)
     show(paper)
     text = str(paper.file.getvalue())  # type: ignore[attr-defined]
     return f'<pre style="background:none;line-height:1.3;white-space:pre-wrap">{_safe_lines(text)}</pre>'

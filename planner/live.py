@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HISTORY = (
     Column("seconds", "float64", "s", "since the start"),
-    Column("spread", "float64", "percentage points", "of the best plan so far"),
+    Column("spread", "float64", "percentage points", "of the best plan by then; a cheaper one may be less even"),
     Column("bound", "float64", "percentage points", "no plan with these rules and limits is below; empty: not claimed"),
 )
 """One row per improvement, the last one of the plan itself: `Live.history`."""

@@ -418,3 +418,15 @@ def test_all_that_is_exported_is_there_and_documented() -> None:
     for name in pp.__all__:
         assert getattr(pp, name)
         assert name.startswith("__") or getattr(pp, name).__doc__
+
+
+def test_what_is_done_with_a_frame_changes_no_cluster() -> None:
+    cluster = pp.demo()
+    drained = cluster.drain("pve1")
+    nodes, guests = cluster.nodes, cluster.guests
+    nodes.loc[0, "memory_mib"] = 1
+    nodes["memory_used_mib"] = 0
+    guests["more"] = 0
+    for one in (cluster, drained):
+        assert one.nodes["memory_mib"].min() > 1 and one.nodes["memory_used_mib"].min() > 0
+        assert "more" not in one.guests
