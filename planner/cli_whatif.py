@@ -199,16 +199,10 @@ def capacity(
 
 
 def _new(session: "Session", size: str | None, **more: Any) -> "NewGuest | None":
-    """The guest that is counted; None where none is, of which nothing may be said then."""
+    """The guest that is counted, where one is."""
     from planner import newguest
 
-    if size is None:
-        said = [name for name, value in more.items() if value not in ("", None)]
-        if said:
-            raise UsageError(f"--{said[0]} is of a new guest: say its --size as well, such as 8G,4")
-        return None
-    memory, cores = newguest.size(size, "--size")
-    return newguest.of(memory, cores, ha=bool(session.policy.survive), **more)
+    return newguest.counted(size, ha=bool(session.policy.survive), flag="--", **more)
 
 
 def _configured(session: "Session") -> "Cluster":

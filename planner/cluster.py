@@ -175,20 +175,22 @@ class Cluster:
         return place.place(self._under(settings), new, count).frame
 
     def capacity(
-        self, size: tuple[float, int] | None = None, survive: int = 0, *, tags: Sequence[str] = (), pool: str = "",
-        name: str = "", used: float | None = None, cpu: float | None = None, **settings: Any,
+        self, size: "tuple[float, int] | str | None" = None, survive: int | None = None, *, tags: Sequence[str] = (),
+        pool: str = "", name: str = "", used: float | None = None, cpu: float | None = None, **settings: Any,
     ) -> pd.DataFrame:  # fmt: skip
-        """Room on each node; with a size (GiB, cores) how many more guests, with `survive` HA guests, find room.
+        """Room on each node; with a size (GiB, cores) how many more guests, with `survive=1` HA guests, find room.
 
-        With `survive` alone: which losses of nodes are not survived. Columns as in `planner.spare`: ROOM, MORE, LOSSES.
+        `survive` alone: which losses of nodes are not survived; None: as configured. Columns as in `planner.spare`:
+        ROOM, MORE, LOSSES.
         """
         from planner import newguest, spare
 
-        cluster = self._under(settings)
-        if size is None:
-            return spare.losses(cluster) if survive else spare.room(cluster)
-        more: dict[str, Any] = {"tags": tags, "pool": pool, "name": name, "used": used, "cpu": cpu}
-        return spare.more(cluster, newguest.of(*size, ha=bool(survive), **more)).frame
+        cluster = self._under(settings if survive is None else settings | {"survive": survive})
+        ha = bool(cluster.config and cluster.config.policy.survive)
+        new = newguest.counted(size, ha=ha, tags=tags, pool=pool, name=name, used=used, cpu=cpu)
+        if new is not None:
+            return spare.more(cluster, new).frame
+        return spare.losses(cluster) if ha else spare.room(cluster)
 
     def _under(self, settings: dict[str, Any]) -> "Cluster":
         """The cluster with settings that hold instead of those it was opened with."""

@@ -77,6 +77,20 @@ def of(
     )  # fmt: skip
 
 
+def counted(asked: tuple[float, int] | str | None, *, ha: bool, flag: str = "", **more: Any) -> NewGuest | None:
+    """The guest of a size, (GiB, cores) or 8G,4, that is counted; None where none is, of which nothing may be said.
+
+    `flag`: what options begin with.
+    """
+    if asked is None:
+        said = [name for name, value in more.items() if value not in ("", None, (), [])]
+        if said:
+            raise UsageError(f"{flag}{said[0]} is of a new guest: say its {flag}size as well, such as 8G,4")
+        return None
+    memory, cores = size(asked, f"{flag}size") if isinstance(asked, str) else asked
+    return of(memory, cores, ha=ha, **more)
+
+
 def gib(text: str, what: str) -> float:
     """GiB of a size such as 8G, 512M, 1T or 8. UsageError where it is none."""
     found = SIZE.fullmatch(text.strip())

@@ -196,8 +196,8 @@ def more(cluster: Cluster, new: NewGuest) -> More:
     held, vmids = on_hold(_surviving(cluster) if new.ha else cluster, new, PROBES)
     case = case_of(held)
     wait = waiting(case, vmids)
-    found = outlook.failover(case)
-    if new.ha and found is not None:
+    found = outlook.failover(case) if new.ha else None
+    if found is not None:
         real = [n for n, node in enumerate(wait.formulation.nodes) if node != WAITING_ROOM]
         lost = found.losses(wait.problem.origin, nodes=real)
         if lost:

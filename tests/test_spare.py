@@ -234,3 +234,27 @@ def test_guests_that_belong_together_are_counted_on_one_node() -> None:
 def test_more_guests_than_can_be_counted_are_refused() -> None:
     with pytest.raises(UsageError, match="ask for larger ones"):
         spare.more(cluster(node("a", 4096)), NewGuest(0.1, 1))
+
+
+def configured(item: Cluster, **settings: Any) -> Cluster:
+    return replace(item, config=chosen(settings))
+
+
+def test_capacity_heeds_the_configured_survive_as_the_command_does() -> None:
+    rows = [node("a", 64, 10), node("b", 64, 10), node("c", 64, 10), vm(1, "a", 8, hastate="started"), vm(2, "a", 2)]
+    plain, careful = cluster(*rows), configured(cluster(*rows), survive=1)
+    assert careful.capacity().equals(plain.capacity(survive=1)) and "survived" in careful.capacity().columns
+    assert careful.capacity(survive=0).equals(plain.capacity())
+    assert careful.capacity((8, 2)).equals(plain.capacity((8, 2), survive=1))
+    assert careful.capacity((8, 2), survive=0).equals(plain.capacity((8, 2)))
+    assert careful.capacity((8, 2))["more"].sum() < plain.capacity((8, 2))["more"].sum()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_losses_are_no_matter_to_new_guests_without_ha(seed: int) -> None:
+    item, new = small(seed, ha=True)
+    config = item.config or Config()
+    careful = replace(item, config=replace(config, policy=replace(config.policy, survive=1)))
+    new = replace(new, ha=False)
+    one, other = spare.more(careful, new), spare.more(item, new)
+    assert (one.counts, one.bound) == (other.counts, other.bound)
