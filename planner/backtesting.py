@@ -222,7 +222,7 @@ class Crs:
         rows = {row["vmid"]: row for row in answer[RESOURCES] if row.get("vmid")}
         closed = {row["node"] for row in answer[RESOURCES] if row.get("hastate") == "maintenance"}
         cpu, memory = (recording.demand[resource][:, step] for resource in (Resource.CPU, Resource.MEMORY))
-        cpus, mib = (recording.ability[resource] for resource in (Resource.CPU, Resource.MEMORY))
+        cpus, mib = (recording.ability[resource][:, step] for resource in (Resource.CPU, Resource.MEMORY))
         own = (recording.own[Resource.CPU][:, step] / cpus + recording.own[Resource.MEMORY][:, step] / mib) / 2
         started = [
             g for g, vmid in enumerate(recording.vmids)

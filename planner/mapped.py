@@ -108,7 +108,7 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
         nodes=tuple(nodes),
         demand={Resource.CPU: cpu, Resource.MEMORY: mib},
         own={Resource.CPU: ones * OWN_MCPU, Resource.MEMORY: ones * OWN_MIB},
-        ability={Resource.CPU: ones[:, 0] * threads * 1000, Resource.MEMORY: ones[:, 0] * node_mib},
+        ability={Resource.CPU: ones * threads * 1000, Resource.MEMORY: ones * node_mib},
         homes=np.repeat(homes[:, None], part.shape[1], axis=1),
         answers=({RESOURCES: [*(_node(name, threads, node_mib) for name in nodes), *guests], **_rest(guests)},),
     )

@@ -30,14 +30,14 @@ class Scene:
     own: Floats
     """(n, t) of nodes beside their guests; NaN where a node is not there."""
     ability: Floats
-    """(n,) what nodes can give."""
+    """(n, t) what nodes can give."""
 
     def loads(self, step: int, homes: Places) -> Floats:
         """(n,) parts of what the nodes can give, with guests at home there."""
         there = homes != AWAY
         demand = np.nan_to_num(self.demand[there, step])
         taken = np.bincount(homes[there], weights=demand, minlength=len(self.ability))
-        result: Floats = (self.own[:, step] + taken) / self.ability
+        result: Floats = (self.own[:, step] + taken) / self.ability[:, step]
         return result
 
 

@@ -118,7 +118,7 @@ def _recording(begin: float, step: int, moments: Sequence[Moment]) -> Recording:
     homes = np.full((len(vmids), len(moments)), AWAY, dtype=np.int64)
     demand = {resource: np.full((len(vmids), len(moments)), np.nan) for resource in COLUMNS}
     own = {resource: np.full((len(nodes), len(moments)), np.nan) for resource in COLUMNS}
-    ability = {resource: np.ones(len(nodes)) for resource in COLUMNS}
+    ability = {resource: np.full((len(nodes), len(moments)), np.nan) for resource in COLUMNS}
     for t, moment in enumerate(moments):
         rows, places = [index[vmid] for vmid in moment.homes], np.array([number[name] for name in moment.nodes])
         homes[rows, t] = [number[node] for node in moment.homes.values()]
@@ -128,7 +128,7 @@ def _recording(begin: float, step: int, moments: Sequence[Moment]) -> Recording:
             taken = np.bincount(homes[rows, t], weights=moment.used[resource], minlength=len(nodes))
             rest = np.maximum(0, moment.node_used[resource] - taken[places])
             own[resource][places[online], t] = rest[online]
-            ability[resource][places[online]] = moment.node_has[resource][online]
+            ability[resource][places[online], t] = moment.node_has[resource][online]
     return Recording(
         begin, step, 0, vmids, nodes, demand, own, ability, homes, tuple(moment.answers for moment in moments)
     )

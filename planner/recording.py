@@ -41,7 +41,7 @@ class Recording:
     own: Mapping[Resource, Floats]
     """(n, t) what each node used beside its guests; NaN while it is not there or not online."""
     ability: Mapping[Resource, Floats]
-    """(n,) what each node has."""
+    """(n, t) what each node has; NaN while it is not there or not online."""
     homes: npt.NDArray[np.int64]
     """(g, t) where each guest was in fact; AWAY where it was not there."""
     answers: Sequence[Mapping[str, Any]]
@@ -77,7 +77,7 @@ class Recording:
     def scene(self, resource: Resource) -> Scene:
         """What is measured by: the demand that was played."""
         cut = slice(self.first, None)
-        return Scene(self.step, self.demand[resource][:, cut], self.own[resource][:, cut], self.ability[resource])
+        return Scene(self.step, *(table[resource][:, cut] for table in (self.demand, self.own, self.ability)))
 
     def at(
         self, now: float, homes: Places, moved: tuple[Moved, ...] = (), seconds: float = 0.0, lookback: float = DAY

@@ -68,7 +68,7 @@ def on_two_nodes(use: np.ndarray[Any, Any], threads: int) -> Recording:
     rows = [row | {"maxcpu": threads if row["type"] == "node" else 1} for row in made.answers[0][RESOURCES]]
     changed: dict[str, Any] = {
         "demand": {**made.demand, Resource.CPU: use * 1000.0},
-        "ability": {**made.ability, Resource.CPU: np.full(2, threads * 1000.0)},
+        "ability": {**made.ability, Resource.CPU: np.full((2, use.shape[1]), threads * 1000.0)},
         "homes": np.repeat(np.arange(len(use))[:, None] // (len(use) // 2), use.shape[1], axis=1),
         "answers": ({**made.answers[0], RESOURCES: rows},),
     }
@@ -252,6 +252,28 @@ def test_between_two_snapshots_all_is_as_the_earlier_one_says() -> None:
     recording = from_snapshots([taken(hour, *nodes("a", "b"), vm(1, "a", used=gib)) for hour, gib in used.items()])
     assert recording.step == HOUR
     assert (recording.demand[Resource.MEMORY][0] / 1024).tolist() == [1, 2, 3, 3, 3, 4]
+
+
+def growing(last: int) -> Recording:
+    """Node a of 8 threads is crowded, and has `last` threads in the last snapshot."""
+    managed = {"/cluster/ha/resources": [{"sid": f"vm:{vmid}", "state": "started"} for vmid in range(1, 5)]}
+    return from_snapshots(
+        taken(
+            t / 12, node("a", used=8, threads=last if t == 23 else 8, cpu=0.4), node("b", threads=8),
+            *(vm(vmid, "a", used=2, cpu=0.4, hastate="started") for vmid in range(1, 5)), **managed,
+        )
+        for t in range(24)
+    )  # fmt: skip
+
+
+def test_a_node_that_will_grow_is_measured_and_seen_as_small_until_then() -> None:
+    names, terms = ["nothing", "crs-5-1", "greedy"], {"resource": "cpu", "every": 1800.0}
+    same, grown = (backtest.replays(growing(last), names, **terms) for last in (8, 64))
+    for before, after in zip(same, grown, strict=True):
+        assert np.array_equal(before.loads[:-1], after.loads[:-1])
+        assert before.course.trips == after.course.trips
+    assert same[1].course.trips
+    assert grown[0].loads["a"].iloc[-1] == pytest.approx(same[0].loads["a"].iloc[-1])  # as high a part of more
 
 
 def test_rules_of_the_snapshots_are_kept_by_solvers_and_broken_minutes_are_counted() -> None:

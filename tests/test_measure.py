@@ -16,7 +16,8 @@ DAY = 24 * 3600.0
 
 
 def scene(demand: list[list[float]], own: list[list[float]], ability: list[float], step: int = 600) -> Scene:
-    return Scene(step, np.array(demand, dtype=float), np.array(own, dtype=float), np.array(ability, dtype=float))
+    has = np.repeat(np.array(ability, dtype=float)[:, None], len(own[0]), axis=1)
+    return Scene(step, np.array(demand, dtype=float), np.array(own, dtype=float), has)
 
 
 def course(start: list[int], *trips: Trip) -> Course:
@@ -65,6 +66,13 @@ def test_nodes_that_are_not_there_have_no_load_and_guests_that_are_not_there_dem
     found = measure(course([0, AWAY]), [cpu], cpu)
     assert found.spread_mean == pytest.approx(40)
     assert load_table(course([0, AWAY]), cpu)[:2, 0].tolist() == pytest.approx([50, 10])
+
+
+def test_a_node_that_grows_has_the_load_of_what_it_was_until_then() -> None:
+    cpu = Scene(600, np.array([[800.0, 800.0]]), np.zeros((2, 2)), np.array([[800.0, 1600.0], [800.0, 800.0]]))
+    assert load_table(course([0]), cpu).tolist() == [[100, 50], [0, 0]]
+    found = measure(course([0]), [cpu], cpu)
+    assert (found.overload_minutes, found.spread_mean) == (10, pytest.approx(75))
 
 
 def test_load_is_on_the_source_until_a_migration_has_ended() -> None:
