@@ -218,7 +218,7 @@ class Crs:
 
     def _seen(self, sight: play.Sight) -> crs.View:
         recording, step = self._recording, self._recording.known(sight.now)
-        answer = recording.answer(sight.now)
+        answer = recording.answer(step)
         rows = {row["vmid"]: row for row in answer[RESOURCES] if row.get("vmid")}
         closed = {row["node"] for row in answer[RESOURCES] if row.get("hastate") == "maintenance"}
         cpu, memory = (recording.demand[resource][:, step] for resource in (Resource.CPU, Resource.MEMORY))
@@ -239,7 +239,7 @@ class Crs:
 
 
 class _Broken:
-    """How many rules are broken in a step; they are read anew when what the API says of them has changed."""
+    """How many rules are broken in a step of the play; they are read anew when the API says something else of them."""
 
     def __init__(self, recording: Recording, settings: ClusterPolicy) -> None:
         self._recording, self._settings = recording, settings
@@ -247,11 +247,11 @@ class _Broken:
 
     def __call__(self, step: int, homes: Places) -> int:
         recording = self._recording
-        now = float(step * recording.step)
-        said = [answer for path, answer in recording.answer(now).items() if path != RESOURCES]
-        said.append([_of_rules(row) for row in recording.answer(now)[RESOURCES]])
+        answer = recording.answer(recording.first + step)
+        said = [each for path, each in answer.items() if path != RESOURCES]
+        said.append([_of_rules(row) for row in answer[RESOURCES]])
         if self._read is None or self._read[0] != said:
-            self._read = said, rules.read(recording.at(now, homes), self._settings)
+            self._read = said, rules.read(recording.during(recording.first + step, homes), self._settings)
         items = self._read[1].items
         if not items:
             return 0

@@ -88,10 +88,15 @@ class Recording:
         `seconds`: the use of CPU by guests that the rows of the snapshot tell is the mean of so long, not of one step;
         frames have the one of the step.
         """
-        seen = self._snapshot(now, homes, self.known(now), 1)
+        step, taken_at = self.known(now), self.played_from + now
+        seen = self._snapshot(step, homes, taken_at, 1)
         cluster = replace(collect(seen), moved=moved, history=self.history(now, homes, lookback) if lookback else None)
         steps = round(seconds / self.step)
-        return cluster if steps < 2 else replace(cluster, snapshot=self._snapshot(now, homes, self.known(now), steps))
+        return cluster if steps < 2 else replace(cluster, snapshot=self._snapshot(step, homes, taken_at, steps))
+
+    def during(self, step: int, homes: Places) -> Cluster:
+        """The cluster as it is in a step, with guests at home there, whoever knows it by then."""
+        return collect(self._snapshot(step, homes, self.begin + step * self.step, 1))
 
     def history(self, now: float, homes: Places, lasting: float = DAY) -> History:
         """What was used until then; nodes as if their guests had been at home there all the time."""
@@ -102,12 +107,12 @@ class Recording:
                 for resource, taken in demand.items()}  # fmt: skip
         return History(self.begin + begin * self.step, self.step, self.vmids, self.nodes, demand, node)
 
-    def answer(self, now: float) -> Mapping[str, Any]:
-        """What the API answers then."""
-        return self.answers[min(self.known(now), len(self.answers) - 1)]
+    def answer(self, step: int) -> Mapping[str, Any]:
+        """What the API answers in a step."""
+        return self.answers[min(step, len(self.answers) - 1)]
 
-    def _snapshot(self, now: float, homes: Places, step: int, lasting: int) -> Snapshot:
-        answers = self.answer(now)
+    def _snapshot(self, step: int, homes: Places, at: float, lasting: int) -> Snapshot:
+        answers = self.answer(step)
         used = {resource: np.nan_to_num(series[:, step]) for resource, series in self.demand.items()}
         node_use = {
             resource: np.nan_to_num(self.own[resource][:, step])
@@ -129,7 +134,7 @@ class Recording:
                     rows.append(_used(row, used, guest) | {"node": self.nodes[homes[guest]]})
             else:
                 rows.append(row)
-        taken_at = datetime.fromtimestamp(self.played_from + now, UTC).isoformat(timespec="seconds")
+        taken_at = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
         return Snapshot({**answers, RESOURCES: rows}, taken_at, "the recording")
 
 

@@ -286,6 +286,26 @@ def test_rules_of_the_snapshots_are_kept_by_solvers_and_broken_minutes_are_count
     assert rows["migrations"].tolist()[1] == pytest.approx(6)
 
 
+APART = {"/cluster/ha/rules": [{"rule": "r", "type": "resource-affinity", "affinity": "negative",
+                                "resources": "vm:1,vm:2"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "joined", "minutes"),
+    [(6, 12, 0, 30), (11, 12, 0, 5), (0, 6, 6, 0), (0, 6, 5, 5), (0, 12, 0, 60), (3, 4, 3, 5)],
+)
+def test_a_rule_is_broken_from_the_snapshot_that_has_it_to_the_one_that_has_it_no_longer(
+    since: int, until: int, joined: int, minutes: float
+) -> None:
+    moments = [
+        taken(t / 12, *nodes("a", "b"), vm(1, "a"), vm(2, "a" if t >= joined else "b"),
+              **(APART if since <= t < until else {}))
+        for t in range(12)
+    ]  # fmt: skip
+    found = backtest.backtest(from_snapshots(moments), ["recorded"], resource="memory")
+    assert found["broken_minutes"].item() == pytest.approx(minutes)
+
+
 def test_a_policy_that_looks_back_plans_nothing_before_it_knows_a_day() -> None:
     moments = [taken(hour, *nodes("a", "b"), vm(1, "a"), vm(2, "a", used=8)) for hour in range(30)]
     recording = from_snapshots(moments)
