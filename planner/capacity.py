@@ -79,22 +79,25 @@ class Metrics:
     """(k, n) what each node can give."""
     base: Ints
     """(k, n) ppm that are no guest's; what a node itself uses is taken to be the same at all times."""
+    remarks: tuple[str, ...] = ()
+    """What a person should know about figures that are not known."""
 
 
 def metrics(cluster: Cluster, nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> Metrics:
     """InputError where figures are asked for that only a history has, and there is none."""
     names: list[Metric] = []
-    demand, ability, base = [], [], []
+    demand, ability, base, remarks = [], [], [], list[str]()
     for resource in policy.resource:
         present = _counted(guests, resource, policy.mode, policy)
-        periods, taken = demands(cluster.history, guests, present, resource, policy)
+        periods, taken, unknown = demands(cluster.history, guests, present, resource, policy)
+        remarks += unknown
         able = _ability(nodes, policy, resource)
         own = _own_use(nodes, guests, origin, resource, policy.mode, policy)
         names += periods
         demand += list(taken)
         ability += [able] * len(periods)
         base += [_base(own, row, able, origin) for row in taken]
-    return Metrics(tuple(names), np.stack(demand), np.stack(ability), np.stack(base))
+    return Metrics(tuple(names), np.stack(demand), np.stack(ability), np.stack(base), tuple(dict.fromkeys(remarks)))
 
 
 def capacities(cluster: Cluster, nodes: pd.DataFrame, guests: pd.DataFrame, origin: Ints, policy: Policy) -> Capacities:

@@ -150,8 +150,8 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     return Formulation(
         beside_stuck(problem) if stuck else problem, names, guests, rules, places.fixed | only, places.barred,
         places.together_names, places.apart_names, balance.names, stuck, held.names,
-        (*_remarks(policy), *capacity.remarks(nodes, policy), *eligibility.remarks(cluster, guests)),
-        pressure.hot(cluster.history, nodes, guests, policy),
+        (*_remarks(policy), *balance.remarks, *capacity.remarks(nodes, policy), *eligibility.remarks(cluster, guests)),
+        pressure.hot(cluster, nodes, guests, policy),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import pandas as pd
 from planner.policy import Resource
 
 Series = npt.NDArray[np.float64]
+Name = TypeVar("Name", int, str)
 DAY = 24 * 3600
 
 
@@ -38,9 +39,17 @@ class History:
     """(g, t) of pressures the part of the time in which all tasks waited; the series above say when some did."""
     node_full: Mapping[Resource, Series] = field(default_factory=dict)
     """(n, t) likewise."""
+    guest_spikes: Mapping[Resource, Series] = field(default_factory=dict)
+    """(g, t) the highest such part within each step."""
+    node_spikes: Mapping[Resource, Series] = field(default_factory=dict)
+    """(n, t) likewise."""
 
     def __post_init__(self) -> None:
-        for table in (self.guest, self.node, self.guest_full, self.node_full):
+        of_guests, of_nodes = (
+            (self.guest, self.guest_full, self.guest_spikes),
+            (self.node, self.node_full, self.node_spikes),
+        )
+        for table in (*of_guests, *of_nodes):
             for series in table.values():
                 series.setflags(write=False)
 
@@ -57,21 +66,24 @@ class History:
 
     def of(self, resource: Resource, vmids: Iterable[int]) -> Series:
         """(len(vmids), t) what guests used; NaN for those that are not known."""
-        return _rows(self.guest.get(resource), {vmid: i for i, vmid in enumerate(self.vmids)}, list(vmids), self.steps)
+        return _rows(self.guest.get(resource), self.vmids, list(vmids), self.steps)
 
     def of_nodes(self, resource: Resource, nodes: Iterable[str]) -> Series:
         """(len(nodes), t) what nodes used, guests included; NaN for those that are not known."""
-        return _rows(self.node.get(resource), {name: i for i, name in enumerate(self.nodes)}, list(nodes), self.steps)
+        return _rows(self.node.get(resource), self.nodes, list(nodes), self.steps)
 
-    def of_full(self, pressure: Resource, vmids: Iterable[int]) -> Series:
-        """(len(vmids), t) part of the time in which all tasks of a guest waited; NaN where that is not known."""
-        places = {vmid: i for i, vmid in enumerate(self.vmids)}
-        return _rows(self.guest_full.get(pressure), places, list(vmids), self.steps)
+    def waits(self, pressure: Resource, vmids: Iterable[int]) -> tuple[Series, Series, Series]:
+        """Of guests, each (len(vmids), t): parts of the time in which some tasks waited, in which all did, and the
+        highest of the latter within each step."""
+        wanted, tables = list(vmids), (self.guest, self.guest_full, self.guest_spikes)
+        some, full, spikes = (_rows(table.get(pressure), self.vmids, wanted, self.steps) for table in tables)
+        return some, full, spikes
 
-    def of_nodes_full(self, pressure: Resource, nodes: Iterable[str]) -> Series:
-        """(len(nodes), t) likewise of nodes."""
-        places = {name: i for i, name in enumerate(self.nodes)}
-        return _rows(self.node_full.get(pressure), places, list(nodes), self.steps)
+    def waits_of_nodes(self, pressure: Resource, nodes: Iterable[str]) -> tuple[Series, Series, Series]:
+        """Likewise of nodes."""
+        wanted, tables = list(nodes), (self.node, self.node_full, self.node_spikes)
+        some, full, spikes = (_rows(table.get(pressure), self.nodes, wanted, self.steps) for table in tables)
+        return some, full, spikes
 
     def frame(self, resource: Resource) -> pd.DataFrame:
         """What guests used of a resource: one row per step (UTC), one column per vmid."""
@@ -97,17 +109,15 @@ class History:
         return replace(
             self, begin=self.begin + cut * self.step, guest=last(self.guest), node=last(self.node),
             guest_full=last(self.guest_full), node_full=last(self.node_full),
+            guest_spikes=last(self.guest_spikes), node_spikes=last(self.node_spikes),
         )  # fmt: skip
 
 
-def _rows(
-    series: Series | None, index: Mapping[int, int] | Mapping[str, int], wanted: Sequence[int | str], steps: int
-) -> Series:
+def _rows(series: Series | None, names: Sequence[Name], wanted: Sequence[Name], steps: int) -> Series:
+    """(len(wanted), steps) rows of those names; NaN for those that are not there."""
     result = np.full((len(wanted), steps), np.nan)
     if series is not None:
-        places: Mapping[int | str, int] = dict(index.items())
-        known = [(i, places[name]) for i, name in enumerate(wanted) if name in places]
-        if known:
-            to, of = zip(*known, strict=True)
-            result[list(to)] = series[list(of)]
+        place = {name: i for i, name in enumerate(names)}
+        known = [(i, place[name]) for i, name in enumerate(wanted) if name in place]
+        result[[i for i, _ in known]] = series[[i for _, i in known]]
     return result

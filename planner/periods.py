@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from planner.errors import InputError
+from planner.errors import ConfigError, InputError
 from planner.history import DAY, History, Series
 from planner.policy import RATES, GuestMemory, Lookback, Mode, Policy, Profile, Resource
 from solvers.problem import Ints
@@ -24,6 +24,8 @@ NEARLY = 0.9
 """Part of a window that a history has to cover."""
 FADING = 0.5
 """What a day counts in a forecast, of what the day after it counts; a week ago counts as much as yesterday."""
+SHOWN = 4
+"""Guests that are named before the rest is counted."""
 FORETOLD = 24
 """Periods of a forecast."""
 
@@ -48,14 +50,16 @@ def is_past(policy: Policy, resource: Resource) -> bool:
 
 def demands(
     history: History | None, guests: pd.DataFrame, present: Ints, resource: Resource, policy: Policy
-) -> tuple[tuple[Metric, ...], Ints]:
-    """The metrics of a resource, and what each guest, rows of a frame, demands in each: (k, g).
+) -> tuple[tuple[Metric, ...], Ints, tuple[str, ...]]:
+    """The metrics of a resource, what each guest, rows of a frame, demands in each: (k, g), and what is not known.
 
-    `present`: (g,) what it uses now, for guests of which no figure is known. InputError without the history that is
-    asked for.
+    `present`: (g,) what it uses now, which stands for periods of which no figure is known. InputError without the
+    history that is asked for, ConfigError for configured figures of what has none.
     """
     if not is_past(policy, resource):
-        return (Metric(resource),), present[None, :]
+        if resource in RATES:
+            raise ConfigError(f"policy.resource {resource} has no configured figure: choose mode used")
+        return (Metric(resource),), present[None, :], ()
     if history is None:
         raise InputError(
             f"there is no history to balance {resource} by: read the cluster itself, or a snapshot taken with the "
@@ -65,7 +69,19 @@ def demands(
     labels, figures = _figures(history, series, resource, policy)
     filled = np.where(np.isnan(figures), present[None, :], figures)
     names = tuple(Metric(resource, label) for label in labels)
-    return names, np.rint(filled).astype(np.int64)
+    return names, np.rint(filled).astype(np.int64), _unknown(guests, figures, resource)
+
+
+def _unknown(guests: pd.DataFrame, figures: Series, resource: Resource) -> tuple[str, ...]:
+    """A sentence on the guests of which figures are missing."""
+    missing = np.isnan(figures).any(axis=0) & (guests["status"] != "stopped").to_numpy(dtype=bool)
+    vmids = [str(vmid) for vmid in guests["vmid"][missing]]
+    if not vmids:
+        return ()
+    more = f" and {len(vmids) - SHOWN} more" if len(vmids) > SHOWN else ""
+    who = f"guest{'s' if len(vmids) > 1 else ''} {', '.join(vmids[:SHOWN])}{more}"
+    instead = "count as nothing" if resource in RATES else "count as now"
+    return (f"the history of {resource} does not know {who} at all times: there they {instead}",)
 
 
 def remarks(policy: Policy) -> tuple[str, ...]:
@@ -139,6 +155,11 @@ def _forecast(history: History, series: Series) -> tuple[list[str], Series]:
         means = np.nanmean(recent.reshape(len(series), hours, per_hour), axis=2)
     days = hours // FORETOLD
     whole = means[:, hours - days * FORETOLD :].reshape(len(series), days, FORETOLD)
+    if not np.isfinite(whole).any(axis=(0, 1)).all():
+        raise InputError(
+            "the history is too coarse for a forecast: it does not know every hour of the day (Proxmox VE 8 keeps a "
+            "month by half days)"
+        )
     back = np.arange(days, 0, -1)
     weights = np.where(back % 7 == 0, FADING ** (back // 7 - 1.0), FADING ** (back - 1.0))[None, :, None]
     known = ~np.isnan(whole)

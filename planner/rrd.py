@@ -1,8 +1,10 @@
 """Owns Proxmox VE's own records of use (rrddata): which are asked for, what of them is kept, and what they say."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -28,24 +30,37 @@ OF_GUEST = (
     "cpu", "maxcpu", "mem", "memhost", "diskread", "diskwrite", "netin", "netout",
     *(f"{name}{part}" for name in PRESSURES.values() for part in ("some", "full")),
 )  # fmt: skip
+SPIKES = tuple(f"{name}fullmax" for name in PRESSURES.values())
+"""The highest of the points of a step, where `full` is their mean."""
 OF_NODE = ("memused", "memtotal", "arcsize", *OF_GUEST)
 """What is kept of each row, beside its time."""
+RUNNING = ("cpu", "mem", "diskread", "diskwrite", "netin", "netout")
+"""What Proxmox VE leaves out of the row of a guest that is stopped: it says then only how large the guest is."""
+MOST = {"cpu": 2.0**10, "maxcpu": 2.0**20, "time": 2.0**36}
+MOST |= dict.fromkeys(RUNNING[2:], 2.0**40) | dict.fromkeys((*OF_NODE[-6:], *SPIKES), 100.0)
+"""Figures above this, or 1 EiB, are nonsense."""
+SLACK = 3600
+"""Seconds by which clocks of nodes may be ahead."""
 PATH = re.compile(r"/nodes/[^/]+((?:/(?:qemu|lxc)/\d+)?/rrddata\?timeframe=(?:hour|day|week|month))")
 
 Row = Mapping[str, Any]
 
 
-def timeframe(policy: Policy) -> str:
-    """What has to be asked for; empty where the present is enough. A forecast needs the weeks before."""
+def timeframes(policy: Policy) -> tuple[str, ...]:
+    """What has to be asked for; nothing where the present is enough. A forecast needs the weeks before, thresholds of
+    pressure the points of the last hour."""
+    asked = []
     if policy.forecast:
-        return "month"
-    if policy.window is not Lookback.NOW:
-        return policy.window.value
-    return "hour" if policy.pressure or set(policy.resource) & set(RATES) else ""
+        asked.append("month")
+    elif policy.window is not Lookback.NOW:
+        asked.append(policy.window.value)
+    if policy.pressure or (not asked and set(policy.resource) & set(RATES)):
+        asked.append("hour")
+    return tuple(dict.fromkeys(asked))
 
 
 def asked(snapshot: Snapshot, source: Source, frame: str) -> Snapshot:
-    """The snapshot and what its running guests and online nodes used: a call for each, in parallel.
+    """The snapshot and what the guests and nodes that are online used: a call for each, in parallel.
 
     What is not answered is not known. Rows are averaged to the steps above, and only figures that are read are kept.
     """
@@ -60,12 +75,14 @@ def asked(snapshot: Snapshot, source: Source, frame: str) -> Snapshot:
     return replace(snapshot, answers={**snapshot.answers, **kept})
 
 
-def history(snapshot: Snapshot) -> History | None:
-    """What a snapshot has recorded, of its longest timeframe; None where there is nothing."""
-    for frame in reversed(STEPS):
-        known = {name: snapshot.get(path) for path, _, name in _places(snapshot, frame) if snapshot.get(path)}
-        if any(isinstance(name, int) for name in known):
-            return _read(known, frame)
+def history(snapshot: Snapshot, frames: Iterable[str] = ("month", "week", "day", "hour")) -> History | None:
+    """What a snapshot has recorded, of the first timeframe of which it tells of guests; None where there is none."""
+    for frame in frames:
+        places = list(_places(snapshot, frame))
+        known = {name: snapshot.get(path) for path, _, name in places if snapshot.get(path) is not None}
+        kinds = [{type(name) for name in names} for names in (known, (name for _, _, name in places))]
+        if known and (int in kinds[0] or int not in kinds[1]):
+            return _read(known, frame, snapshot.taken_at)
     return None
 
 
@@ -104,26 +121,35 @@ def _first_refusal(answers: Iterable[Any]) -> str:
 
 
 def _thinned(answer: Sequence[Any], frame: str) -> list[dict[str, float]]:
-    """A row per step: the mean of each figure over the rows in it."""
+    """A row per step: the mean of each figure over the rows in it, and the highest of those that spike."""
     step = STEPS[frame]
     cells: dict[int, dict[str, list[float]]] = {}
     for row in answer:
-        time = _figure(row, "time") if isinstance(row, dict) else None
-        if time is None:
-            continue
-        cell = cells.setdefault(int(time) // step * step, {})
-        for name in OF_NODE:
-            value = _figure(row, name)
-            if value is not None:
+        figures = _figures(row) if isinstance(row, dict) else {}
+        if "time" in figures:
+            cell = cells.setdefault(int(figures.pop("time")) // step * step, {})
+            for name, value in figures.items():
                 cell.setdefault(name, []).append(value)
-    means = ((time, {name: float(np.mean(values)) for name, values in cell.items()}) for time, cell in cells.items())
-    return [
-        {"time": time} | {name: float(f"{value:.6g}") for name, value in row.items()} for time, row in sorted(means)
-    ]
+    return [{"time": time} | _condensed(cell) for time, cell in sorted(cells.items())]
+
+
+def _condensed(cell: Mapping[str, list[float]]) -> dict[str, float]:
+    means = {name: float(np.mean(values)) for name, values in cell.items() if name not in SPIKES}
+    highest = {name: max(cell.get(name, cell.get(name[:-3], ()))) for name in SPIKES if name[:-3] in cell}
+    return {name: float(f"{value:.6g}") for name, value in (means | highest).items()}
+
+
+def _figures(row: Row) -> dict[str, float]:
+    """The time and those figures that are known; a guest that is stopped uses nothing."""
+    figures = {name: _figure(row, name) for name in ("time", *OF_NODE, *SPIKES)}
+    known = {name: value for name, value in figures.items() if value is not None}
+    silent = all(row.get(name) is None for name in (*RUNNING, "memtotal"))
+    is_stopped = "maxcpu" in known and silent
+    return dict.fromkeys(RUNNING, 0.0) | known if is_stopped else known
 
 
 def _figure(row: Row, name: str) -> float | None:
-    """A number that may be missing or be written as a string; what is no number, or negative, is not known."""
+    """A number that may be missing or be written as a string; what is no number, or cannot be, is not known."""
     value = row.get(name)
     if value is None or isinstance(value, bool):
         return None
@@ -131,44 +157,51 @@ def _figure(row: Row, name: str) -> float | None:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if 0 <= number < 2**62 else None
+    return number if 0 <= number <= MOST.get(name, 2.0**60) else None
 
 
-def _read(known: Mapping[int | str, Any], frame: str) -> History:
+def _read(known: Mapping[int | str, Any], frame: str, taken_at: str) -> History:
     step, most = STEPS[frame], round(SPAN[frame] / STEPS[frame])
-    tables = {name: _by_step(answer, step, str(name)) for name, answer in known.items()}
+    end = _last_step(taken_at, step)
+    tables = {name: _by_step(answer, step, end, str(name)) for name, answer in known.items()}
     filled = [number for table in tables.values() for number, row in table.items() if len(row) > 1]
     if not filled:
-        raise InputError(f"the recorded history ({frame}) has no figures: record it again")
+        raise InputError(f"the recorded history ({frame}) has no figures of that time: record it again")
     last = max(filled)
     numbers = range(max(min(filled), last - most + 1), last + 1)
     vmids = tuple(sorted(name for name in tables if isinstance(name, int)))
     nodes = tuple(sorted(name for name in tables if isinstance(name, str)))
-
-    def series(names: Sequence[int | str], figures: Sequence[str]) -> dict[str, Series]:
-        cells = np.array(
-            [[[tables[name].get(i, {}).get(f, np.nan) for i in numbers] for name in names] for f in figures]
-        )
-        return dict(zip(figures, cells.reshape(len(figures), len(names), len(numbers)), strict=True))
-
-    guest, node = series(vmids, OF_GUEST), series(nodes, OF_NODE)
+    guest, node = (_table(tables, names, numbers) for names in (vmids, nodes))
     memory = {Resource.MEMORY: np.where(guest["memhost"] > 0, guest["memhost"], guest["mem"]) / MIB}
     return History(
         begin=float(numbers[0] * step), step=step, vmids=vmids, nodes=nodes,
         guest=_known(memory | _shared(guest)), node=_known({Resource.MEMORY: node["memused"] / MIB} | _shared(node)),
-        guest_full=_known(_full(guest)), node_full=_known(_full(node)),
+        guest_full=_known(_full(guest, "full")), node_full=_known(_full(node, "full")),
+        guest_spikes=_known(_full(guest, "fullmax")), node_spikes=_known(_full(node, "fullmax")),
     )  # fmt: skip
 
 
-def _by_step(answer: Any, step: int, what: str) -> dict[int, dict[str, float]]:
+def _last_step(taken_at: str, step: int) -> float:
+    """Number of the last step that can be known; what is later is of a clock that is wrong."""
+    try:
+        return (datetime.fromisoformat(taken_at).timestamp() + SLACK) // step
+    except ValueError:
+        return math.inf
+
+
+def _table(
+    tables: Mapping[int | str, Mapping[int, Mapping[str, float]]], names: Sequence[int | str], numbers: range
+) -> dict[str, Series]:
+    """Figure to (names, steps)."""
+    figures = (*OF_NODE, *SPIKES)
+    cells = [[[tables[name].get(i, {}).get(f, np.nan) for i in numbers] for name in names] for f in figures]
+    return dict(zip(figures, np.array(cells).reshape(len(figures), len(names), len(numbers)), strict=True))
+
+
+def _by_step(answer: Any, step: int, end: float, what: str) -> dict[int, dict[str, float]]:
     """Step number to figures."""
-    result = {}
-    for row in rows(answer, f"the history of {what}"):
-        time = _figure(row, "time")
-        if time is not None:
-            figures = ((name, _figure(row, name)) for name in ("time", *OF_NODE))
-            result[int(time) // step] = {name: value for name, value in figures if value is not None}
-    return result
+    found = (_figures(row) for row in rows(answer, f"the history of {what}"))
+    return {int(row["time"]) // step: row for row in found if "time" in row and row["time"] // step <= end}
 
 
 def _shared(of: Mapping[str, Series]) -> dict[Resource, Series]:
@@ -181,8 +214,8 @@ def _shared(of: Mapping[str, Series]) -> dict[Resource, Series]:
     return rates | {resource: of[f"{name}some"] * PPM_OF_PERCENT for resource, name in PRESSURES.items()}
 
 
-def _full(of: Mapping[str, Series]) -> dict[Resource, Series]:
-    return {resource: of[f"{name}full"] * PPM_OF_PERCENT for resource, name in PRESSURES.items()}
+def _full(of: Mapping[str, Series], part: str) -> dict[Resource, Series]:
+    return {resource: of[f"{name}{part}"] * PPM_OF_PERCENT for resource, name in PRESSURES.items()}
 
 
 def _known(table: Mapping[Resource, Series]) -> dict[Resource, Series]:

@@ -3,7 +3,7 @@
 import glob
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -178,13 +178,15 @@ def _adapter() -> TypeAdapter[Scenarios]:
     return TypeAdapter(Scenarios)
 
 
-def taken(source: str, timeframe: str = "") -> Snapshot:
+def taken(source: str, timeframes: Iterable[str] = ()) -> Snapshot:
     """The snapshot of a scenario, a built-in cluster with so much of its past."""
     if not source.startswith(DEMO):
         return snapshot.load(Path(source))
     cluster = demo(Size(source.removeprefix(DEMO)), FastClock(), epoch=TAKEN.timestamp())
     found = snapshot.take(cluster, now=TAKEN)
-    return rrd.asked(found, cluster, timeframe) if timeframe else found
+    for timeframe in timeframes:
+        found = rrd.asked(found, cluster, timeframe)
+    return found
 
 
 def digest(source: str) -> str:

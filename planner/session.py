@@ -48,7 +48,7 @@ class Session:
             assert self.recorded is not None
             return self.recorded
         taken = snapshot.take(self.source)
-        if frame := rrd.timeframe(self.policy):
+        for frame in rrd.timeframes(self.policy):
             taken = rrd.asked(taken, self.source, frame)
         return snapshot.with_last_hour(taken, self.source) if self.policy.reclaim_arc else taken
 

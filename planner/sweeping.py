@@ -130,19 +130,19 @@ def _case(source: str, digest: str, settings: str, steps: str, time_limit: float
     """What all solvers plan for: the snapshot under settings, and what a what-if makes of it."""
     config = chosen(json.loads(settings))
     config = replace(config, policy=replace(config.policy, time_limit=time_limit or ROOM))
-    taken = _taken(source, digest, _timeframe(source, config))
+    taken = _taken(source, digest, _timeframes(source, config))
     cluster = whatif_steps.applied(replace(collect.collect(taken), config=config), json.loads(steps))
     case = prepare(cluster, config.policy, config.cluster, config.apply)
     return case if time_limit else replace(case, clash_seconds=ROOM)
 
 
-def _timeframe(source: str, config: Config) -> str:
+def _timeframes(source: str, config: Config) -> tuple[str, ...]:
     """What of the past a built-in cluster is asked for; a file has what was recorded."""
-    return rrd.timeframe(config.policy) if source.startswith(scenarios.DEMO) else ""
+    return rrd.timeframes(config.policy) if source.startswith(scenarios.DEMO) else ()
 
 
 @lru_cache(SNAPSHOTS)
-def _taken(source: str, digest: str, timeframe: str) -> Snapshot:
+def _taken(source: str, digest: str, timeframes: tuple[str, ...]) -> Snapshot:
     if scenarios.digest(source) != digest:
         raise InputError(f"snapshot {source} is another one than when the sweep began: run it again")
-    return scenarios.taken(source, timeframe)
+    return scenarios.taken(source, timeframes)

@@ -237,6 +237,73 @@ def test_points_are_averaged_to_steps_and_empty_ones_are_not_known() -> None:
     assert kept == [{"time": 0, "cpu": 0.2, "maxcpu": 1.0, "mem": 1_000_000.0}, {"time": 300}]
 
 
+STOPPED = {"maxcpu": 4, "maxmem": 4 * GIB}
+"""What Proxmox VE says of a guest at a time when it did not run."""
+
+
+def test_a_guest_that_was_stopped_used_nothing_then() -> None:
+    nightly = {"cpu": 0.5, "maxcpu": 4, "mem": 3 * GIB, "memhost": 3 * GIB, "netin": 1, "netout": 1}
+    rows = [{"time": 3600 * i, **(nightly if i == 3 else STOPPED)} for i in range(24)]
+    source = FixedSource({"/nodes/pve1/qemu/100/rrddata": rows})
+    found = collect(rrd.asked(taken(node("pve1"), vm(100, "pve1")), source, "day"))
+    policy = Policy(window=Lookback.DAY, resource=(Resource.CPU, Resource.MEMORY))
+    formulation = prepare(found, policy).formulation
+    of = [formulation.problem.demand[list(formulation.periods(r)), 0].tolist() for r in policy.resource]
+    assert of == [[2000 if i == 3 else 0 for i in range(24)], [3 * 1024 if i == 3 else 0 for i in range(24)]]
+    assert not any("does not know" in note for note in formulation.notes)
+
+
+def test_guests_that_the_history_does_not_know_are_named() -> None:
+    notes = prepare(with_history(day(peak(3)), "a", "b", "b"), CPU).formulation.notes
+    assert "the history of cpu does not know guests 2, 3 at all times: there they count as now" in notes
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"time": 10**15, "cpu": 0.5, "maxcpu": 4}, {"time": 700, "cpu": 10**18, "maxcpu": 4},
+        {"time": 700, "cpu": float("inf"), "maxcpu": 4}, {"time": 700, "netin": 4e18}, {"time": -5, "cpu": 1},
+        {"time": 700, "pressurecpusome": 101}, {"time": True, "cpu": 1}, {"time": "x"},
+    ],
+)  # fmt: skip
+def test_figures_that_cannot_be_are_not_known(row: dict[str, Any]) -> None:
+    """Those of another time neither: a clock that is wrong takes nothing from the others."""
+    sound = {"time": 300, "cpu": 0.5, "maxcpu": 4, "mem": GIB}
+    history = told(vm=[sound, row]).history
+    assert history is not None and history.begin == 300
+    known = history.of(Resource.CPU, [100])
+    assert known[np.isfinite(known)].tolist() == [2000.0]
+
+
+def test_an_empty_cluster_has_a_history_of_its_nodes() -> None:
+    points = [{"time": 0, "cpu": 0.5, "maxcpu": 16, "memused": GIB, "memtotal": 64 * GIB}]
+    cluster = collect(taken(node("pve1"), **{rrd.node_path("pve1", "hour"): points}))
+    assert prepare(cluster, replace(CPU, window=Lookback.HOUR)).formulation.problem.guests == 0
+
+
+def test_a_month_by_half_days_foretells_nothing() -> None:
+    """Proxmox VE 8 keeps no better one."""
+    rows = [{"time": 43200 * i, "cpu": 0.5, "maxcpu": 4, "mem": GIB} for i in range(60)]
+    known = {rrd.path("qemu", "pve1", 100, "month"): rows}
+    with pytest.raises(InputError, match="too coarse for a forecast"):
+        prepare(
+            collect(taken(node("pve1"), vm(100, "pve1"), **known)), replace(CPU, window=Lookback.NOW, forecast=True)
+        )
+
+
+def test_a_spike_of_a_minute_is_a_spike() -> None:
+    calm = [{"time": 60 * i, "pressurecpufull": 90 if i == 31 else 0, "pressurecpusome": 0} for i in range(60)]
+    source = FixedSource({"/nodes/a/qemu/1/rrddata": calm})
+    cluster = collect(rrd.asked(taken(node("a"), vm(1, "a")), source, "hour"))
+    notes = prepare(cluster, WARM).formulation.notes
+    assert "guest 1 is hot: cpu-pressure some 0.0 %, full 1.5 %, spikes up to 90.0 % of the last hour" in notes
+
+
+def test_thresholds_look_at_the_last_hour_whatever_the_window() -> None:
+    policy = replace(WARM, window=Lookback.WEEK)
+    assert rrd.timeframes(policy) == ("week", "hour") and rrd.timeframes(WARM) == ("hour",)
+
+
 # --- refusals -----------------------------------------------------------------------------------------
 
 
@@ -260,6 +327,7 @@ def test_a_history_that_is_missing_or_too_short_is_said(history: History | None,
     ("policy", "said"),
     [
         (replace(CPU, resource=(Resource.CPU, Resource.MEMORY), combine="weighted"), "needs one figure of each"),
+        (Policy(resource=(Resource.IO,), mode="assigned"), "policy.resource io has no configured figure"),
         (Policy(pressure={"cpu": Pressure()}), "policy.pressure names cpu, which is no pressure"),
         (Policy(capacity_rates={"cpu": 3.0}), "policy.capacity_rates names cpu, which is no rate"),
     ],
