@@ -141,7 +141,8 @@ def frontier(item: "Framed | pd.DataFrame") -> "Figure":
     figure.add_scatter(
         x=frame["limit"], y=frame["bound"], name="proven: no plan is below", mode="lines",
         # Between two limits the bound of the higher one holds.
-        line={"color": INK, "dash": "dash", "shape": "vh" if gib else "hv", "width": 2}, hovertemplate="bound %{y:.2f}<extra></extra>",
+        line={"color": INK, "dash": "dash", "shape": "vh" if gib else "hv", "width": 2},
+        hovertemplate="bound %{y:.2f}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=frame["limit"], y=frame["spread"], name="best plan found", mode="lines+markers",
