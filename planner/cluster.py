@@ -8,6 +8,7 @@ import pandas as pd
 
 from planner import frames
 from planner.assumed import Assumed
+from planner.errors import UsageError
 from planner.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Cluster:
         from planner.config import chosen
         from planner.differ import compare
 
+        if not isinstance(other, Cluster):
+            raise UsageError(f"diff: {other!r} is no cluster: open the other snapshot, and give what that returns")
         return compare(self, other, chosen(settings, self.config).policy)
 
     # --- what if: each returns a new cluster, and they chain ---------------------------------------------
@@ -132,8 +135,10 @@ class Cluster:
 
         return whatif.remove_node(self, *nodes)
 
-    def resize(self, node_or_vmid: str | int, *, memory: float | None = None, cores: int | None = None) -> "Cluster":
-        """With so many GiB and cores for a node or guest; what it uses stays, as far as that is possible."""
+    def resize(
+        self, node_or_vmid: str | int, *, memory: float | str | None = None, cores: int | str | None = None
+    ) -> "Cluster":  # fmt: skip
+        """With so many GiB (or text: 8G) and cores for a node or guest; what it uses stays, as far as possible."""
         from planner import whatif
 
         return whatif.resize(self, node_or_vmid, memory=memory, cores=cores)
@@ -146,8 +151,8 @@ class Cluster:
 
         return whatif.grow(self, selector, memory=memory, cpu=cpu, disk=disk)
 
-    def add_guest(self, *, memory: float, cores: int, count: int = 1, **more: Any) -> "Cluster":
-        """With new guests on the best nodes: GiB, cores, and the other fields of `planner.newguest.NewGuest`."""
+    def add_guest(self, *, memory: float | str, cores: int | str, count: int = 1, **more: Any) -> "Cluster":
+        """With new guests on the best nodes: GiB (or 8G), cores, and the other words of `planner.newguest.of`."""
         from planner import newguest, whatif
 
         return whatif.add_guest(self, newguest.of(memory, cores, **more), count)
@@ -165,8 +170,8 @@ class Cluster:
         return whatif.pin(self, selector, *nodes)
 
     def place(
-        self, *, memory: float, cores: int, count: int = 1, tags: Sequence[str] = (), pool: str = "", name: str = "",
-        used: float | None = None, cpu: float | None = None, **settings: Any,
+        self, *, memory: float | str, cores: int | str, count: int = 1, tags: Sequence[str] = (), pool: str = "",
+        name: str = "", used: float | None = None, cpu: float | None = None, **settings: Any,
     ) -> pd.DataFrame:  # fmt: skip
         """The best nodes for new guests of so many GiB and cores: a row each, columns as in `planner.place.COLUMNS`."""
         from planner import newguest, place
@@ -175,13 +180,14 @@ class Cluster:
         return place.place(self._under(settings), new, count).frame
 
     def capacity(
-        self, size: "tuple[float, int] | str | None" = None, survive: int | None = None, *, tags: Sequence[str] = (),
-        pool: str = "", name: str = "", used: float | None = None, cpu: float | None = None, **settings: Any,
+        self, size: "tuple[float | str, int | str] | str | None" = None, survive: int | None = None, *,
+        tags: Sequence[str] = (), pool: str = "", name: str = "", used: float | None = None,
+        cpu: float | None = None, **settings: Any,
     ) -> pd.DataFrame:  # fmt: skip
-        """Room on each node; with a size (GiB, cores) how many more guests, with `survive=1` HA guests, find room.
+        """Room on each node; with a size, (GiB, cores) or 8G,4, how many more guests find room, or HA guests.
 
-        `survive` alone: which losses of nodes are not survived; None: as configured. Columns as in `planner.spare`:
-        ROOM, MORE, LOSSES.
+        `survive=1`: HA guests, so that every loss of a node is still survived; without a size, which losses of nodes
+        are not survived. None: as configured. Columns as in `planner.spare`: ROOM, MORE, LOSSES.
         """
         from planner import newguest, spare
 

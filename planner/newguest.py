@@ -66,18 +66,23 @@ class NewGuest:
 
 
 def of(
-    memory: float, cores: int, *, tags: str | Iterable[str] = (), used: float | None = None, cpu: float | None = None,
-    **more: Any,
+    memory: float | str, cores: int | str, *, tags: str | Iterable[str] = (), used: float | None = None,
+    cpu: float | None = None, pool: str = "", name: str = "", ha: bool = False,
 ) -> NewGuest:  # fmt: skip
-    """A new guest, of which not all has to be said; tags may be text as Proxmox VE has it, a;b."""
+    """A new guest, of which not all has to be said; sizes may be text such as 8G, tags as Proxmox VE has them, a;b."""
+    if not isinstance(tags, Iterable):
+        raise UsageError(f"tags are {tags!r}: write text such as a;b, or a list")
     words = re.split(r"[;,\s]+", tags) if isinstance(tags, str) else [str(tag) for tag in tags]
+    shares = {"used": USED if used is None else used, "cpu": CPU if cpu is None else cpu}
     return NewGuest(
-        memory, cores, tuple(word for word in words if word), used=USED if used is None else used,
-        cpu=CPU if cpu is None else cpu, **more,
+        memory_of(memory, "memory"), whole_of(cores, "cores"), tuple(word for word in words if word), str(pool),
+        str(name), **{what: number(value, what) for what, value in shares.items()}, ha=ha,
     )  # fmt: skip
 
 
-def counted(asked: tuple[float, int] | str | None, *, ha: bool, flag: str = "", **more: Any) -> NewGuest | None:
+def counted(
+    asked: tuple[float | str, int | str] | str | None, *, ha: bool, flag: str = "", **more: Any
+) -> NewGuest | None:
     """The guest of a size, (GiB, cores) or 8G,4, that is counted; None where none is, of which nothing may be said.
 
     `flag`: what options begin with.
@@ -87,8 +92,34 @@ def counted(asked: tuple[float, int] | str | None, *, ha: bool, flag: str = "", 
         if said:
             raise UsageError(f"{flag}{said[0]} is of a new guest: say its {flag}size as well, such as 8G,4")
         return None
-    memory, cores = size(asked, f"{flag}size") if isinstance(asked, str) else asked
-    return of(memory, cores, ha=ha, **more)
+    if isinstance(asked, str):
+        return of(*size(asked, f"{flag}size"), ha=ha, **more)
+    if not isinstance(asked, tuple | list) or len(asked) != 2:
+        raise UsageError(f"size is {asked!r}: write (GiB, cores), such as (8, 4), or 8G,4")
+    return of(*asked, ha=ha, **more)
+
+
+def number(value: object, what: str) -> float:
+    """A number, perhaps as text. UsageError where it is none."""
+    try:
+        if not isinstance(value, bool):
+            return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        pass
+    raise UsageError(f"{what} is {value!r}: write a number")
+
+
+def memory_of(value: float | str, what: str) -> float:
+    """GiB, as a number or as text such as 8G."""
+    return gib(value, what) if isinstance(value, str) else number(value, what)
+
+
+def whole_of(value: float | str, what: str) -> int:
+    """A whole number from 1, perhaps as text."""
+    found = number(value, what)
+    if not found >= 1 or found == float("inf") or found != int(found):
+        raise UsageError(f"{what} cannot be {found:g}: write a whole number from 1")
+    return int(found)
 
 
 def gib(text: str, what: str) -> float:

@@ -12,7 +12,7 @@ from planner.capacity import GIB, MCPU, VCPUS
 from planner.cluster import Cluster
 from planner.errors import NoPlace, UsageError
 from planner.frames import Column
-from planner.newguest import NewGuest
+from planner.newguest import NewGuest, number, whole_of
 from planner.policy import Policy
 from planner.question import Question, about
 from planner.sheet import Sheet, amount
@@ -148,8 +148,9 @@ def place(cluster: Cluster, new: NewGuest, count: int = 1) -> Placement:
 
 def on_hold(cluster: Cluster, new: NewGuest, count: int) -> tuple[Cluster, list[int]]:
     """The cluster with new guests on a node that has to be left, and their numbers."""
-    if not 1 <= count <= MOST:
+    if not 1 <= number(count, "count") <= MOST:
         raise UsageError(f"{count} new guests: from 1 to {MOST} can be asked for")
+    count = whole_of(count, "count")
     sheet = Sheet(cluster.snapshot)
     online = [row for row in sheet.rows if row.get("type") == "node" and row.get("status") == "online"]
     size = {name: max((amount(row, name) for row in online), default=0) for name in ("maxmem", "maxcpu")}

@@ -1,9 +1,10 @@
 """Owns what-ifs: a cluster in, the cluster that would be out; the one that came in is never changed."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from planner.cluster import Cluster
 from planner.complaint import nearest
 from planner.config import Config
 from planner.errors import ConfigError, UsageError
-from planner.newguest import MOST, NewGuest
+from planner.newguest import MOST, NewGuest, memory_of, number, whole_of
 from planner.policy import Resource, RuleSetting
 from planner.rules import read
 from planner.select import select
@@ -123,13 +124,17 @@ def _places(cluster: Cluster, nodes: Collection[str], guests: pd.DataFrame) -> d
 # --- guests -------------------------------------------------------------------------------------------
 
 
-def resize(cluster: Cluster, what: str | int, *, memory: float | None = None, cores: int | None = None) -> Cluster:
+def resize(
+    cluster: Cluster, what: str | int, *, memory: float | str | None = None, cores: int | str | None = None
+) -> Cluster:  # fmt: skip
     """A node or guest has so many GiB and cores; what it uses stays, as far as that is possible."""
-    given = {"memory": memory, "cores": cores}
     if memory is None and cores is None:
         raise UsageError(f"resize {what}: say memory (GiB), cores or both")
+    memory = None if memory is None else memory_of(memory, f"resize {what}: memory")
+    cores = None if cores is None else whole_of(cores, f"resize {what}: cores")
+    given = {"memory": memory, "cores": cores}
     for name, value in given.items():
-        if value is not None and not (0 < value <= MOST[name] and (name == "memory" or value == int(value))):
+        if value is not None and not 0 < value <= MOST[name]:
             raise UsageError(f"resize {what}: {name} cannot be {value:g}")
     sheet, text, size = Sheet(cluster.snapshot), str(what), None if memory is None else memory * GIB
     said = ", ".join(f"{value:g} {name}" for name, value in (("GiB", memory), ("cores", cores)) if value is not None)
@@ -148,16 +153,17 @@ def grow(
     cluster: Cluster, selector: Selector, *, memory: float = 1.0, cpu: float = 1.0, disk: float = 1.0
 ) -> Cluster:  # fmt: skip
     """Some guests have and use so many times what they did, and their nodes with them; the past likewise."""
-    factors = {"memory": memory, "cpu": cpu, "disk": disk}
+    given = {"memory": memory, "cpu": cpu, "disk": disk}
+    factors = {name: number(factor, f"grow: {name}") for name, factor in given.items()}
     for name, factor in factors.items():
         if not FACTORS[0] <= factor <= FACTORS[1]:
             raise UsageError(f"grow: {name} cannot become {factor:g} times as much")
     vmids, sheet = _selected(cluster, selector, "grow"), Sheet(cluster.snapshot)
     for vmid in vmids:
-        sheet.scale(vmid, memory, cpu, disk)
+        sheet.scale(vmid, **factors)
     said = ", ".join(f"{name} x {factor:g}" for name, factor in factors.items() if factor != 1) or "as today"
     step = f"{_words(selector)} ({_counted(len(vmids), 'guest')}): {said}"
-    past: Mapping[Resource, float] = {Resource.MEMORY: memory, Resource.CPU: cpu, Resource.DISK: disk}
+    past = {Resource(name): factor for name, factor in factors.items()}
     chosen = cluster.guests[cluster.guests["vmid"].isin(vmids)]
     history = cluster.history and scaled(cluster.history, chosen, past)
     return again(replace(cluster, history=history), sheet, cluster.assumed.also(step))
@@ -169,6 +175,7 @@ def add_guest(cluster: Cluster, new: NewGuest, count: int = 1) -> Cluster:
 
     placement = place(cluster, new, count)
     placement.check()
+    count = len(placement.nodes)
     sheet = Sheet(cluster.snapshot)
     for vmid, node in placement.nodes.items():
         sheet.add(new.row(vmid, str(node)))
@@ -183,6 +190,8 @@ def add_guest(cluster: Cluster, new: NewGuest, count: int = 1) -> Cluster:
 
 def without_rule(cluster: Cluster, *names: str) -> Cluster:
     """Rules of these names, or patterns, do not hold. UsageError for one that names none."""
+    if not names:
+        raise UsageError("name at least one rule, or pattern of rules")
     known = list(dict.fromkeys(rule.name for rule in read(cluster, (cluster.config or Config()).cluster).items))
     for name in names:
         if not any(fnmatchcase(rule, name) for rule in known):
@@ -213,9 +222,10 @@ def _check_nodes(cluster: Cluster, nodes: Collection[str]) -> None:
 
 def _selected(cluster: Cluster, selector: Selector, where: str) -> tuple[int, ...]:
     """vmids of the guests that are meant, templates apart. UsageError where there is none."""
-    words = [selector] if isinstance(selector, str | int) else selector
+    if not isinstance(selector, Integral | Iterable):
+        raise UsageError(f"{where}: {selector!r} is no selector: write a vmid, a text such as @tag-web, or a list")
     try:
-        vmids = select(map(str, words), cluster.guests[~cluster.guests["template"]], where)
+        vmids = select(_words_of(selector), cluster.guests[~cluster.guests["template"]], where)
     except ConfigError as error:
         raise UsageError(str(error)) from None
     if not vmids:
@@ -224,7 +234,11 @@ def _selected(cluster: Cluster, selector: Selector, where: str) -> tuple[int, ..
 
 
 def _words(selector: Selector) -> str:
-    return str(selector) if isinstance(selector, str | int) else ", ".join(map(str, selector))
+    return _listed(_words_of(selector))
+
+
+def _words_of(selector: Selector) -> list[str]:
+    return [str(selector)] if isinstance(selector, str | Integral) else list(map(str, selector))
 
 
 def _listed(names: Collection[str]) -> str:

@@ -15,7 +15,7 @@ from planner import whatif
 from planner.cluster import Cluster
 from planner.collect import collect
 from planner.config import Config
-from planner.errors import InputError, NoPlace, UsageError
+from planner.errors import ConfigError, InputError, NoPlace, UsageError
 from planner.history import History
 from planner.newguest import NewGuest
 from planner.planning import make_plan, prepare
@@ -329,3 +329,48 @@ def test_nodes_of_which_nothing_is_known_are_no_model_and_do_not_fail_again() ->
     for step in (lambda c: c.fail("b"), lambda c: c.add_node(like="b"), lambda c: c.resize("b", memory=4)):
         with pytest.raises(InputError, match="node b is offline: what it has is not known"):
             step(item)
+
+
+# Figures as people write them
+
+
+def test_figures_may_be_written_as_the_command_line_has_them() -> None:
+    item = cluster(node("a"), node("b"), vm(1, "a"))
+    assert item.place(memory="8G", cores="2", count="2").equals(item.place(memory=8, cores=2, count=2))  # type: ignore[arg-type]
+    assert item.resize("a", memory="32G", cores="8").nodes.equals(item.resize("a", memory=32, cores=8).nodes)
+    assert item.resize(np.int64(1), memory="512M").guests["memory_mib"].tolist() == [512]
+    assert item.grow(np.int64(1), memory="1.5").guests.equals(item.grow(1, memory=1.5).guests)  # type: ignore[arg-type]
+    assert item.capacity("8G,4").equals(item.capacity((8, 4)))
+    assert homes(item.add_guest(memory="8G", cores="2")).keys() == {1, 100}
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (lambda c: c.place(memory="much", cores=2), "memory much: write a size such as 8G"),
+        (lambda c: c.place(memory=None, cores=2), "memory is None: write a number"),
+        (lambda c: c.place(memory=8, cores=2.5), r"cores cannot be 2\.5: write a whole number"),
+        (lambda c: c.place(memory=8, cores=2, count=2.5), r"count cannot be 2\.5"),
+        (lambda c: c.place(memory=8, cores=2, count="x"), "count is 'x': write a number"),
+        (lambda c: c.place(memory=8, cores=2, used="x"), "used is 'x': write a number"),
+        (lambda c: c.place(memory=8, cores=2, tags=3), "tags are 3: write text such as a;b"),
+        (lambda c: c.resize("a", memory=[8]), r"resize a: memory is \[8\]: write a number"),
+        (lambda c: c.resize("a", cores="x"), "resize a: cores is 'x': write a number"),
+        (lambda c: c.grow("@all", memory="x"), "grow: memory is 'x': write a number"),
+        (lambda c: c.grow(1.5, memory=2), r"grow: 1\.5 is no selector"),
+        (lambda c: c.capacity(8), r"size is 8: write \(GiB, cores\)"),
+        (lambda c: c.capacity("8G"), "size 8G: write MEMORY,CORES"),
+        (lambda c: c.capacity(tags=["web"]), "tags is of a new guest: say its size as well"),
+        (lambda c: c.without_rule(), "name at least one rule"),
+        (lambda c: c.diff(3), "diff: 3 is no cluster"),
+    ],
+)
+def test_a_figure_that_makes_no_sense_is_told_in_one_line(step: Callable[[Cluster], Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says) as refused:
+        step(cluster(node("a"), node("b"), vm(1, "a")))
+    assert "\n" not in str(refused.value)
+
+
+def test_more_losses_than_one_cannot_be_asked_about() -> None:
+    with pytest.raises(ConfigError, match="survive"):
+        cluster(node("a"), node("b")).capacity(survive=2)
