@@ -15,7 +15,7 @@ from planner import crs, ha, measure, pace, play, rules
 from planner.case import prepare
 from planner.config import Config, chosen
 from planner.contender import CRS, DEFAULT, NOTHING, PROXLB, RECORDED, Contender, contenders
-from planner.errors import UsageError
+from planner.errors import NoNode, UsageError
 from planner.frames import Column
 from planner.measure import AWAY, Course, Figures, Places, Trip
 from planner.periods import NEARLY, WINDOWS
@@ -153,7 +153,10 @@ class Planner:
         lasting = HOUR if self._solver == PROXLB else 0.0
         cluster = self._recording.at(sight.now, sight.homes, self._moved(sight), lasting, self._lookback)
         began = time.monotonic()
-        case = prepare(cluster, self._policy, self._config.cluster, self._config.apply)
+        try:
+            case = prepare(cluster, self._policy, self._config.cluster, self._config.apply)
+        except NoNode:  # an outage, or maintenance of everything
+            return []
         plan = make_plan(case, self._solver, self._budget)
         self.seconds.append(time.monotonic() - began)
         self.plans += bool(plan.migrations)

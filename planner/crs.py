@@ -120,8 +120,9 @@ def loads(view: View) -> Floats:
 
 def imbalance(values: Floats) -> float:
     """Standard deviation by mean, such that 1 is the most: all on one node."""
-    mean = float(values.mean())
-    return float(values.std()) / mean / np.sqrt(len(values) - 1) if len(values) > 1 and mean > 0 else 0.0
+    if len(values) < 2 or not values.any():
+        return 0.0
+    return float(values.std() / values.mean() / np.sqrt(len(values) - 1))
 
 
 def best(view: View, margin: float) -> Chosen | None:

@@ -4,6 +4,7 @@
     ├── UsageError         64   the command line does not make sense
     ├── ConfigError        78   the configuration does not make sense
     ├── InputError          1   a snapshot or plan file cannot be used
+    │   └── NoNode          1   no node is online and takes part
     ├── Unreachable        69   no API host answered, or an answer was lost on the way
     ├── BadAnswer          69   what answered is not the Proxmox VE API
     ├── Forbidden          77   the token may not do this, or sees only part of the cluster
@@ -61,6 +62,10 @@ class ConfigError(PlannerError):
 
 class InputError(PlannerError):
     """A file given as input (snapshot, plan) is not what it should be."""
+
+
+class NoNode(InputError):
+    """Every node of the cluster is offline, in maintenance or ignored."""
 
 
 class Unreachable(PlannerError):

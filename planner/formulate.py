@@ -11,7 +11,7 @@ import pandas as pd
 from planner import capacity, eligibility, periods, pressure
 from planner.cluster import Cluster
 from planner.eligibility import LOCAL_DISKS, REBALANCED
-from planner.errors import ConfigError, Forbidden, InputError
+from planner.errors import ConfigError, Forbidden, NoNode
 from planner.periods import Metric
 from planner.plan import Migration
 from planner.policy import Cheapest, Combine, Mode, Policy, Resource
@@ -171,7 +171,7 @@ def _planned(nodes: pd.DataFrame, rules: Rules) -> pd.DataFrame:
     planned = nodes[online & (nodes["memory_mib"] > 0) & (nodes["cpu_mcpu"] > 0)]
     if not any(rules.states[name] is NodeState.BALANCED for name in planned["node"]):
         states = ", ".join(f"{name} is {state}" for name, state in rules.states.items())
-        raise InputError(f"there is no node to plan for: {states}")
+        raise NoNode(f"there is no node to plan for: {states}")
     return planned
 
 

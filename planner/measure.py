@@ -77,7 +77,8 @@ class Figures:
     overload_minutes: float
     """Minutes times nodes with a load above OVERLOAD, of any of the resources that were looked at."""
     spread_mean: float
-    """Percentage points between the fullest and the emptiest node, the worst of the resources; over the time."""
+    """Percentage points between the fullest and the emptiest node, the worst of the resources; over the time in which
+    there are nodes; NaN without any such time."""
     spread_p95: float
     """What it is not above for 95 % of the time."""
     migrations: float
@@ -107,12 +108,13 @@ def measure(course: Course, scenes: Sequence[Scene], memory: Scene, broken: Brok
         overload += seconds * int((np.nan_to_num(loads) > OVERLOAD).any(axis=0).sum())
         full += seconds * int((np.nan_to_num(memory.loads(now, homes)) > 1).sum())
         unruly += seconds * broken(now, homes) if broken else 0.0
-        spreads.append(float((np.nanmax(loads, axis=1) - np.nanmin(loads, axis=1)).max()) * 100)
-        lasted.append(seconds)
-    days = steps * step / DAY
+        if not np.isnan(loads).all():
+            spreads.append(float((np.nanmax(loads, axis=1) - np.nanmin(loads, axis=1)).max()) * 100)
+            lasted.append(seconds)
+    days, mean = steps * step / DAY, float(np.average(spreads, weights=lasted)) if spreads else float("nan")
     copied = sum(float(np.nan_to_num(memory.demand[trip.guest, int(trip.begin // step)])) for trip in course.trips)
     return Figures(
-        overload / 60, float(np.average(spreads, weights=lasted)), quantile(spreads, lasted, 0.95),
+        overload / 60, mean, quantile(spreads, lasted, 0.95),
         len(course.trips) / days, copied / 1024 / days, ping_pongs(course.trips), unruly / 60, full / 60,
     )  # fmt: skip
 
@@ -140,7 +142,9 @@ def segments(course: Course, step: int, steps: int) -> Iterator[tuple[int, float
 
 
 def quantile(values: Sequence[float], weights: Sequence[float], part: float) -> float:
-    """The smallest of some values that are not exceeded for that part of their weights."""
+    """The smallest of some values that are not exceeded for that part of their weights; NaN of none."""
+    if not len(values):
+        return float("nan")
     order = np.argsort(values)
     reached = np.cumsum(np.asarray(weights)[order])
     index = int(np.searchsorted(reached, part * reached[-1] * (1 - 1e-12)))

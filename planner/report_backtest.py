@@ -19,10 +19,13 @@ def table(frame: pd.DataFrame, out: Console) -> None:
     for head in HEADS:
         result.add_column(head, justify="left" if head == "policy" else "right", no_wrap=True)
     for row in frame.to_dict("records"):
-        took = row["planning_p95"]
         result.add_row(
-            row["policy"], f"{row['overload_minutes']:.0f}", f"{row['spread_mean']:.1f}", f"{row['spread_p95']:.1f}",
+            row["policy"], f"{row['overload_minutes']:.0f}", _known(row["spread_mean"]), _known(row["spread_p95"]),
             f"{row['migrations']:.1f}", f"{row['gib']:.1f}", str(row["ping_pongs"]), f"{row['broken_minutes']:.0f}",
-            f"{row['memory_minutes']:.0f}", str(row["plans"]), "-" if math.isnan(took) else f"{took:.2f} s",
+            f"{row['memory_minutes']:.0f}", str(row["plans"]), _known(row["planning_p95"], ".2f", " s"),
         )  # fmt: skip
     out.print(result)
+
+
+def _known(value: float, form: str = ".1f", unit: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}{unit}"

@@ -286,6 +286,34 @@ def test_rules_of_the_snapshots_are_kept_by_solvers_and_broken_minutes_are_count
     assert rows["migrations"].tolist()[1] == pytest.approx(6)
 
 
+@pytest.mark.parametrize("state", [{"status": "offline"}, {"hastate": "maintenance"}])
+def test_an_outage_of_every_node_is_played_and_nobody_plans_in_it(state: dict[str, str]) -> None:
+    managed = {"/cluster/ha/resources": [{"sid": f"vm:{vmid}", "state": "started"} for vmid in range(1, 5)]}
+    moments = [
+        taken(t / 12, *nodes("a", "b", **(state if 4 <= t < 8 else {})),
+              *(vm(vmid, "a", used=8, cpu=0.9, hastate="started") for vmid in range(1, 5)), **managed)
+        for t in range(12)
+    ]  # fmt: skip
+    names = ["nothing", "recorded", "crs-5-1", "greedy", "proxlb"]
+    terms: dict[str, Any] = {"resource": "memory", "every": 300.0, "max_migrations": 1, "balanciness": 0, "bwlimit": 50}
+    found = {each.policy: each for each in backtest.replays(from_snapshots(moments), names, **terms)}
+    for name in names[2:]:
+        begun = [trip.begin for trip in found[name].course.trips]
+        assert begun and not any(5 * 300 <= begin < 9 * 300 for begin in begun)  # known when its first step is over
+    assert found["nothing"].figures.spread_mean == pytest.approx(50 - 200 / 64)
+
+
+def test_the_figures_of_a_recording_in_which_no_node_ever_runs_are_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    directory(tmp_path, [taken(t, offline("a"), offline("b"), vm(1, "a")) for t in range(3)])
+    words = ("backtest", "--snapshots", tmp_path, "--policies", "nothing,crs,greedy")
+    shown = calling(capsys)(*words)
+    assert (shown.code, shown.err) == (0, "")
+    assert all(line.split()[2:4] == ["-", "-"] for line in shown.out.splitlines()[1:])
+
+
 APART = {"/cluster/ha/rules": [{"rule": "r", "type": "resource-affinity", "affinity": "negative",
                                 "resources": "vm:1,vm:2"}]}  # fmt: skip
 

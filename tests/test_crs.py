@@ -36,6 +36,7 @@ def test_the_imbalance_is_1_with_all_on_one_node_and_0_with_even_loads() -> None
     assert imbalance(np.array([0.8, 0, 0, 0])) == pytest.approx(1)
     assert imbalance(np.array([0.4, 0.4, 0.4])) == pytest.approx(0)
     assert imbalance(np.array([0.0, 0.0])) == 0
+    assert imbalance(np.array([0.8])) == imbalance(np.array([])) == 0
 
 
 def test_the_best_single_migration_of_a_small_cluster_is_the_one_found_by_hand() -> None:
@@ -89,6 +90,13 @@ def test_closed_nodes_are_no_targets() -> None:
     found = best(replace(view([0, 0, 1], [400, 300, 100], [400, 300, 100]), open=[0, 1]), 0.0)
     assert found is not None
     assert found.target == 1
+
+
+def test_with_all_nodes_closed_nothing_is_done() -> None:
+    seen = replace(view([0, 0, 1], [400, 300, 100], [400, 300, 100]), open=[])
+    assert best(seen, 0.0) is None
+    balancer = Balancer(Settings(threshold=0.0))
+    assert [balancer.round(seen, moving=False) for _ in range(4)] == [None] * 4
 
 
 def test_guests_that_belong_together_go_together() -> None:

@@ -75,6 +75,16 @@ def test_a_node_that_grows_has_the_load_of_what_it_was_until_then() -> None:
     assert (found.overload_minutes, found.spread_mean) == (10, pytest.approx(75))
 
 
+def test_a_moment_without_any_node_has_no_spread_and_a_course_of_such_moments_none_either() -> None:
+    gone = math.nan
+    cpu = scene([[500, 500, 900]], [[0, gone, 0], [0, gone, 0]], [1000, 1000])
+    found = measure(course([0]), [cpu], cpu)
+    assert (found.spread_mean, found.spread_p95, found.overload_minutes) == (pytest.approx(70), pytest.approx(90), 0)
+    dark = scene([[500]], [[gone], [gone]], [1000, 1000])
+    found = measure(course([0]), [dark], dark)
+    assert math.isnan(found.spread_mean) and math.isnan(found.spread_p95)
+
+
 def test_load_is_on_the_source_until_a_migration_has_ended() -> None:
     cpu = scene([[600, 600]], [[0, 0], [0, 0]], [1000, 1000])
     table = load_table(course([0], Trip(0, 0, 1, 0.0, 900.0)), cpu)
