@@ -78,10 +78,16 @@ def from_synthetic(shape: Shape) -> Recording:
 
 
 def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None = None) -> Recording:
-    """Traces as the CPU use of guests. InputError where there are fewer than guests."""
+    """Traces as the CPU use of guests. InputError where there are fewer than guests.
+
+    Without a past the first step is it, and not played: somebody who plans knows something.
+    """
     shape = shape or Shape()
     rng = np.random.default_rng(shape.seed)
-    names, use, first = _joined(traces, past)
+    names, use, before = _joined(traces, past)
+    first = max(1, before)
+    if first >= use.shape[1]:
+        raise InputError("traces of one line: it is only known, and nothing is left to play; give --past, or more lines")
     if shape.guests > len(names):
         both = " that both days have" if past else ""
         raise InputError(f"{shape.guests} guests are asked for, and there are {len(names)} traces{both}: ask for fewer")
@@ -101,7 +107,7 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
     ]
     ones = np.ones((shape.nodes, part.shape[1]))
     return Recording(
-        begin=SYNTHETIC_BEGIN - first * traces.step,
+        begin=SYNTHETIC_BEGIN - before * traces.step,
         step=traces.step,
         first=first,
         vmids=tuple(row["vmid"] for row in guests),

@@ -131,6 +131,24 @@ def test_nobody_knows_the_future(policy: str) -> None:
     assert any(t.begin <= until for t in known)
 
 
+@pytest.mark.parametrize("past", [None, synthetic(12, seed=3)])
+def test_who_plans_at_the_beginning_knows_nothing_of_the_first_step_that_is_played(past: Traces | None) -> None:
+    recording = from_traces(synthetic(12, seed=1), Shape(nodes=3, guests=12, seed=1), past)
+    first = recording.demand[Resource.CPU].copy()
+    first[:, recording.first] = np.roll(first[:, recording.first], 5)
+    other = Recording(**{**vars(recording), "demand": {**recording.demand, Resource.CPU: first}})
+    begun = [
+        [trip for trip in each.course.trips if trip.begin < recording.step]
+        for each in backtest.replays(recording, ["greedy", "crs-5-1"], **SETTINGS)
+    ]
+    assert begun[0]
+    assert begun == [
+        [trip for trip in each.course.trips if trip.begin < recording.step]
+        for each in backtest.replays(other, ["greedy", "crs-5-1"], **SETTINGS)
+    ]
+    assert recording.steps == (288 if past else 287)
+
+
 def test_what_is_known_at_a_moment_is_the_last_step_that_is_over_and_the_history_up_to_it() -> None:
     recording = small()
     homes = recording.homes[:, recording.first]
@@ -472,6 +490,8 @@ def test_traces_of_different_steps_or_without_common_names_cannot_be_joined() ->
         from_traces(day, Shape(guests=4), Traces(day.names, day.use.copy(), 60))
     with pytest.raises(InputError, match="there are 0 traces that both days have"):
         from_traces(day, Shape(guests=4), Traces(("x", "y", "z", "w"), day.use.copy()))
+    with pytest.raises(InputError, match="traces of one line"):
+        from_traces(Traces(day.names, day.use[:, :1].copy()), Shape(guests=4))
     with pytest.raises(UsageError, match="copies no local disks"):
         backtest.backtest(small(), ["nothing"], with_local_disks=True)
 
