@@ -3,25 +3,25 @@
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from planner import crs, ha, measure, pace, play, rules
+from planner import crs, ha, measure, pace, periods, play
+from planner.broken import Broken
 from planner.case import prepare
 from planner.config import Config, chosen
 from planner.contender import CRS, DEFAULT, NOTHING, PROXLB, RECORDED, Contender, contenders
 from planner.errors import NoNode, UsageError
 from planner.frames import Column
 from planner.measure import AWAY, Course, Figures, Places, Trip
-from planner.periods import NEARLY, WINDOWS
 from planner.planning import make_plan
-from planner.policy import Cluster as ClusterPolicy
-from planner.policy import Lookback, Resource
+from planner.policy import Lookback, Policy, Resource
 from planner.recording import DAY, TAKES, Recording
 from planner.run import Moved
 from planner.snapshot import RESOURCES, Snapshot
@@ -39,11 +39,14 @@ COLUMNS = (
     Column("memory_minutes", "float64", "min", "minutes times nodes whose guests used more memory than there is"),
     Column("plans", "int64", "", "plans with migrations"),
     Column("planning_p95", "float64", "s", "time that planning took at most in 95 % of all cases; empty: none planned"),
+    Column("blind_hours", "float64", "h", "at the beginning, in which it knew too little of the past to plan anything"),
 )
 """One row per policy, in the order asked for."""
 EVERY = 3600.0
 """Seconds between two plans."""
 HOUR = 3600.0
+FORECAST = 30.0 * DAY
+"""Seconds of the past that a forecast is made from, as Proxmox VE keeps them."""
 Told = Callable[[str, float], None]
 
 
@@ -58,13 +61,16 @@ class Replay:
     seconds: tuple[float, ...]
     """That each planning took."""
     course: Course
+    blind: float
+    """Seconds at the beginning in which it knew too little of the past to plan anything."""
     loads: pd.DataFrame
     """Percent of the first resource: a row per step (UTC), a column per node."""
 
     def row(self) -> dict[str, Any]:
         """As in COLUMNS."""
         took = float(np.percentile(self.seconds, 95)) if self.seconds else float("nan")
-        return {"policy": self.policy, **asdict(self.figures), "plans": self.plans, "planning_p95": took}
+        more = {"plans": self.plans, "planning_p95": took, "blind_hours": self.blind / HOUR}
+        return {"policy": self.policy, **asdict(self.figures), **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ def replays(
     same limits; crs knows none. UsageError for what cannot be played.
     """
     wanted = contenders(policies)
-    terms = Terms(_checked(chosen(settings, config)), every, work)
+    terms = Terms(_checked(chosen(settings, config), wanted, recording), every, work)
     if not 1 <= every <= recording.steps * recording.step:
         raise UsageError(f"a plan every {every:g} s makes no sense: the recording lasts {_hours(recording)} hours")
     if jobs < 2 or len(wanted) < 2:
@@ -113,6 +119,18 @@ def table(items: Sequence[Replay]) -> pd.DataFrame:
     return frame.astype({column.name: column.dtype for column in COLUMNS})
 
 
+def notes(items: Sequence[Replay]) -> list[str]:
+    """What a person should know beside the figures."""
+    blind = [item for item in items if item.blind]
+    if not blind:
+        return []
+    names = ", ".join(item.policy for item in blind)
+    return [
+        f"{names} planned nothing in the first {blind[0].blind / HOUR:.1f} hours: too little of the past was known, "
+        "begin with more of it (--past, --warm-up)"
+    ]
+
+
 def replay(
     recording: Recording, contender: Contender, terms: Terms, told: Callable[[float], None] = lambda now: None
 ) -> Replay:
@@ -125,12 +143,12 @@ def replay(
         planner = Planner(recording, contender, terms)
     course = play.recorded(recording) if contender.solver == RECORDED else play.Play(recording).run(planner, told)
     scenes = [recording.scene(resource) for resource in policy.resource]
-    broken = _Broken(recording, terms.config.cluster)
+    broken = Broken(recording, terms.config.cluster)
     figures = measure.measure(course, scenes, recording.scene(Resource.MEMORY), broken)
     times = pd.to_datetime(recording.played_from + np.arange(recording.steps) * recording.step, unit="s", utc=True)
     loads = pd.DataFrame(measure.load_table(course, scenes[0]).T, index=times, columns=list(recording.nodes))
-    plans, seconds = (planner.plans, tuple(planner.seconds)) if planner else (0, ())
-    return Replay(contender.name, figures, plans, seconds, course, loads)
+    plans, seconds, blind = (planner.plans, tuple(planner.seconds), planner.blind) if planner else (0, (), 0.0)
+    return Replay(contender.name, figures, plans, seconds, course, blind, loads)
 
 
 class Planner:
@@ -144,10 +162,13 @@ class Planner:
         self._guest = {vmid: g for g, vmid in enumerate(recording.vmids)}
         self._node = {name: n for n, name in enumerate(recording.nodes)}
         self._plan_of: dict[Trip, int] = {}
+        self._lookback, needed = _lookback(self._policy)
+        unknown = max(0, ceil(needed / recording.step) - recording.first)
+        self.blind = float(min(unknown, recording.steps) * recording.step)
 
     def decide(self, sight: play.Sight) -> list[Trip]:
         """The migrations of a new plan."""
-        if sight.busy or not self._knows(sight.now):
+        if sight.busy or sight.now < self.blind:
             return []
         # What ProxLB takes for the CPU use of a guest is its mean of an hour.
         lasting = HOUR if self._solver == PROXLB else 0.0
@@ -168,16 +189,6 @@ class Planner:
         self._plan_of |= dict.fromkeys(trips, self.plans)
         return trips
 
-    @property
-    def _lookback(self) -> float:
-        """Seconds of history that are looked at."""
-        return float(WINDOWS[self._policy.window][0]) if self._policy.window in WINDOWS else 0.0
-
-    def _knows(self, now: float) -> bool:
-        """Whether the history goes back far enough; until then nothing is planned."""
-        known = (self._recording.known(now) + 1) * self._recording.step
-        return self._policy.window is Lookback.HOUR or known >= NEARLY * self._lookback
-
     def _moved(self, sight: play.Sight) -> tuple[Moved, ...]:
         """What the ledger of a machine would remember."""
         lately = max(DAY, self._config.apply.no_return * HOUR)
@@ -193,6 +204,7 @@ class Crs:
     """Proxmox VE's own balancer: a round every 10 seconds, as figures are then."""
 
     every = crs.ROUND
+    blind = 0.0
 
     def __init__(self, recording: Recording, config: Config, settings: crs.Settings) -> None:
         self.plans, self.seconds = 0, list[float]()
@@ -241,45 +253,32 @@ class Crs:
         )  # fmt: skip
 
 
-class _Broken:
-    """How many rules are broken in a step of the play; they are read anew when the API says something else of them."""
-
-    def __init__(self, recording: Recording, settings: ClusterPolicy) -> None:
-        self._recording, self._settings = recording, settings
-        self._read: tuple[list[Any], rules.Rules] | None = None
-
-    def __call__(self, step: int, homes: Places) -> int:
-        recording = self._recording
-        answer = recording.answer(recording.first + step)
-        said = [each for path, each in answer.items() if path != RESOURCES]
-        said.append([_of_rules(row) for row in answer[RESOURCES]])
-        if self._read is None or self._read[0] != said:
-            self._read = said, rules.read(recording.during(recording.first + step, homes), self._settings)
-        items = self._read[1].items
-        if not items:
-            return 0
-        at = {v: recording.nodes[homes[g]] for g, v in enumerate(recording.vmids) if homes[g] != AWAY}
-        return measure.broken_rules(items, self._read[1].domains, at)
-
-
-def _of_rules(row: Mapping[str, Any]) -> list[Any]:
-    """What of a row rules depend on."""
-    return [
-        row.get(name) for name in ("vmid", "node" if row.get("type") == "node" else "name", "tags", "pool", "status")
-    ]
+def _lookback(policy: Policy) -> tuple[float, float]:
+    """Seconds of history that are looked at, and those without which nothing can be planned."""
+    if policy.window is Lookback.NOW or not any(periods.is_past(policy, resource) for resource in policy.resource):
+        return 0.0, 0.0
+    seconds = float(periods.WINDOWS[policy.window][0])
+    needed = 0.0 if policy.window is Lookback.HOUR else periods.NEARLY * seconds
+    return (max(seconds, FORECAST), max(needed, DAY)) if policy.forecast else (seconds, needed)
 
 
 def _replay_of(recording: Recording, terms: Terms, contender: Contender) -> Replay:
     return replay(recording, contender, terms)
 
 
-def _checked(config: Config) -> Config:
+def _checked(config: Config, wanted: Sequence[Contender], recording: Recording) -> Config:
     """The settings, if they can be played."""
     unknown = [resource for resource in config.policy.resource if resource not in TAKES]
     if unknown:
         raise UsageError(f"a back-test knows {' and '.join(TAKES)}, not {unknown[0]}: choose among these (--resource)")
     if config.policy.with_local_disks:
         raise UsageError("a back-test copies no local disks: leave out --with-local-disks")
+    looking_back = [each for each in wanted if each.profile]
+    if looking_back and config.policy.forecast and recording.step > HOUR:
+        raise UsageError(
+            f"a forecast goes by the hour, and the recording has steps of {recording.step / HOUR:g} hours: leave out "
+            "--forecast"
+        )
     return config
 
 

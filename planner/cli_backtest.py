@@ -1,6 +1,7 @@
 """Owns the command backtest: what is played, under which policies, and where the figures go."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -76,7 +77,7 @@ def backtest(
     -p95, -peak or -robust at the last day.
     """
     from planner import report, report_backtest
-    from planner.backtesting import table
+    from planner.backtesting import notes, table
 
     if sum((snapshots is not None, traces is not None, synthetic)) != 1:
         raise UsageError("say what is to be played: one of --snapshots DIR, --traces DIR and --synthetic")
@@ -86,7 +87,10 @@ def backtest(
         recording = _of_snapshots(snapshots, warm_up)
     else:
         recording = _made_up(choice, traces, past, (nodes, guests, load, skew, begin_on, follows))
-    frame = table(_played(choice, recording, policies, every, jobs, real=snapshots is not None))
+    found = _played(choice, recording, policies, every, jobs, real=snapshots is not None)
+    for note in notes(found):
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    frame = table(found)
     if out is not None:
         from planner.snapshot import write
 

@@ -87,7 +87,7 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
     names, use, before = _joined(traces, past)
     first = max(1, before)
     if first >= use.shape[1]:
-        raise InputError("traces of one line: it is only known, and nothing is left to play; give --past, or more lines")
+        raise InputError("traces of one line: it is only known, and nothing is left to play: give more lines")
     if shape.guests > len(names):
         both = " that both days have" if past else ""
         raise InputError(f"{shape.guests} guests are asked for, and there are {len(names)} traces{both}: ask for fewer")

@@ -71,8 +71,8 @@ class Recording:
         return replace(self, first=first)
 
     def known(self, now: float) -> int:
-        """The step whose figures are known so many seconds after playing began: the last one that is over. Where playing
-        begins with a first snapshot, that one: it had been taken by then."""
+        """The step whose figures are known so many seconds after playing began: the last one that is over.
+        Where playing begins with the first snapshot, that one: it had been taken by then."""
         return max(0, self.first + int(now // self.step) - 1)
 
     def scene(self, resource: Resource) -> Scene:

@@ -10,7 +10,7 @@ HEADS = (
     "policy", "overload min", "spread", "p95", "migrations/day", "GiB/day", "ping-pongs", "broken min", "memory min",
     "plans", "planning p95",
 )  # fmt: skip
-"""Of the columns of `planner.backtesting.COLUMNS`, in that order."""
+"""Of the columns of `planner.backtesting.COLUMNS`, in that order, but for the last: a note says that."""
 
 
 def table(frame: pd.DataFrame, out: Console) -> None:

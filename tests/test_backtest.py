@@ -357,8 +357,28 @@ def test_a_policy_that_looks_back_plans_nothing_before_it_knows_a_day() -> None:
     recording = from_snapshots(moments)
     found = backtest.replays(recording, ["descent-mean"], resource="memory", every=1.0 * HOUR, balanciness=1)[0]
     assert min(trip.begin for trip in found.course.trips) == 22 * HOUR  # 90 % of a day
-    warm = backtest.replays(recording.since(24 * HOUR), ["descent-mean"], resource="memory", every=1.0 * HOUR)[0]
-    assert warm.course.trips == () or min(trip.begin for trip in warm.course.trips) == 0
+    assert found.row()["blind_hours"] == 22
+    terms: dict[str, Any] = {"resource": "memory", "every": 1.0 * HOUR, "balanciness": 1}
+    warm = backtest.replays(recording.since(24 * HOUR), ["descent-mean", "descent"], **terms)
+    assert [(min(trip.begin for trip in each.course.trips), each.blind) for each in warm] == [(0, 0), (0, 0)]
+    week, configured = (
+        backtest.backtest(recording, ["descent-mean"], **terms, **more)
+        for more in ({"window": "week"}, {"mode": "assigned"})
+    )
+    assert (week["blind_hours"].item(), week["plans"].item()) == (30, 0)
+    assert configured["blind_hours"].item() == 0
+
+
+def test_a_forecast_beside_a_short_window_looks_at_days_and_waits_for_the_first() -> None:
+    moments = [taken(hour, *nodes("a", "b"), vm(1, "a"), vm(2, "a", used=8)) for hour in range(50)]
+    terms: dict[str, Any] = {"resource": "memory", "every": 1.0 * HOUR, "balanciness": 1, "forecast": True}
+    for window in ("hour", "day"):
+        found = backtest.replays(from_snapshots(moments), ["descent-robust", "descent"], window=window, **terms)
+        assert [min(trip.begin for trip in each.course.trips) for each in found] == [24 * HOUR, 0]
+        assert [each.blind for each in found] == [24 * HOUR, 0]
+    apart = [taken(2 * hour, *nodes("a", "b"), vm(1, "a")) for hour in range(50)]
+    with pytest.raises(UsageError, match="a forecast goes by the hour, and the recording has steps of 2 hours"):
+        backtest.backtest(from_snapshots(apart), ["descent-robust"], **{**terms, "every": 2.0 * HOUR})
 
 
 # What cannot be played
@@ -482,6 +502,21 @@ def test_the_command_prints_a_table_or_json_and_writes_csv(
     assert rows[0]["overload_minutes"] == pytest.approx(
         pd.read_csv(tmp_path / "figures.csv")["overload_minutes"].item()
     )
+
+
+def test_whoever_knows_too_little_of_the_past_to_plan_is_named_in_one_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    day = trace_files(tmp_path / "day", synthetic(6))
+    words = ("backtest", "--traces", day, "--nodes", 2, "--guests", 6, "--resource", "cpu", "--every", "6h")
+    cold = calling(capsys)(*words, "--policies", "greedy,greedy-mean,descent-p95")
+    assert (cold.code, cold.err) == (0, "note: " + (
+        "greedy-mean, descent-p95 planned nothing in the first 21.6 hours: too little of the past was known, begin "
+        "with more of it (--past, --warm-up)\n"
+    ))  # fmt: skip
+    warm = calling(capsys)(*words, "--policies", "greedy,greedy-mean", "--past", day)
+    assert (warm.code, warm.err) == (0, "")
 
 
 def test_traces_of_different_steps_or_without_common_names_cannot_be_joined() -> None:
