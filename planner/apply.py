@@ -141,7 +141,7 @@ class Applier:
         if self._stop():
             course.stop_for(Halt(STOPPED))
         if not self._may_start(course.now()) and course.queue.of(Step.PLANNED):
-            course.stop_for(Halt("the deadline has come, or the window is over"))
+            course.stop_for(Halt("the deadline has come, or the hours are over"))
 
     def _end(self) -> RunRecord:
         course = self._course

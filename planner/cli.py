@@ -192,7 +192,8 @@ def main(args: list[str] | None = None) -> NoReturn:
     except PlannerError as error:
         _fail(str(error), error.exit_code)
     except TyperException as error:
-        _fail(f"{error.format_message()} (see proxlb-plan --help)", Exit.USAGE)
+        said = error.format_message().replace("Value error, ", "")  # how pydantic begins
+        _fail(f"{said} (see proxlb-plan --help)", Exit.USAGE)
     except (KeyboardInterrupt, Abort):
         _fail("interrupted", Exit.INTERRUPTED)
     except BrokenPipeError:

@@ -65,7 +65,7 @@ class Times:
         self._hours = Hours(settings.hours)
         self._until = None if settings.deadline is None else until(settings.deadline, now)
         if self._until and self._hours.opens(now) >= self._until:
-            raise UsageError(f"the deadline {settings.deadline} is over before the window {settings.hours[0]} begins")
+            raise UsageError(f"the deadline {settings.deadline} is over before the hours {settings.hours[0]} begin")
 
     def may_start(self, at: float) -> bool:
         """Whether this is an hour to start migrations at."""
@@ -73,18 +73,18 @@ class Times:
         return self._hours.open(moment) and (self._until is None or moment < self._until)
 
     def wait(self, say: Callable[[str], None]) -> None:
-        """Wait for a window."""
+        """Wait for the hours of the day."""
         now = self._site.now
         opens = self._hours.opens(datetime.fromtimestamp(now(), UTC).astimezone())
         if now() < opens.timestamp():
-            say(f"waiting until {opens:%Y-%m-%d %H:%M}, when the window begins")
+            say(f"waiting until {opens:%Y-%m-%d %H:%M}, when the hours begin")
         while now() < opens.timestamp():
             self._site.session.clock.sleep(min(60.0, max(0.0, opens.timestamp() - now())))
 
 
 @contextmanager
 def at_work(site: Site) -> Iterator["Work"]:
-    """Wait for a window, then hold the lock of the cluster. Locked when another process has it."""
+    """Wait for the hours of the day, then hold the lock of the cluster. Locked when another process has it."""
     times = Times(site)
     times.wait(say)
     with site.runs.lock(site.cluster) as note:

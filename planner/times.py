@@ -13,7 +13,7 @@ from planner.policy import Apply
 
 TIME: Final = re.compile(r"(\d{1,2}):(\d{2})")
 WHILE: Final = re.compile(r"(?=.)(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?")
-WINDOW: Final = re.compile(r"([\d:]+)-([\d:]+)")
+PART: Final = re.compile(r"([\d:]+)-([\d:]+)")
 MIDNIGHT: Final = 24 * 60
 """Minutes of a day."""
 Minute = int
@@ -35,25 +35,25 @@ def until(text: str, now: datetime) -> datetime:
 
 
 class Hours:
-    """Windows of the day, each from a time to another, if need be across midnight. Without any it is always open."""
+    """Hours of the day, each from a time to another, if need be across midnight. Without any it is always open."""
 
-    def __init__(self, windows: Sequence[str]) -> None:
-        """ConfigError for what is no window."""
-        self._windows = [_window(text) for text in windows]
+    def __init__(self, hours: Sequence[str]) -> None:
+        """ConfigError for what is no part of the day."""
+        self._parts = [_part(text) for text in hours]
 
     def open(self, now: datetime) -> bool:
         """Whether a moment is within one of them."""
         local = now.astimezone()
         minute = local.hour * 60 + local.minute
-        return not self._windows or any(_holds(begin, end, minute) for begin, end in self._windows)
+        return not self._parts or any(_holds(begin, end, minute) for begin, end in self._parts)
 
     def opens(self, now: datetime) -> datetime:
         """When the next of them begins; now, where one is open."""
-        return now if self.open(now) else min(_next(begin, now) for begin, _ in self._windows)
+        return now if self.open(now) else min(_next(begin, now) for begin, _ in self._parts)
 
 
 def check(settings: Apply, where: Mapping[str, str]) -> None:
-    """ConfigError for a deadline or window that makes no sense; `where`: key to where it was written."""
+    """ConfigError for a deadline or hours that make no sense; `where`: key to where it was written."""
     key = "deadline"
     try:
         if settings.deadline is not None:
@@ -73,11 +73,11 @@ def _minute(text: str) -> Minute | None:
     return minute if minute <= MIDNIGHT else None
 
 
-def _window(text: str) -> tuple[Minute, Minute]:
-    found = WINDOW.fullmatch(text.strip())
+def _part(text: str) -> tuple[Minute, Minute]:
+    found = PART.fullmatch(text.strip())
     begin, end = (_minute(found[i]) for i in (1, 2)) if found else (None, None)
     if begin is None or end is None:
-        raise ConfigError(f"{text} is no window such as 22:00-06:00")
+        raise ConfigError(f"{text} is no part of the day such as 22:00-06:00")
     if begin % MIDNIGHT == end:
         raise ConfigError(f"{text} begins when it ends: write 00:00-24:00 for the whole day")
     return begin % MIDNIGHT, end

@@ -173,7 +173,7 @@ def test_where_there_was_no_run_that_is_said_and_nothing_is_made(cli: Cli) -> No
      ("apply --demo --on-drift perhaps", 64, "--on-drift"), ("apply --demo --yes --parallel 0", 78, "parallel"),
      ("apply --demo --yes --max-failures -1", 78, "max_failures"),
      ("apply --demo --yes --deadline soon", 78, "soon is neither"), ("apply --demo --yes --bwlimit x", 64, "--bwlimit"),
-     ("apply --demo --yes --hours 22-6", 78, "22-6 is no window"),
+     ("apply --demo --yes --hours 22-6", 78, "22-6 is no part of the day"),
      ("apply p.json --demo --yes --per-source 2", 64, "--per-source is for making a plan"),
      ("apply p.json --demo --yes --bypass", 64, "--bypass is for making a plan"),
      ("apply p.json --demo --yes --no-bypass", 64, "--no-bypass is for making a plan")],

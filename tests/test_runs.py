@@ -412,7 +412,7 @@ def test_a_window_is_waited_for_and_then_open(in_memory: Journal) -> None:
 
 
 def test_a_deadline_before_the_window_makes_no_sense(in_memory: Journal) -> None:
-    with pytest.raises(UsageError, match="over before the window"):
+    with pytest.raises(UsageError, match="over before the hours"):
         Times(site(in_memory, window=(later(60, 120),), deadline="30m"))
     assert not Times(site(in_memory, deadline="30m")).may_start(time.time() + 1801)
 

@@ -101,7 +101,7 @@ def test_what_is_no_deadline_is_refused_with_an_example(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "night", "22:00", "22-06", "22:00-25:00", "a-b", "6:00-6:00", "24:00-0:00"])
 def test_what_is_no_window_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no window such as 22:00-06:00|begins when it ends"):
+    with pytest.raises(ConfigError, match=r"is no part of the day such as 22:00-06:00|begins when it ends"):
         Hours((text,))
 
 
@@ -109,7 +109,7 @@ def test_what_is_no_window_is_refused(text: str) -> None:
     ("line", "message"),
     [
         ("deadline: tomorrow", "apply.deadline in {file}: tomorrow is neither a time such as 06:00 nor a while"),
-        ("hours: 22:00-06:00,noon", "apply.hours in {file}: noon is no window such as 22:00-06:00"),
+        ("hours: 22:00-06:00,noon", "apply.hours in {file}: noon is no part of the day such as 22:00-06:00"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_with_where_it_was_written(
@@ -127,5 +127,5 @@ def test_a_setting_that_makes_no_sense_is_refused_with_where_it_was_written(
 def test_flags_and_variables_are_named_as_well() -> None:
     with pytest.raises(ConfigError, match=r"apply.deadline on the command line: x is neither"):
         load(None, {"apply": {"deadline": "x"}}, {"HOME": "/nowhere"}, Path("/nowhere"))
-    with pytest.raises(ConfigError, match=r"apply.hours in \$PROXLB_PLAN_APPLY__HOURS: x is no window"):
+    with pytest.raises(ConfigError, match=r"apply.hours in \$PROXLB_PLAN_APPLY__HOURS: x is no part of the day"):
         load(None, None, {"HOME": "/nowhere", "PROXLB_PLAN_APPLY__HOURS": "x"}, Path("/nowhere"))
