@@ -16,12 +16,12 @@ from planner import crs, ha, measure, pace, periods, play
 from planner.broken import Broken
 from planner.case import prepare
 from planner.config import Config, chosen
-from planner.contender import CRS, DEFAULT, NOTHING, PROXLB, RECORDED, Contender, contenders
+from planner.contender import CRS, DEFAULT, PROXLB, RECORDED, Contender, contenders
 from planner.errors import NoNode, UsageError
 from planner.frames import Column
 from planner.measure import AWAY, Course, Figures, Places, Trip
 from planner.planning import make_plan
-from planner.policy import Lookback, Policy, Resource
+from planner.policy import Combine, Lookback, Mode, Policy, Profile, Resource
 from planner.recording import DAY, TAKES, Recording
 from planner.run import Moved
 from planner.snapshot import RESOURCES, Snapshot
@@ -100,15 +100,19 @@ def replays(
     """
     wanted = contenders(policies)
     terms = Terms(_checked(chosen(settings, config), wanted, recording), every, work)
-    if not 1 <= every <= recording.steps * recording.step:
-        raise UsageError(f"a plan every {every:g} s makes no sense: the recording lasts {_hours(recording)} hours")
+    lasts = recording.steps * recording.step
+    if not 1 <= every <= lasts and any(contender.plans for contender in wanted):
+        raise UsageError(
+            f"a plan every {every / 60:g} minutes makes no sense, as the recording lasts {lasts / 60:g} minutes: "
+            "choose another --every"
+        )
     if jobs < 2 or len(wanted) < 2:
         return [replay(recording, each, terms, partial(told, each.name)) for each in wanted]
     spawn = multiprocessing.get_context("spawn")
     with spawn.Pool(min(jobs, len(wanted)), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         found = []
         for result in pool.imap(partial(_replay_of, recording, terms), wanted):
-            told(result.policy, float(recording.steps * recording.step))
+            told(result.policy, float(lasts))
             found.append(result)
         return found
 
@@ -139,7 +143,7 @@ def replay(
     planner: Planner | Crs | None = None
     if contender.solver == CRS:
         planner = Crs(recording, terms.config, contender.crs)
-    elif contender.solver not in (NOTHING, RECORDED):
+    elif contender.plans:
         planner = Planner(recording, contender, terms)
     course = play.recorded(recording) if contender.solver == RECORDED else play.Play(recording).run(planner, told)
     scenes = [recording.scene(resource) for resource in policy.resource]
@@ -272,15 +276,19 @@ def _checked(config: Config, wanted: Sequence[Contender], recording: Recording) 
     if unknown:
         raise UsageError(f"a back-test knows {' and '.join(TAKES)}, not {unknown[0]}: choose among these (--resource)")
     if config.policy.with_local_disks:
-        raise UsageError("a back-test copies no local disks: leave out --with-local-disks")
-    looking_back = [each for each in wanted if each.profile]
-    if looking_back and config.policy.forecast and recording.step > HOUR:
-        raise UsageError(
-            f"a forecast goes by the hour, and the recording has steps of {recording.step / HOUR:g} hours: leave out "
-            "--forecast"
-        )
+        raise UsageError("a back-test copies no local disks: leave out policy.with_local_disks")
+    if config.policy.pressure:
+        raise UsageError("a back-test knows no pressures: leave out policy.pressure")
+    for contender in wanted:
+        policy = contender.policy(config.policy)
+        if policy.forecast and recording.step > HOUR:
+            apart = f"the recording has steps of {recording.step / HOUR:g} hours"
+            raise UsageError(f"a forecast goes by the hour, and {apart}: leave out --forecast")
+        robust = policy.window is not Lookback.NOW and policy.profile is Profile.ROBUST
+        if policy.combine is Combine.WEIGHTED and policy.mode is Mode.USED and (robust or policy.forecast):
+            way = "play -mean, -p95 or -peak" if robust else "leave out --forecast"
+            raise UsageError(
+                f"a weighted mean needs one figure of each resource, and {contender.name} has one for each hour: {way}"
+                ", or --combine worst"
+            )
     return config
-
-
-def _hours(recording: Recording) -> str:
-    return f"{recording.steps * recording.step / HOUR:g}"

@@ -23,8 +23,7 @@ DEFAULT = "nothing,proxlb,crs,greedy,cpsat,cpsat-robust"
 OPTIONS = {
     name: value
     for name, value in (SHARED | SCHEDULE).items()
-    if name
-    not in ("snapshot_file", "demo", "allow_partial", "with_local_disks", "reclaim_arc", "guests", "repair_only")
+    if name not in ("snapshot_file", "demo", "with_local_disks", "reclaim_arc", "guests", "repair_only", "profile")
 }
 """Shared options that mean something where nothing is asked of a cluster."""
 

@@ -32,6 +32,11 @@ class Contender:
     crs: Settings = field(default_factory=Settings)
     """How crs is set."""
 
+    @property
+    def plans(self) -> bool:
+        """Whether it makes plans, as one of the solvers."""
+        return self.solver not in (NOTHING, RECORDED, CRS)
+
     def policy(self, settings: Policy) -> Policy:
         """How it plans; the window is the one of the settings, or a day."""
         if self.profile is None:

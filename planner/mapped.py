@@ -10,7 +10,7 @@ from planner import access
 from planner.errors import InputError
 from planner.measure import Floats, Places
 from planner.policy import Resource
-from planner.recording import DAY, Recording
+from planner.recording import Recording
 from planner.snapshot import RESOURCES
 from planner.traces import SYNTHETIC_BEGIN, Traces, load, synthetic
 
@@ -69,12 +69,12 @@ def from_files(played: Path, past: Path | None, shape: Shape) -> Recording:
     return from_traces(load(played), shape, load(past) if past else None)
 
 
-def from_synthetic(shape: Shape) -> Recording:
-    """A recording of a made-up day, with the day before as past."""
-    two = synthetic(shape.guests, days=2, seed=shape.seed)
-    half = two.use.shape[1] // 2
-    past = Traces(two.names, two.use[:, :half].copy(), two.step)
-    return from_traces(Traces(two.names, two.use[:, half:].copy(), two.step), shape, past)
+def from_synthetic(shape: Shape, known: int = 1) -> Recording:
+    """A recording of a made-up day, with so many days before it as past."""
+    made = synthetic(shape.guests, days=known + 1, seed=shape.seed)
+    begin = made.use.shape[1] * known // (known + 1)
+    past = Traces(made.names, made.use[:, :begin].copy(), made.step)
+    return from_traces(Traces(made.names, made.use[:, begin:].copy(), made.step), shape, past)
 
 
 def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None = None) -> Recording:
@@ -121,14 +121,14 @@ def from_traces(traces: Traces, shape: Shape | None = None, past: Traces | None 
 
 
 def _joined(traces: Traces, past: Traces | None) -> tuple[tuple[str, ...], Floats, int]:
-    """Names, parts of 1, and how many steps are past; at most a day of it."""
+    """Names, parts of 1, and how many steps are past."""
     if past is None:
         return traces.names, traces.use, 0
     if past.step != traces.step:
         raise InputError(f"the past has steps of {past.step} s, and what is played {traces.step} s: they must be equal")
     index, before = ({name: i for i, name in enumerate(each.names)} for each in (traces, past))
     names = tuple(name for name in traces.names if name in before)
-    lately = past.use[[before[name] for name in names]][:, -(DAY // past.step) :]
+    lately = past.use[[before[name] for name in names]]
     return names, np.hstack([lately, traces.use[[index[name] for name in names]]]), lately.shape[1]
 
 

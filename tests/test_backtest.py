@@ -473,7 +473,7 @@ def test_what_cannot_be_played_is_said_in_one_line(
         ("--synthetic", "--policies", "crs-x"): "there is no policy crs-x",
         ("--synthetic", "--policies", ","): "there is no policy to play",
         ("--synthetic", "--every", "soon"): "write a while such as 15m",
-        ("--synthetic", "--every", "48h"): "the recording lasts 24 hours",
+        ("--synthetic", "--every", "48h"): "the recording lasts 1440 minutes",
         ("--synthetic", "--load", "0"): "load 0",
         ("--synthetic", "--begin-on", "17"): "begin on 17 of 16 nodes",
         ("--synthetic", "--resource", "disk"): "a back-test knows memory and cpu, not disk",
@@ -504,6 +504,57 @@ def test_the_command_prints_a_table_or_json_and_writes_csv(
     )
 
 
+def test_what_a_configuration_asks_and_a_back_test_cannot_do_is_said_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    run = calling(capsys)
+    words = ("backtest", "--synthetic", "--nodes", 2, "--guests", 4, "--every", "24h", "--policies")
+    asked = "policy: {resource: 'memory,cpu', combine: weighted"
+    said = {
+        asked + ", pressure: {io-pressure: {some: 20}}}": "a back-test knows no pressures: leave out policy.pressure",
+        asked + ", with_local_disks: true}": "leave out policy.with_local_disks",
+        asked + "}": "cpsat-robust has one for each hour: play -mean, -p95 or -peak, or --combine worst",
+        asked + ", forecast: true}": "cpsat-mean has one for each hour: leave out --forecast, or --combine worst",
+    }
+    for text, part in said.items():
+        (tmp_path / "proxlb-plan.yaml").write_text(text)
+        outcome = run(*words, "nothing," + ("cpsat-mean" if "forecast" in text else "cpsat-mean,cpsat-robust"))
+        assert (outcome.code, part in outcome.complaint) == (Exit.USAGE, True), outcome.err
+    (tmp_path / "proxlb-plan.yaml").write_text(asked + "}")
+    assert run(*words, "greedy-mean").code == run(*words, "greedy-robust", "--combine", "worst").code == 0
+    assert run(*words, "greedy-robust", "--mode", "assigned").code == 0
+
+
+def test_a_window_of_a_week_is_played_on_a_made_up_day_too() -> None:
+    recording = from_synthetic(Shape(nodes=2, guests=8, skew=1), known=7)
+    terms: dict[str, Any] = {"resource": "cpu", "every": 24.0 * HOUR, "max_migrations": 3, "balanciness": 0}
+    found = backtest.replays(recording, ["descent-robust"], window="week", **terms)[0]
+    assert (found.blind, found.plans, recording.first, recording.steps) == (0, 1, 7 * 288, 288)
+
+
+def test_snapshots_of_a_token_that_sees_a_part_are_played_if_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    part = {"/access/permissions": {"/nodes": {"Sys.Audit": 1}}}
+    directory(tmp_path, [taken(t, *nodes("a", "b"), vm(1, "a"), vm(2, "a"), **part) for t in range(3)])
+    run = calling(capsys)
+    words = ("backtest", "--snapshots", tmp_path, "--policies", "greedy", "--balanciness", 0)
+    assert "--allow-partial" in run(*words).complaint
+    assert run(*words, "--allow-partial").code == 0
+
+
+def test_how_often_is_planned_matters_only_where_somebody_plans() -> None:
+    moments = from_snapshots([taken(t / 12, *nodes("a", "b"), vm(1, "a")) for t in range(4)])
+    assert len(backtest.backtest(moments, ["nothing", "recorded", "crs"])) == 3
+    with pytest.raises(
+        UsageError,
+        match="a plan every 60 minutes makes no sense, as the recording lasts 20 minutes: choose another --every",
+    ):
+        backtest.backtest(moments, ["nothing", "greedy"])
+
+
 def test_whoever_knows_too_little_of_the_past_to_plan_is_named_in_one_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -527,7 +578,7 @@ def test_traces_of_different_steps_or_without_common_names_cannot_be_joined() ->
         from_traces(day, Shape(guests=4), Traces(("x", "y", "z", "w"), day.use.copy()))
     with pytest.raises(InputError, match="traces of one line"):
         from_traces(Traces(day.names, day.use[:, :1].copy()), Shape(guests=4))
-    with pytest.raises(UsageError, match="copies no local disks"):
+    with pytest.raises(UsageError, match="copies no local disks: leave out policy"):
         backtest.backtest(small(), ["nothing"], with_local_disks=True)
 
 
