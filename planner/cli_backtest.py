@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from planner.errors import UsageError
 from planner.flags import SCHEDULE, SHARED, option
 from planner.options import Choice, TableOrJson, with_choice
+from planner.policy import Cluster, Lookback
 from planner.times import WHILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from planner.backtesting import Replay
+    from planner.config import Config
     from planner.recording import Recording
 
 DEFAULT = "nothing,proxlb,crs,greedy,cpsat,cpsat-robust"
@@ -77,16 +79,19 @@ def backtest(
     """
     from planner import report, report_backtest
     from planner.backtesting import notes, table
+    from planner.config import load as load_config
 
     if sum((snapshots is not None, traces is not None, synthetic)) != 1:
         raise UsageError("say what is to be played: one of --snapshots DIR, --traces DIR and --synthetic")
     if past is not None and traces is None:
         raise UsageError("--past goes with --traces: of snapshots, --warm-up says how much is past")
+    config = load_config(choice.config, choice.flags)
     if snapshots is not None:
         recording = _of_snapshots(snapshots, warm_up)
     else:
-        recording = _made_up(choice, traces, past, (nodes, guests, load, skew, begin_on, follows))
-    found = _played(choice, recording, policies, every, jobs, real=snapshots is not None)
+        recording = _made_up(config, traces, past, (nodes, guests, load, skew, begin_on, follows))
+        config = replace(config, cluster=Cluster())  # what is set for a real cluster means no made-up one
+    found = _played(config, recording, policies, every, jobs)
     for note in notes(found):
         print(f"note: {note}", file=sys.stderr, flush=True)
     frame = table(found)
@@ -108,30 +113,26 @@ def _of_snapshots(snapshots: Path, warm_up: str) -> "Recording":
 
 
 def _made_up(
-    choice: Choice, traces: Path | None, past: Path | None,
+    config: "Config", traces: Path | None, past: Path | None,
     given: tuple[int, int, float, float, int | None, bool],
 ) -> "Recording":  # fmt: skip
     """Traces, or a synthetic day, on a cluster of that shape."""
     from planner import mapped
 
     nodes, guests, load, skew, begin_on, follows = given
-    seed = choice.flags["policy"]["seed"] or 0
-    shape = mapped.Shape(nodes, guests, seed, load / 100, skew, begin_on, follows)
-    return mapped.from_synthetic(shape) if traces is None else mapped.from_files(traces, past, shape)
+    shape = mapped.Shape(nodes, guests, config.policy.seed, load / 100, skew, begin_on, follows)
+    if traces is not None:
+        return mapped.from_files(traces, past, shape)
+    return mapped.from_synthetic(shape, known=7 if config.policy.window is Lookback.WEEK else 1)
 
 
-def _played(
-    choice: Choice, recording: "Recording", policies: str, every: str, jobs: int, *, real: bool
-) -> "Sequence[Replay]":
-    """Play, and show on stderr how far it is. What is set for a real cluster means no made-up one."""
+def _played(config: "Config", recording: "Recording", policies: str, every: str, jobs: int) -> "Sequence[Replay]":
+    """Play, and show on stderr how far it is."""
     from rich.console import Console
 
     from planner.backtesting import replays
-    from planner.config import load
-    from planner.policy import Cluster
 
-    config, hours = load(choice.config, choice.flags), recording.steps * recording.step / 3600
-    config = config if real else replace(config, cluster=Cluster())
+    hours = recording.steps * recording.step / 3600
     names = [name.strip() for name in policies.split(",") if name.strip()]
     with Console(stderr=True).status("playing") as status:
 

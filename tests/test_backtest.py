@@ -545,6 +545,19 @@ def test_snapshots_of_a_token_that_sees_a_part_are_played_if_that_is_allowed(
     assert run(*words, "--allow-partial").code == 0
 
 
+def test_the_seed_of_a_configuration_shapes_the_cluster_as_that_of_the_command_line_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    run = calling(capsys)
+    words = ("backtest", "--synthetic", "--nodes", 2, "--guests", 8, "--resource", "cpu", "--policies", "nothing")
+    assert run(*words, "--seed", -1).code == Exit.CONFIG
+    assert "policy.seed" in run(*words, "--seed", -1).complaint
+    plain, flag = run(*words), run(*words, "--seed", 7)
+    (tmp_path / "proxlb-plan.yaml").write_text("policy: {seed: 7}")
+    assert run(*words).out == flag.out != plain.out
+
+
 def test_how_often_is_planned_matters_only_where_somebody_plans() -> None:
     moments = from_snapshots([taken(t / 12, *nodes("a", "b"), vm(1, "a")) for t in range(4)])
     assert len(backtest.backtest(moments, ["nothing", "recorded", "crs"])) == 3
