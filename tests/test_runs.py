@@ -400,7 +400,7 @@ def site(journal: Journal, **apply: Any) -> Site:
 
 
 def test_a_window_is_waited_for_and_then_open(in_memory: Journal) -> None:
-    at = site(in_memory, window=(later(60, 120),))
+    at = site(in_memory, hours=(later(60, 120),))
     times, said = Times(at), []
     assert not times.may_start(at.now())
     times.wait(said.append)
@@ -413,7 +413,7 @@ def test_a_window_is_waited_for_and_then_open(in_memory: Journal) -> None:
 
 def test_a_deadline_before_the_window_makes_no_sense(in_memory: Journal) -> None:
     with pytest.raises(UsageError, match="over before the hours"):
-        Times(site(in_memory, window=(later(60, 120),), deadline="30m"))
+        Times(site(in_memory, hours=(later(60, 120),), deadline="30m"))
     assert not Times(site(in_memory, deadline="30m")).may_start(time.time() + 1801)
 
 
