@@ -89,7 +89,7 @@ class Frontier:
 
     @property
     def exact(self) -> bool:
-        """Whether all points are proven, and no others lie between them."""
+        """Whether all points are proven, and no others lie between or beyond them."""
         return self.front.complete and all(self._exact(point) for point in self.front.points)
 
     @property

@@ -141,7 +141,7 @@ def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
     else:
         largest = f"largest gap {widest['gap']:.2f} at {_counted(item, widest)}"
         known = f"{proven} of {len(rows)} {what} are proven, {largest}"
-    known += "" if item.front.complete else "; others may lie between them"
+    known += "" if item.front.complete else "; others may lie between or beyond them"
     lines = [f"{known}; {item.front.spent:.1f} s"]
     left_out = len(rows) - shown
     gains = f"{left_out} {what} gain" if left_out > 1 else f"1 {what[:-1]} gains"

@@ -33,7 +33,8 @@ class Front:
     points: tuple[Point, ...]
     """By rising limit. Of limits of MiB each is as tight as its point allows, and no point is as good as one below."""
     complete: bool
-    """Whether no limit lies between two points at which there could be another one, if both are exact."""
+    """Whether no limit lies between two points, or beyond the last, at which there could be another one, if all of them
+    are exact."""
     spent: float
     """Seconds, or work where that is what was limited."""
     searches: int

@@ -278,7 +278,12 @@ class _Sweep:
         points = [self._point(limit) for limit in (self._distinct() if self._points else self._limits)]
         if self._points:  # what is better in a later level only is no point of its own
             points = [*points[:1], *(new for old, new in pairwise(points) if new.score[:2] < old.score[:2])]
-        return Front(tuple(points), not any(self._rooms()), self._purse.spent(), self._searches)
+        return Front(tuple(points), self._is_complete(), self._purse.spent(), self._searches)
+
+    def _is_complete(self) -> bool:
+        """Whether there is nothing between points, nor between the cost of one and the limit it was found within."""
+        closed = (self.known.best(limit).cost == limit or self.known.exact(limit) for limit in self._limits)
+        return not self._points or (not any(self._rooms()) and all(closed))
 
     def _point(self, limit: int) -> Point:
         found = self.known.best(limit)

@@ -67,6 +67,14 @@ def test_of_more_points_than_are_asked_for_about_so_many_are_looked_at_far_apart
     assert max(b - a for a, b in pairwise(limits)) < 0.5 * limits[-1]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.05])
+def test_what_was_not_searched_to_the_end_is_not_called_complete(seconds: float) -> None:
+    """Where there was no time only today is known: dearer points are open, though between those known is no room."""
+    problem = cluster(seed=5, nodes=8, guests=120, limit=None)
+    assert not by_mib(problem, 5, Budget(seconds=seconds)).complete
+    assert by_mib(problem.replace(max_moved_mib=0), 5, Budget(seconds=0)).complete
+
+
 def test_what_is_proven_of_few_violations_says_nothing_of_assignments_with_more() -> None:
     known = Known(by_node([[40, 30], []]).replace(max_migrations=2, prefer=Cost.MIGRATIONS))
     known.prove(2, 50_000, violations=1)
