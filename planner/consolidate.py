@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from planner import emptying, staying, why_on
+from planner import emptying, explain, staying, why_on
 from planner.case import Case
 from planner.errors import UsageError
 from planner.frames import Column
@@ -57,6 +57,8 @@ class Consolidation:
     """Losses of one more node that are survived: 0 or 1."""
     restart: Restart
     """Guests that have to find a place when a node fails: those of HA, or all that run."""
+    exempt: tuple[str, ...]
+    """Those of them, with their names, that find none whatever is on or off: they may be on no other node."""
     guests: dict[str, int]
     memory_mib: dict[str, int]
     threads: dict[str, int]
@@ -125,11 +127,12 @@ def consolidate(
         nodes=tuple(formulation.nodes[n] for n in np.flatnonzero(found.off)),
         plan=found.plan,
         bound=found.bound,
-        why=tuple(why_on.sentences(case, asked, found)),
+        why=tuple(why_on.sentences(case, asked, found, guarded)),
         stays=stays,
         keep=least,
         survive=survive,
         restart=restart,
+        exempt=tuple(explain.guest(formulation, guest) for guest in guarded.exempt),
         **_sizes(case),
         seconds=round(time.monotonic() - began, 3),
         notes=(*case.cluster.notes, *formulation.notes, *why_on.notes(case, asked, found, guarded)),

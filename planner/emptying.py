@@ -37,8 +37,10 @@ class Guarded:
     guests: Bools
     """(g,) those that have to find a place."""
     exempt: tuple[int, ...]
-    """Those that find none whatever is on or off, for which no room helps."""
+    """Those that may be on no other node at all, so that they find none whatever is on or off."""
     seed: int
+    today: tuple[int, ...] = ()
+    """Nodes whose loss is not survived today, with all nodes on; without those."""
     by_ha: bool = False
     """Whether they are those that the HA manager starts elsewhere."""
 
@@ -63,13 +65,14 @@ def guarded(case: Case, guests: Bools) -> Guarded:
     seed = case.policy.seed
     if not case.policy.survive:
         return Guarded(asked.problem, np.zeros(len(guests), dtype=bool), (), seed)
-    failover = Failover(asked.problem, guests, seed)
-    losses = failover.losses(asked.problem.origin, LOOK)
-    exempt = sorted({*headroom.lonely(failover), *(guest for loss in losses for guest in loss.ruled)})
+    exempt = headroom.tied(Failover(asked.problem, guests, seed))
     counted = guests.copy()
     counted[exempt] = False
+    losses = Failover(asked.problem, counted, seed).losses(asked.problem.origin, LOOK)
     by_ha = bool(guests.any()) and bool((guests == asked.protected).all())
-    return Guarded(asked.problem, counted, tuple(exempt), seed, by_ha)
+    return Guarded(
+        asked.problem, counted, tuple(exempt), seed, tuple(loss.node for loss in losses if loss.proven), by_ha
+    )
 
 
 @dataclass(frozen=True, eq=False)

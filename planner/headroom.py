@@ -239,6 +239,11 @@ def lonely(failover: Failover) -> list[int]:
     return [guest for guest in guests if set(homes(failover, guest)) <= {int(failover.problem.origin[guest])}]
 
 
+def tied(failover: Failover) -> list[int]:
+    """HA guests that may be on one node at most, so that they find no other wherever they are."""
+    return [guest for guest in map(int, np.flatnonzero(failover.protected)) if len(homes(failover, guest)) <= 1]
+
+
 def homes(failover: Failover, guest: int) -> list[int]:
     """Nodes where a guest may start, of those that take guests."""
     problem = failover.problem

@@ -1,10 +1,11 @@
 """Owns how a consolidation looks on a terminal."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rich.console import Console
 
-from planner import report, staying
+from planner import report, staying, why_on
 from planner.amounts import gib
 from planner.consolidate import Consolidation
 
@@ -12,7 +13,7 @@ from planner.consolidate import Consolidation
 def consolidation(item: Consolidation, out: Console) -> None:
     """The plan, and in lines what could be switched off, why not more, and what stays on."""
     if item.plan is not None:
-        report.plan(item.plan, out)
+        report.plan(replace(item.plan, survival=None), out)  # the last line tells of it
     for line in lines(item):
         out.print(line, soft_wrap=True, markup=False)
 
@@ -32,4 +33,5 @@ def lines(item: Consolidation) -> Iterator[str]:
     yield from item.why
     if item.nodes and item.survive:
         whose = "HA guests" if item.restart == "ha" else "running guests"
-        yield f"then the loss of any one node more is survived: its {whose} find a place on those that stay on"
+        but = f", but for {why_on.named(item.exempt)}: they may be on no other node" if item.exempt else ""
+        yield f"then the loss of any one node more is survived: its {whose} find a place on those that stay on{but}"

@@ -1,6 +1,6 @@
 """Owns the sentences of a consolidation: why no more nodes can be switched off, and what should be known before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class Asked:
         return "HA guests" if self.restart == "ha" else "running guests"
 
 
-def sentences(case: Case, asked: Asked, found: "Found") -> Iterator[str]:
+def sentences(case: Case, asked: Asked, found: "Found", guarded: "Guarded") -> Iterator[str]:
     """Why not more."""
     number = int(found.off.sum())
     if found.blocked:
@@ -45,6 +45,9 @@ def sentences(case: Case, asked: Asked, found: "Found") -> Iterator[str]:
         yield f"whether {more} nodes can be switched off is not known: {why}proven is that {found.bound} can be at most"
     else:
         yield f"{'no more nodes' if number else 'none'} can be switched off, proven: {_because(case, asked, found)}"
+    if not number and guarded.today:
+        names = ", ".join(case.formulation.nodes[n] for n in guarded.today)
+        yield f"today the loss of {names} is not survived, with all nodes on (--survive 0 does not ask for it)"
 
 
 def _because(case: Case, asked: Asked, found: "Found") -> str:
@@ -96,9 +99,12 @@ def notes(case: Case, asked: Asked, found: "Found", guarded: "Guarded") -> Itera
             "unless it has more votes than nodes (a QDevice): then HA starts nothing"
         )
     if guarded.exempt:
-        names = [explain.guest(case.formulation, guest) for guest in guarded.exempt]
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        yield (
-            f"{', '.join(names[:SHOWN])}{more} would find no place if their node failed, whatever is on or off: rules "
-            "leave none"
-        )
+        names = named(explain.guest(case.formulation, guest) for guest in guarded.exempt)
+        yield f"{names} would find no place if their node failed, whatever is on or off: they may be on no other"
+
+
+def named(guests: Iterable[str]) -> str:
+    """The first of some guests."""
+    names = list(guests)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

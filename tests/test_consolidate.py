@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planner import report_consolidate
 from planner.assumptions import check_assumptions
 from planner.cluster import Cluster
 from planner.collect import collect
@@ -112,6 +113,22 @@ def test_guests_that_find_no_place_whatever_is_off_do_not_forbid_everything() ->
     found = made(*EVEN, vm(93, "d", 1, tags="plb_pin_d")).consolidate(1, **QUICK)
     assert off(found) == 3 and "d" not in found.nodes
     assert any("guest 93 (g93) would find no place if their node failed" in note for note in found.notes)
+    assert found.exempt == ("guest 93 (g93)",)
+    assert "those that stay on, but for guest 93 (g93)" in list(report_consolidate.lines(found))[-1]
+
+
+def test_room_that_rules_leave_only_elsewhere_is_made_and_where_it_cannot_be_nothing_is_claimed() -> None:
+    """Of two guests that are kept apart and have two nodes each, with one in common, one has to leave that."""
+    one = vm(10, "a", 4, tags="plb_pin_a;plb_pin_b;plb_anti_affinity_x", hastate="started")
+    two = vm(11, "b", 4, tags="plb_pin_b;plb_pin_c;plb_anti_affinity_x", hastate="started")
+    others = [vm(12, "c", 4, hastate="started"), vm(13, "d", 4, hastate="started")]
+    here = made(one, two, *others, names="abcde")
+    found = here.consolidate(3, time_limit=4)
+    assert (
+        found.nodes == ("d", "e") and not found.exempt and (11, "c") in {(m.vmid, m.target) for m in found.migrations}
+    )
+    bound = here.consolidate(3, max_migrations=0, time_limit=4)
+    assert bound.nodes == () and "today the loss of a is not survived, with all nodes on" in why(bound)
 
 
 def test_empty_nodes_need_no_migration() -> None:
