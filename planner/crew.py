@@ -79,4 +79,14 @@ def dask(scheduler: str | None, jobs: int | None = None) -> Iterator[Executor]:
             raise Unreachable(f"no Dask scheduler answers at {scheduler}: {' '.join(str(error).split())}") from None
         if scheduler is not None and not client.scheduler_info()["workers"]:
             raise PlannerError(f"the Dask scheduler at {scheduler} has no workers: start some with `dask worker`")
+        _check(client)
         yield client.get_executor(pure=False)
+
+
+def _check(client: Any) -> None:
+    """Whether the workers know the planner: those that do not would end at the first task, and the sweep would wait."""
+    try:
+        client.run(exec, "import planner.sweeping")
+    except Exception as error:  # whatever an import may raise
+        reason = f"{type(error).__name__}: {error}"
+        raise PlannerError(f"Dask workers cannot import planner ({reason}): install this version for them") from None

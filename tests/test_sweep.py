@@ -138,9 +138,12 @@ def test_processes_and_a_dask_cluster_give_the_frame_that_this_process_gives(
     same(sweep(path, jobs=2), expected)
     with crew.dask(None, 1) as pool:
         same(sweep(path, pool), expected)
-        address = pool._client.scheduler.address  # type: ignore[attr-defined]
-        with crew.dask(address) as other:
+        client = pool._client  # type: ignore[attr-defined]
+        with crew.dask(client.scheduler.address) as other:
             same(sweep(path, other), expected)
+        client.run(exec, "import sys; sys.modules['planner.sweeping'] = None")
+        with pytest.raises(PlannerError, match=r"cannot import planner \(ModuleNotFoundError: .*install this version"):
+            crew.dask(client.scheduler.address).__enter__()
 
 
 @pytest.mark.slow
