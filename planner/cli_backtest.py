@@ -36,7 +36,7 @@ TracesOption = Annotated[
 PastOption = Annotated[Path | None, option("--past", "Traces of the day before, known from the beginning.", "none")]
 SyntheticOption = Annotated[bool, option("--synthetic", "Play a made-up day, with the day before known.", "no")]
 WarmUpOption = Annotated[
-    str, option("--warm-up", "Of snapshots: so much of the beginning is past, and not played.", "0s")
+    str | None, option("--warm-up", "Of snapshots: so much of the beginning is past, and not played.", "0s")
 ]
 NodesOption = Annotated[int, option("--nodes", "Of a made-up cluster.", 16, min=2, max=1000)]
 GuestsOption = Annotated[int, option("--guests", "Of a made-up cluster.", 400, min=1)]
@@ -58,7 +58,7 @@ def backtest(
     traces: TracesOption = None,
     past: PastOption = None,
     synthetic: SyntheticOption = False,
-    warm_up: WarmUpOption = "0s",
+    warm_up: WarmUpOption = None,
     nodes: NodesOption = 16,
     guests: GuestsOption = 400,
     load: LoadOption = 60,
@@ -85,6 +85,10 @@ def backtest(
         raise UsageError("say what is to be played: one of --snapshots DIR, --traces DIR and --synthetic")
     if past is not None and traces is None:
         raise UsageError("--past goes with --traces: of snapshots, --warm-up says how much is past")
+    if warm_up is not None and snapshots is None:
+        raise UsageError(
+            "--warm-up goes with --snapshots: of traces, --past is known, and of a made-up day the day before"
+        )
     config = load_config(choice.config, choice.flags)
     if snapshots is not None:
         recording = _of_snapshots(snapshots, warm_up)
@@ -106,10 +110,10 @@ def backtest(
         report_backtest.table(frame, report.console())
 
 
-def _of_snapshots(snapshots: Path, warm_up: str) -> "Recording":
+def _of_snapshots(snapshots: Path, warm_up: str | None) -> "Recording":
     from planner.recorded import from_directory
 
-    return from_directory(snapshots).since(_seconds(warm_up, "--warm-up"))
+    return from_directory(snapshots).since(_seconds(warm_up or "0s", "--warm-up"))
 
 
 def _made_up(

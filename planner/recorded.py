@@ -17,6 +17,7 @@ from planner.measure import AWAY, Floats
 from planner.policy import Resource
 from planner.recording import MOST_STEPS, Recording
 from planner.snapshot import RESOURCES, Snapshot, load
+from planner.state import UNNAMED, cluster_name
 
 COLUMNS = {
     Resource.CPU: ("cpu_used_mcpu", "cpu_mcpu"),
@@ -35,6 +36,8 @@ class Moment:
 
     at: float
     """Unix seconds."""
+    cluster: str
+    """Its name; UNNAMED where that is not known."""
     homes: Mapping[int, str]
     """vmid to node."""
     used: Mapping[Resource, Floats]
@@ -58,13 +61,16 @@ def from_directory(path: Path) -> Recording:
 def from_snapshots(snapshots: Iterable[Snapshot], what: str = "the recording") -> Recording:
     """Snapshots of one cluster as they follow each other. A moment between two is as the earlier one says.
 
-    The step is the usual time between two of them. InputError where they are fewer than two, or have no times.
+    The step is the usual time between two of them. InputError where they are fewer than two, have no times, or are of
+    several clusters.
     """
     known: dict[str, Any] = {}
     moments = sorted((_moment(snapshot, known) for snapshot in snapshots), key=lambda moment: moment.at)
     if len(moments) < 2:
         many = "one snapshot" if moments else "no snapshots (*.json, *.json.gz)"
         raise InputError(f"{what} holds {many}: a back-test needs two at least, such as one for every five minutes")
+    if len(names := sorted({moment.cluster for moment in moments} - {UNNAMED})) > 1:
+        raise InputError(f"{what} holds snapshots of several clusters, {' and '.join(names)}: keep those of one in it")
     begins = [moment.at for moment in moments]
     step = round(median(after - before for before, after in pairwise(begins)))
     if step < 1:
@@ -86,6 +92,7 @@ def _moment(snapshot: Snapshot, known: dict[str, Any]) -> Moment:
     stopped = guests["status"] == "stopped"
     return Moment(
         _taken_at(snapshot),
+        cluster_name(snapshot),
         dict(zip(map(int, guests["vmid"]), map(str, guests["node"]), strict=True)),
         {r: guests[used].where(~stopped, 0).to_numpy(dtype=np.float64) for r, (used, _) in COLUMNS.items()},
         dict(zip(map(str, nodes["node"]), map(bool, online), strict=True)),

@@ -265,6 +265,16 @@ def test_a_migration_to_a_node_that_is_gone_by_then_is_none() -> None:
     assert (course.trips, course.changes) == ((), ())
 
 
+def test_snapshots_of_two_clusters_are_no_recording_and_one_that_does_not_say_is_of_the_other() -> None:
+    def of(*names: str) -> list[Snapshot]:
+        status = [[{"type": "cluster", "name": name, "quorate": 1}] if name else [] for name in names]
+        return [taken(t, *nodes("a", "b"), **{"/cluster/status": each}) for t, each in enumerate(status)]
+
+    assert from_snapshots(of("prod", "", "prod")).steps == 3
+    with pytest.raises(InputError, match="snapshots of several clusters, lab and prod: keep those of one"):
+        from_snapshots(of("prod", "lab", "", "prod"))
+
+
 def test_between_two_snapshots_all_is_as_the_earlier_one_says() -> None:
     used = {0: 1, 1: 2, 1.9: 3, 5: 4}
     recording = from_snapshots([taken(hour, *nodes("a", "b"), vm(1, "a", used=gib)) for hour, gib in used.items()])
@@ -479,6 +489,8 @@ def test_what_cannot_be_played_is_said_in_one_line(
         ("--synthetic", "--resource", "disk"): "a back-test knows memory and cpu, not disk",
         ("--synthetic", "--traces", few): "say what is to be played",
         ("--synthetic", "--past", few): "--past goes with --traces",
+        ("--synthetic", "--warm-up", "2h"): "--warm-up goes with --snapshots",
+        ("--traces", few, "--warm-up", "0s"): "--warm-up goes with --snapshots: of traces, --past is known",
         (): "say what is to be played",
     }
     for words, part in said.items():
