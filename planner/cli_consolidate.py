@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from planner.session import Session
 
 
+class Solver(StrEnum):
+    """Solvers that empty nodes."""
+
+    GREEDY = SolverName.GREEDY.value
+    DESCENT = SolverName.DESCENT.value
+    CPSAT = SolverName.CPSAT.value
+
+
 class Restart(StrEnum):
     """Guests that start elsewhere when a node fails."""
 
@@ -32,7 +40,7 @@ RestartOption = Annotated[
     Restart | None,
     option("--restart", "Which guests of a node that fails need a place.", "ha; all where HA manages none"),
 ]
-SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
+SolverOption = Annotated[Solver, option("--solver", "Who plans.", Solver.CPSAT)]
 OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 OutOption = Annotated[Path | None, option("--out", "Also write the plan to this file.", "none")]
 ExitcodeOption = Annotated[bool, option("--detailed-exitcode", "Exit 2 when nodes can be switched off.", "no")]
@@ -46,7 +54,7 @@ def consolidate(
     choice: Any,
     keep: KeepOption = None,
     restart: RestartOption = None,
-    solver: SolverOption = SolverName.CPSAT,
+    solver: SolverOption = Solver.CPSAT,
     output: OutputOption = TableOrJson.TABLE,
     out: OutOption = None,
     detailed_exitcode: ExitcodeOption = False,

@@ -112,7 +112,7 @@ def consolidate(
     `keep`: so many nodes that take guests stay on; None: as many as the quorum needs. `restart` None: guests of HA, or
     all that run where HA manages none. UsageError or MissingDependency where it cannot be asked.
     """
-    _check(keep, restart, solver)
+    _check(case, keep, restart, solver)
     began = time.monotonic()
     budget = budget or Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
     formulation, survive = case.formulation, case.policy.survive
@@ -139,9 +139,10 @@ def consolidate(
     )
 
 
-def _check(keep: int | None, restart: str | None, solver: str) -> None:
-    if keep is not None and keep < 0:
-        raise UsageError(f"keep is {keep}: so many nodes that stay on cannot be")
+def _check(case: Case, keep: int | None, restart: str | None, solver: str) -> None:
+    take = int(case.formulation.problem.balanced.sum())
+    if keep is not None and not 0 <= keep <= take:
+        raise UsageError(f"keep is {keep}: {take} nodes take guests, so that 0 to {take} of them can stay on")
     if restart not in (None, "ha", "all"):
         raise UsageError(f"restart is {restart}: choose ha or all")
     if solver not in SOLVERS:

@@ -64,6 +64,8 @@ def _because(case: Case, asked: Asked, found: "Found") -> str:
             return _quorum(case, asked.survive)
         case "candidates":
             return f"something stays on {'all others' if found.off.any() else 'every node'}"
+    if counted.limit == "headroom" and int(case.formulation.problem.balanced.sum()) - found.bound <= 2:
+        return "after the loss of one more no node would be left to take over its guests"
     what = case.formulation.capacities[counted.resource]
     return f"the others could not hold what all guests need ({what}){over if counted.limit == 'headroom' else ''}"
 
