@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Executor
 
     import pandas as pd
 
     from planner.cluster import Cluster
     from planner.config import Config
     from planner.recording import Recording
+    from planner.scenarios import Scenarios
 
-__all__ = ["__version__", "backtest", "demo", "load", "read"]
+__all__ = ["__version__", "backtest", "demo", "load", "read", "sweep"]
 __version__ = "0.1.0"
 
 
@@ -68,6 +70,18 @@ def backtest(recording: Recording, policies: Sequence[str] | None = None, **more
     from planner.contender import DEFAULT
 
     return play(recording, DEFAULT if policies is None else policies, **more)
+
+
+def sweep(
+    asked: Scenarios | str | Path | Mapping[str, Any], executor: Executor | None = None, **more: Any
+) -> pd.DataFrame:
+    """Plan many scenarios, by processes or any other executor: a row each, columns as in `planner.results.COLUMNS`.
+
+    Scenarios come from a file, or a mapping with the same keys; keywords as for `planner.sweeping.sweep`.
+    """
+    from planner.sweeping import sweep as plan_all
+
+    return plan_all(asked, executor, **more)
 
 
 def _chosen(config: str | Path | None, settings: dict[str, Any]) -> Config:
