@@ -9,11 +9,11 @@ from planner.demands import Demand
 from planner.formulate import Formulation
 from planner.rule import Rule
 from planner.rules import Rules
-from solvers.cheapest import Relaxation, cheapest
+from solvers.cheapest import HEAVIEST, Relaxation, cheapest
 from solvers.conflict import Conflict, conflict
 from solvers.possible import Clock, Oracle, Possibility
 from solvers.problem import Apart, Ints
-from solvers.requirement import Requirement, Together, guests_of, holds
+from solvers.requirement import Requirement, Together, Within, guests_of, holds
 
 MUST = 1 << 20
 """What a broken rule that must hold weighs beside prices, which are at most 1,000."""
@@ -104,7 +104,7 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
     if not any(rule.price for rule in rules.items):
         return Yield(rules)
     found = demands.read(formulation)
-    weights = [round(d.rule.price * PRICE) if d.rule and d.rule.price else MUST * PRICE for d in found]
+    weights = _weights(found)
     problem = formulation.problem
     if all(holds(problem, d.requirement, problem.origin) for d in found):
         return Yield(rules)
@@ -113,6 +113,16 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
     says = tuple(f"{demand.says} (price {rule.price:g})" for demand, rule in yielding)
     items = (_relaxed(rule, [d for d, its in yielding if its is rule], formulation, answer) for rule in rules.items)
     return Yield(replace(rules, items=tuple(rule for rule in items if rule.vmids)), says, answer.least)
+
+
+def _weights(found: list[Demand]) -> list[int]:
+    """What it weighs to give each demand up. Limits and facts, which no plan can break, outweigh all the rest: else a rule
+    would be kept by migrations that there will not be."""
+    plain = [round(d.rule.price * PRICE) if d.rule and d.rule.price else MUST * PRICE for d in found]
+    firm = [isinstance(d.requirement, Within) or d.weight >= demands.FACT for d in found]
+    rest = sum(weight for weight, is_firm in zip(plain, firm, strict=True) if not is_firm)
+    most = (HEAVIEST - rest - 1) // max(1, sum(firm))
+    return [min(rest + 1, most) if is_firm else weight for weight, is_firm in zip(plain, firm, strict=True)]
 
 
 def _relaxed(rule: Rule, broken: list[Demand], formulation: Formulation, answer: Relaxation) -> Rule:

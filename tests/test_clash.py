@@ -167,6 +167,24 @@ def test_a_should_rule_does_not_block_the_way_of_one_that_must_hold() -> None:
     assert plan.gave_way == () == plan.violations_after == plan.stranded
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_within_a_limit_rules_that_must_hold_are_repaired_before_one_that_should(solver: str) -> None:
+    """That a larger limit would do for all of them is no help: the one migration is for one that must hold."""
+    guests = [vm(1, "a", 2, tags="plb_pin_b"), vm(2, "a", 2, tags="plb_pin_b"), vm(3, "a", 16), vm(4, "a", 16)]
+    plan = planned(
+        *guests, rules=(rule("r", pin=[3], nodes="b", should=True, price=5),), max_migrations=1, solver=solver
+    )
+    assert plan.gave_way == ("r: guest 3 (g3) on b (price 5)",)
+    assert len(plan.violations_after) == 1 and targets(plan).keys() <= {1, 2}
+
+
+def test_a_guest_that_is_locked_does_not_count_as_one_that_could_make_room() -> None:
+    """Guests 1 and 2 must part and 1 is locked: so 2 leaves, whatever it should do."""
+    guests = [vm(1, "a", lock="backup", tags="plb_anti_affinity_x"), vm(2, "a", tags="plb_anti_affinity_x")]
+    plan = planned(*guests, rules=(rule("r", pin=[2], nodes="a", should=True, price=5),))
+    assert plan.gave_way == ("r: guest 2 (g2) on a (price 5)",) and not plan.violations_after
+
+
 def test_what_gave_way_is_no_proof_of_the_spread() -> None:
     rules = (nice(name="one", pin=[1], nodes=["a"]), nice(name="other", pin=[1], nodes=["b"]))
     plan = planned(vm(1, "a", gib=20), vm(2, "a", gib=20), rules=rules)
