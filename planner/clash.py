@@ -116,7 +116,7 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
 
 
 def _weights(found: list[Demand]) -> list[int]:
-    """What it weighs to give each demand up. Limits and facts, which no plan can break, outweigh all the rest: else a rule
+    """What it weighs to give each demand up. Limits and facts, which no plan can break, outweigh all the rest: else rules
     would be kept by migrations that there will not be."""
     plain = [round(d.rule.price * PRICE) if d.rule and d.rule.price else MUST * PRICE for d in found]
     firm = [isinstance(d.requirement, Within) or d.weight >= demands.FACT for d in found]

@@ -178,13 +178,6 @@ def test_within_a_limit_rules_that_must_hold_are_repaired_before_one_that_should
     assert len(plan.violations_after) == 1 and targets(plan).keys() <= {1, 2}
 
 
-def test_a_guest_that_is_locked_does_not_count_as_one_that_could_make_room() -> None:
-    """Guests 1 and 2 must part and 1 is locked: so 2 leaves, whatever it should do."""
-    guests = [vm(1, "a", lock="backup", tags="plb_anti_affinity_x"), vm(2, "a", tags="plb_anti_affinity_x")]
-    plan = planned(*guests, rules=(rule("r", pin=[2], nodes="a", should=True, price=5),))
-    assert plan.gave_way == ("r: guest 2 (g2) on a (price 5)",) and not plan.violations_after
-
-
 def test_what_gave_way_is_no_proof_of_the_spread() -> None:
     rules = (nice(name="one", pin=[1], nodes=["a"]), nice(name="other", pin=[1], nodes=["b"]))
     plan = planned(vm(1, "a", gib=20), vm(2, "a", gib=20), rules=rules)
