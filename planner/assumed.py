@@ -19,7 +19,7 @@ class Assumed:
     lifted: tuple[str, ...] = ()
     """Names, or patterns, of rules that do not hold."""
     gone: tuple[str, ...] = ()
-    """Nodes that are no more: what settings say of them has no effect."""
+    """Nodes that are no more, or are about to go: what rules and settings say of them has no effect."""
     steps: tuple[str, ...] = ()
     """What was assumed, in the words of the operator and in that order."""
 
@@ -27,8 +27,8 @@ class Assumed:
         """The settings with what is assumed."""
         if not self.drained and not self.rules and not self.gone:
             return settings
-        nodes = tuple(dict.fromkeys((*settings.maintenance_nodes, *self.drained)))
-        return self._without_gone(replace(settings, maintenance_nodes=nodes, rules=(*settings.rules, *self.rules)))
+        left = self._without_gone(replace(settings, rules=(*settings.rules, *self.rules)))
+        return replace(left, maintenance_nodes=tuple(dict.fromkeys((*left.maintenance_nodes, *self.drained))))
 
     def _without_gone(self, settings: ClusterPolicy) -> ClusterPolicy:
         """The settings without the nodes that are gone; a pin that names no other has no effect."""

@@ -70,9 +70,14 @@ UsedOption = Annotated[float | None, option("--used", "Share of its memory that 
 CpuOption = Annotated[float | None, option("--cpu", "Share of its cores that it uses.", "0.1")]
 SizeOption = Annotated[str | None, option("--size", "How many more of MEMORY,CORES, such as 8G,4.", "room alone")]
 Drain = Annotated[list[str] | None, _step("--drain", "A node in maintenance.", "NODE")]
-Fail = Annotated[list[str] | None, _step("--fail", "A node that fails.", "NODE")]
+Fail = Annotated[
+    list[str] | None,
+    _step("--fail", "A node that fails: HA guests start elsewhere, at worst against rules HA does not know.", "NODE"),
+]
 AddNode = Annotated[list[str] | None, _step("--add-node", "A node more, like another.", "[NAME=]LIKE")]
-RemoveNode = Annotated[list[str] | None, _step("--remove-node", "A node less.", "NODE")]
+RemoveNode = Annotated[
+    list[str] | None, _step("--remove-node", "A node less; ends with 3 where its guests find no place.", "NODE")
+]
 Grow = Annotated[
     list[str] | None, _step("--grow", "Guests that use more: @tag-web=1.2, web*:cpu=1.5.", "SELECTOR=FACTOR")
 ]

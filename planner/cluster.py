@@ -118,10 +118,10 @@ class Cluster:
         return whatif.drain(self, *nodes)
 
     def fail(self, *nodes: str, restart: Literal["ha", "all"] = "ha") -> "Cluster":
-        """With some nodes offline and their HA guests, or all that ran, on others, as far as they find a place."""
-        from planner import whatif
+        """With some nodes offline and their HA guests, or all that ran, on others: see `planner.outages.fail`."""
+        from planner import outages
 
-        return whatif.fail(self, *nodes, restart=restart)
+        return outages.fail(self, *nodes, restart=restart)
 
     def add_node(self, name: str | None = None, *, like: str) -> "Cluster":
         """With one node more, empty and with the hardware of another."""
@@ -130,10 +130,10 @@ class Cluster:
         return whatif.add_node(self, name, like=like)
 
     def remove_node(self, *nodes: str) -> "Cluster":
-        """Without some nodes, whose guests are on the others, as far as they find a place."""
-        from planner import whatif
+        """Without some nodes, whose guests are on the others; NoPlace names those that find no place."""
+        from planner import outages
 
-        return whatif.remove_node(self, *nodes)
+        return outages.remove_node(self, *nodes)
 
     def resize(
         self, node_or_vmid: str | int, *, memory: float | str | None = None, cores: int | str | None = None

@@ -14,7 +14,7 @@
     │   └── Drift           5   a guest or node is not as one migration needs it
     ├── PartlyApplied       4   some migrations were carried out, some were not
     ├── HookFailed          1   a command of the operator says no, or cannot be run
-    ├── NoPlace             3   no node takes a new guest
+    ├── NoPlace             3   no node takes a new guest, or one whose node is to go
     ├── JournalError        1   the journal cannot be read or written
     └── MissingDependency   1   an optional package is not installed
 
@@ -31,7 +31,7 @@ class Exit(IntEnum):
     ERROR = 1
     CHANGES = 2
     INFEASIBLE = 3
-    """Proven: not all rules can hold within the limits. Or a node is not emptied, or a new guest has no place."""
+    """Proven: not all rules can hold within the limits. Or a node is not emptied, or a guest has no place."""
     PARTLY_APPLIED = 4
     STALE = 5
     USAGE = 64
@@ -126,7 +126,7 @@ class HookFailed(PlannerError):
 
 
 class NoPlace(PlannerError):
-    """Rules and capacities leave no node to a new guest."""
+    """Rules and capacities leave no node to a new guest, or to one whose node is to go."""
 
     exit_code = Exit.INFEASIBLE
 

@@ -49,6 +49,8 @@ class Placement:
     """(g,) of its problem."""
     cluster: Cluster
     """Where the guests are waiting."""
+    out: tuple[str, ...] = (WAITING_ROOM,)
+    """Nodes on which they wait."""
 
     @property
     def vmids(self) -> list[int]:
@@ -69,14 +71,17 @@ class Placement:
     @cached_property
     def refusals(self) -> dict[str, str]:
         """Node to why it does not take the first guest without a place, or if all have one the first of all."""
-        guest = self.homeless[0] if self.homeless else self.waiting.guests[0]
+        return self.refused(self.homeless[0] if self.homeless else self.waiting.guests[0])
+
+    def refused(self, guest: int) -> dict[str, str]:
+        """Node to why it does not take a guest."""
         at = self.assignment if self.homeless else self._until(0)
         known = at.copy()  # guests that have a place are in the way as if they had always been there
         known[guest] = self.waiting.problem.origin[guest]
         settled = replace(self.waiting.formulation, problem=self.waiting.problem.replace(origin=known))
         formulation = about(settled, guest)
         question = Question(formulation, guest, at, demands.read(settled))
-        names = [str(name) for name in self.cluster.nodes["node"] if name != WAITING_ROOM]
+        names = [str(name) for name in self.cluster.nodes["node"] if name not in self.out]
         judged = {name: verdict.judge(question, name) for name in names}
         said = {name: self._away(guest, name) if item.ground in OPEN else item.says for name, item in judged.items()}
         return {name: says for name, says in said.items() if says}

@@ -74,7 +74,7 @@ class Rules:
 def read(cluster: Cluster, settings: ClusterPolicy | None = None) -> Rules:
     """The rules in force. ConfigError when a setting names a node that does not exist."""
     settings = cluster.assumed.to(settings or ClusterPolicy())
-    names = [str(name) for name in cluster.nodes["node"]]
+    names = [str(name) for name in cluster.nodes["node"] if name not in cluster.assumed.gone]
     notes: list[str] = []
     guests = cluster.guests[~cluster.guests["template"]]
     states = _states(cluster, settings)
@@ -103,7 +103,7 @@ def _from_ha(
             continue
         on: dict[frozenset[str] | None, list[int]] = {}
         for vmid in known:
-            nodes = rule.allowed(vmid, available, set(states))
+            nodes = rule.allowed(vmid, available, {*states} - {*cluster.assumed.gone})
             on.setdefault(None if nodes is None else frozenset(nodes), []).append(vmid)
         if on.pop(None, None) and not rule.staying:
             note(f"none of the nodes of {rule.name} is available: its guests may be anywhere")

@@ -4,7 +4,7 @@ A node's use follows its guests, as do the use of its storages, and what Proxmox
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from planner.snapshot import RESOURCES, Snapshot, content_path, hour_path, local
 
 Row = dict[str, Any]
 NO_USE = {"cpu": 0, "mem": 0, "memhost": 0}
+BEFORE = "before"
+"""What a guest was before its node was switched off."""
 FIRST = 100
 """Proxmox VE numbers guests from here on."""
 
@@ -153,7 +155,25 @@ class Sheet:
         for storage in self.storages(name):
             storage["status"] = "unknown"
         for guest in self.guests(name):
-            guest |= {"status": "unknown", **NO_USE}
+            before = {key: guest.get(key) for key in ("status", *NO_USE)}
+            guest |= {BEFORE: guest.get(BEFORE, before), "status": "unknown", **NO_USE}
+
+    def revive(self, name: str) -> None:
+        """A node that is offline is online, as large as the largest: guests wait there for a place."""
+        row = self.node(name)
+        if row.get("status") != "online":
+            online = [other for other in self.rows if other.get("type") == "node" and other.get("status") == "online"]
+            largest = {key: max((amount(other, key) for other in online), default=0) for key in ("maxmem", "maxcpu")}
+            row |= {"status": "online", "hastate": "online", "cpu": 0.0, "mem": 0, **largest, "maxdisk": 0, "disk": 0}
+            for storage in self.storages(name):
+                storage["status"] = "available"
+
+    def wake(self, vmid: int) -> None:
+        """A guest of a node that is offline is as it was; where that is not known it runs and uses all it has."""
+        row = self.guest(vmid)
+        if row.get("status") == "unknown" and amount(row, "maxmem"):
+            before = row.pop(BEFORE, {"status": "running", "mem": row["maxmem"]})
+            row |= {key: value for key, value in before.items() if value is not None}
 
     def remove(self, name: str) -> None:
         """A node is gone, and all that is still on it."""
@@ -279,8 +299,3 @@ def _offered_like(answer: Row, like: str, name: str, *, here: bool) -> Row:
     if isinstance(refused, dict) and like in refused:
         return answer | {"not_allowed_nodes": {**refused, name: refused[like]}}
     return answer
-
-
-def names(found: Iterable[Row]) -> list[str]:
-    """Guests as people call them."""
-    return [f"{row['vmid']} ({row['name']})" if row.get("name") else str(row["vmid"]) for row in found]

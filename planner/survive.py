@@ -93,6 +93,25 @@ class Failover:
         return [_Outage(self, assignment, node, free) for node in there if nodes is None or node in nodes]
 
 
+def starts(problem: Problem, guests: Sequence[int], seed: int = 0, seconds: float = PROOF) -> tuple[Ints | None, bool]:
+    """(g,) where all of some guests, which wait on nodes that take none, are on others; and whether that is decided.
+
+    No other guests are on the nodes where these wait. None: they do not all find a place, or none was found in time.
+    """
+    waits = np.isin(np.arange(problem.guests), list(guests))
+    home = int(problem.origin[guests[0]])
+    outage = _Outage(
+        Failover(problem, waits, seed), np.where(waits, home, problem.origin), home,
+        problem.capacity - problem.usage(problem.origin),
+    )  # fmt: skip
+    answer, there = outage.decided(Clock(seconds))
+    if there is None:
+        return None, answer is not Possibility.UNKNOWN
+    result = problem.origin.copy()
+    result[outage.guests] = there
+    return result, True
+
+
 @dataclass(frozen=True, eq=False)
 class _Attempt:
     """Places that were found one after the other."""
@@ -125,7 +144,7 @@ class _Outage:
         attempt = self.attempt()
         if not attempt.left:
             return None
-        answer = self._decided(clock)
+        answer, _ = self.decided(clock)
         if answer is Possibility.POSSIBLE:
             return None
         guests = sorted(guest for unit in attempt.left for guest in self.units[unit])
@@ -200,21 +219,24 @@ class _Outage:
 
     # --- proof ----------------------------------------------------------------------------------------
 
-    def _decided(self, clock: Clock) -> Possibility:
-        """Whether all can find a place: by counting, or by CP-SAT within the time."""
+    def decided(self, clock: Clock) -> tuple[Possibility, Ints | None]:
+        """Whether all can find a place, by counting or by CP-SAT within the time; and where, in the order of guests."""
         placeable = self.allowed & (self.needs[:, None, :] <= self.free).all(axis=2)
         if not placeable.any(axis=1).all():
-            return Possibility.IMPOSSIBLE
+            return Possibility.IMPOSSIBLE, None
         reach = self.allowed.any(axis=0)
         if (self.needs.sum(axis=0) > self.free[reach].sum(axis=0)).any():
-            return Possibility.IMPOSSIBLE
+            return Possibility.IMPOSSIBLE, None
         if clock.left() <= 0:
-            return Possibility.UNKNOWN
+            return Possibility.UNKNOWN, None
         small, requirements = self._question()
+        oracle, every = Oracle(small, requirements, clock, self.of.seed), range(len(requirements))
         try:
-            return Oracle(small, requirements, clock, self.of.seed).ask(range(len(requirements)), 1.0)
+            answer = oracle.ask(every, 1.0)
         except ModuleNotFoundError:  # no OR-Tools
-            return Possibility.UNKNOWN
+            return Possibility.UNKNOWN, None
+        there = oracle.example(every) if answer is Possibility.POSSIBLE else None
+        return answer, None if there is None else there[: len(self.guests)]
 
     def _question(self) -> tuple[Problem, list[Requirement]]:
         """The guests to be placed, and beside them those that what they are kept apart from is about."""

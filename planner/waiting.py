@@ -51,7 +51,7 @@ def case_of(cluster: Cluster) -> Case:
 
 def waiting(case: Case, vmids: Collection[int]) -> Waiting:
     """Some guests wait. Where they start, it is no matter what keeps them from being migrated."""
-    formulation = case.formulation
+    formulation = case.anywhere
     problem, guests = formulation.problem, tuple(formulation.index[vmid] for vmid in vmids)
     rows, eligible = list(problem.eligibility), problem.eligible.copy()
     for guest in guests:

@@ -5,31 +5,22 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from numbers import Integral
-from typing import Literal
-
-import numpy as np
-import pandas as pd
 
 from planner.again import again, assuming, scaled
 from planner.cluster import Cluster
 from planner.complaint import nearest
 from planner.config import Config
 from planner.errors import ConfigError, UsageError
+from planner.mention import SHOWN, check_nodes, counted, listed
 from planner.newguest import MOST, NewGuest, memory_of, number, whole_of
 from planner.policy import Resource, RuleSetting
 from planner.rules import read
 from planner.select import select
 from planner.sheet import Sheet, check_figures
-from planner.survive import NOT_RUNNING, protected
-from planner.waiting import by_room, case_of, one_by_one, waiting
-from solvers.problem import Bools
 
 GIB = 2**30
-SHOWN = 8
-"""Guests that are named before the rest is counted."""
 FACTORS = 0.001, 1000.0
 """What somebody may use times as much as today."""
-Restart = Literal["ha", "all"]
 Selector = str | int | Iterable[str | int]
 
 
@@ -38,40 +29,13 @@ Selector = str | int | Iterable[str | int]
 
 def drain(cluster: Cluster, *nodes: str) -> Cluster:
     """Some nodes are in maintenance: a plan empties them. UsageError for one that there is not."""
-    _check_nodes(cluster, nodes)
-    return assuming(cluster, cluster.assumed.also(f"{_listed(nodes)} in maintenance", drained=nodes))
-
-
-def fail(cluster: Cluster, *nodes: str, restart: Restart = "ha") -> Cluster:
-    """Some nodes are offline; their HA guests, or all that ran, start on others, under all rules.
-
-    The largest chooses first, the node on which most memory is free. UsageError for a node that there is not.
-    """
-    _check_nodes(cluster, nodes)
-    if restart not in ("ha", "all"):
-        raise UsageError(f"restart is {restart}: choose ha or all")
-    for node in nodes:
-        check_figures(Sheet(cluster.snapshot).node(node))
-    here = cluster.guests[cluster.guests["node"].isin(nodes) & ~cluster.guests["template"]]
-    ran: Bools = ~here["status"].isin(NOT_RUNNING).to_numpy(dtype=bool)
-    starts = ran & (protected(here) if restart == "ha" else True)
-    found = _places(cluster, nodes, here[starts])
-    sheet = Sheet(cluster.snapshot)
-    for vmid, node in found.items():
-        sheet.relocate(vmid, node)
-    for node in nodes:
-        sheet.switch_off(node)
-    lost, down = here[starts & ~here["vmid"].isin(found).to_numpy()], here[ran & ~starts]
-    said = [f"{_listed(nodes)} {'fails' if len(nodes) == 1 else 'fail'}"]
-    said += [f"{_counted(len(found), 'guest')} restarted elsewhere"] if found else []
-    said += _replicated(here[here["vmid"].isin(found)])
-    said += [*_some("without a place, and down", lost), *_some("not restarted, and down", down)]
-    return again(cluster, sheet, cluster.assumed.also("; ".join(said)))
+    check_nodes(cluster, nodes)
+    return assuming(cluster, cluster.assumed.also(f"{listed(nodes)} in maintenance", drained=nodes))
 
 
 def add_node(cluster: Cluster, name: str | None = None, *, like: str) -> Cluster:
     """One node more, empty, with the hardware, storages and own use of another. UsageError for a name that is taken."""
-    _check_nodes(cluster, [like])
+    check_nodes(cluster, [like])
     known = [str(node) for node in cluster.nodes["node"]]
     name = name or _next_name(like, known)
     if name in known:
@@ -83,42 +47,6 @@ def add_node(cluster: Cluster, name: str | None = None, *, like: str) -> Cluster
     sheet.copy(like, name)
     assumed = replace(cluster.assumed, gone=tuple(node for node in cluster.assumed.gone if node != name))
     return again(cluster, sheet, assumed.also(f"{name} is added, like {like}"))
-
-
-def remove_node(cluster: Cluster, *nodes: str) -> Cluster:
-    """Some nodes are no more; all their guests are on others, under all rules, and those without a place are gone."""
-    _check_nodes(cluster, nodes)
-    others = [str(node) for node in cluster.nodes["node"] if node not in nodes]
-    if not others:
-        raise UsageError(f"{_listed(nodes)}: these are all nodes, and one at least has to stay")
-    here = cluster.guests[cluster.guests["node"].isin(nodes)]
-    guests, templates = here[~here["template"]], here[here["template"]]
-    for node in sorted(set(guests["node"])):
-        check_figures(Sheet(cluster.snapshot).node(node))
-    found, sheet = _places(cluster, nodes, guests), Sheet(cluster.snapshot)
-    for vmid, node in (found | dict.fromkeys(map(int, templates["vmid"]), others[0])).items():
-        sheet.relocate(vmid, node)
-    for node in nodes:
-        sheet.remove(node)
-    lost = guests[~guests["vmid"].isin(found)]
-    said = [f"{_listed(nodes)} removed, {_counted(len(found), 'guest')} placed elsewhere",
-            *_some("without a place, and gone", lost)]  # fmt: skip
-    assumed = replace(cluster.assumed, drained=tuple(node for node in cluster.assumed.drained if node not in nodes))
-    return again(cluster, sheet, assumed.also("; ".join(said), gone=nodes))
-
-
-def _places(cluster: Cluster, nodes: Collection[str], guests: pd.DataFrame) -> dict[int, str]:
-    """vmid to node, for those of some guests of nodes that find a place when these no longer take any."""
-    if guests.empty:
-        return {}
-    sheet, stay = Sheet(cluster.snapshot), set(map(int, guests["vmid"]))
-    for vmid in [int(row["vmid"]) for node in nodes for row in sheet.guests(node)]:
-        if vmid not in stay:
-            sheet.drop(vmid)
-    assumed = replace(cluster.assumed, drained=(*cluster.assumed.drained, *nodes))
-    wait = waiting(case_of(again(cluster, sheet, assumed)), sorted(stay))
-    largest = sorted(wait.bundles, key=lambda bundle: -int(wait.problem.bundle_needs[bundle, 0]))
-    return wait.places(one_by_one(wait, largest, by_room))
 
 
 # --- guests -------------------------------------------------------------------------------------------
@@ -162,7 +90,7 @@ def grow(
     for vmid in vmids:
         sheet.scale(vmid, **factors)
     said = ", ".join(f"{name} x {factor:g}" for name, factor in factors.items() if factor != 1) or "as today"
-    step = f"{_words(selector)} ({_counted(len(vmids), 'guest')}): {said}"
+    step = f"{_words(selector)} ({counted(len(vmids), 'guest')}): {said}"
     past = {Resource(name): factor for name, factor in factors.items()}
     chosen = cluster.guests[cluster.guests["vmid"].isin(vmids)]
     history = cluster.history and scaled(cluster.history, chosen, past)
@@ -181,7 +109,7 @@ def add_guest(cluster: Cluster, new: NewGuest, count: int = 1) -> Cluster:
         sheet.add(new.row(vmid, str(node)))
     on = ", ".join(f"{vmid} on {node}" for vmid, node in list(placement.nodes.items())[:SHOWN])
     more = f" and {count - SHOWN} more" if count > SHOWN else ""
-    step = f"{_counted(count, 'guest')} more of {new}: {on}{more}"
+    step = f"{counted(count, 'guest')} more of {new}: {on}{more}"
     return again(cluster, sheet, cluster.assumed.also(step))
 
 
@@ -196,28 +124,19 @@ def without_rule(cluster: Cluster, *names: str) -> Cluster:
     for name in names:
         if not any(fnmatchcase(rule, name) for rule in known):
             raise UsageError(f"there is no rule {name}: {nearest(name, known) if known else 'this cluster has none'}")
-    return assuming(cluster, cluster.assumed.also(f"without rule {_listed(names)}", lifted=names))
+    return assuming(cluster, cluster.assumed.also(f"without rule {listed(names)}", lifted=names))
 
 
 def pin(cluster: Cluster, selector: Selector, *nodes: str) -> Cluster:
     """Some guests are on some nodes only."""
-    _check_nodes(cluster, nodes)
+    check_nodes(cluster, nodes)
     vmids, number = _selected(cluster, selector, "pin"), len(cluster.assumed.rules) + 1
     rule = RuleSetting(f"what if {number}", pin=tuple(map(str, vmids)), nodes=tuple(nodes))
-    step = f"{_words(selector)} ({_counted(len(vmids), 'guest')}) on {' or '.join(nodes)} only"
+    step = f"{_words(selector)} ({counted(len(vmids), 'guest')}) on {' or '.join(nodes)} only"
     return assuming(cluster, cluster.assumed.also(step, rules=(rule,)))
 
 
 # --- words --------------------------------------------------------------------------------------------
-
-
-def _check_nodes(cluster: Cluster, nodes: Collection[str]) -> None:
-    known = [str(node) for node in cluster.nodes["node"]]
-    if not nodes:
-        raise UsageError("name at least one node")
-    for node in nodes:
-        if node not in known:
-            raise UsageError(f"there is no node {node}: there are {', '.join(known)}")
 
 
 def _selected(cluster: Cluster, selector: Selector, where: str) -> tuple[int, ...]:
@@ -234,33 +153,11 @@ def _selected(cluster: Cluster, selector: Selector, where: str) -> tuple[int, ..
 
 
 def _words(selector: Selector) -> str:
-    return _listed(_words_of(selector))
+    return listed(_words_of(selector))
 
 
 def _words_of(selector: Selector) -> list[str]:
-    return [str(selector)] if isinstance(selector, str | Integral) else list(map(str, selector))
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(names)
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _some(what: str, guests: pd.DataFrame) -> list[str]:
-    """Guests by number and name, some of them where they are many."""
-    both = zip(guests["vmid"], guests["name"], strict=True)
-    named = [f"{vmid} ({name})" if name else str(vmid) for vmid, name in both]
-    more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-    return [f"{what}: {', '.join(named[:SHOWN])}{more}"] if named else []
-
-
-def _replicated(guests: pd.DataFrame) -> list[str]:
-    """What is not looked at."""
-    local = int(np.count_nonzero(guests["disk_mib"]))
-    return [f"{_counted(local, 'guest')} of them with local disks, taken to be replicated"] if local else []
+    return [str(selector)] if isinstance(selector, str | int | Integral) else list(map(str, selector))
 
 
 def _next_name(like: str, known: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from planner import newguest, whatif
+from planner import newguest, outages, whatif
 from planner.cluster import Cluster
 from planner.errors import UsageError
 
@@ -27,15 +27,15 @@ def ordered(
     return result
 
 
-def read(option: str, value: str, restart: whatif.Restart) -> Step:
+def read(option: str, value: str, restart: outages.Restart) -> Step:
     """The step that one option asks for. UsageError where it makes no sense."""
     match option:
         case "drain":
             return lambda cluster: whatif.drain(cluster, *_names(value))
         case "fail":
-            return lambda cluster: whatif.fail(cluster, *_names(value), restart=restart)
+            return lambda cluster: outages.fail(cluster, *_names(value), restart=restart)
         case "remove_node":
-            return lambda cluster: whatif.remove_node(cluster, *_names(value))
+            return lambda cluster: outages.remove_node(cluster, *_names(value))
         case "add_node":
             name, _, like = value.rpartition("=")
             return lambda cluster: whatif.add_node(cluster, name or None, like=like)

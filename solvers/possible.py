@@ -55,6 +55,12 @@ class Oracle:
         self.examples.append(assignment)
         self._lost.append(set(broken(self.problem, self.requirements, assignment)))
 
+    def example(self, chosen: Iterable[int]) -> Ints | None:
+        """An assignment that is known for which some hold together."""
+        chosen = list(chosen)
+        known = zip(self.examples, self._lost, strict=True)
+        return next((assignment for assignment, lost in known if lost.isdisjoint(chosen)), None)
+
     def ask(self, chosen: Iterable[int], share: float) -> Possibility:
         """Whether some can hold together, asked until a part of the time is used up."""
         chosen = list(chosen)

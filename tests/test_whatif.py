@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from planner import whatif
+from planner import outages, whatif
 from planner.cluster import Cluster
 from planner.collect import collect
 from planner.config import Config
@@ -67,10 +67,10 @@ def clusters(draw: st.DrawFn) -> tuple[Row, ...]:
 
 STEPS: dict[str, Step] = {
     "drain": lambda c: whatif.drain(c, "a"),
-    "fail": lambda c: whatif.fail(c, "b"),
-    "fail all": lambda c: whatif.fail(c, "b", restart="all"),
+    "fail": lambda c: outages.fail(c, "b"),
+    "fail all": lambda c: outages.fail(c, "b", restart="all"),
     "add node": lambda c: whatif.add_node(c, like="c"),
-    "remove node": lambda c: whatif.remove_node(c, "b"),
+    "remove node": lambda c: outages.remove_node(c, "b"),
     "resize node": lambda c: whatif.resize(c, "c", memory=128, cores=32),
     "resize guest": lambda c: whatif.resize(c, 100, memory=3, cores=1),
     "grow": lambda c: whatif.grow(c, "@all", memory=1.5, cpu=2),
@@ -165,13 +165,6 @@ def test_ha_guests_of_a_node_that_fails_start_elsewhere_and_the_others_are_down_
     assert after.nodes["status"].tolist() == ["offline", "online", "online"]
     assert after.assumed.steps == ("a fails; 2 guests restarted elsewhere; not restarted, and down: 3 (g3)",)
     assert homes(before.fail("a", restart="all"))[3] != "a" and broken(after) == ()
-
-
-def test_guests_without_a_place_are_down_and_named() -> None:
-    before = cluster(node("a", 64, 40), node("b", 64, 50), ha(1, "a", 20), ha(2, "a", 10, tags="plb_pin_a"))
-    after = before.fail("a")
-    assert homes(after) == {1: "a", 2: "a"}
-    assert after.assumed.steps == ("a fails; without a place, and down: 1 (g1), 2 (g2)",)
 
 
 def test_guests_that_belong_together_start_together() -> None:
@@ -324,9 +317,9 @@ def test_what_makes_no_sense_is_refused_in_one_line(step: Step, says: str) -> No
     assert "\n" not in str(refused.value)
 
 
-def test_nodes_of_which_nothing_is_known_are_no_model_and_do_not_fail_again() -> None:
+def test_nodes_of_which_nothing_is_known_are_no_model() -> None:
     item = cluster(node("a"), node("b"), vm(1, "a")).fail("b")
-    for step in (lambda c: c.fail("b"), lambda c: c.add_node(like="b"), lambda c: c.resize("b", memory=4)):
+    for step in (lambda c: c.add_node(like="b"), lambda c: c.resize("b", memory=4)):
         with pytest.raises(InputError, match="node b is offline: what it has is not known"):
             step(item)
 
