@@ -86,20 +86,10 @@ consolidate = with_choice(consolidate, OPTIONS)
 def _found(session: "Session", keep: int | None, restart: Any, solver: str) -> "Consolidation":
     """A consolidation of which Proxmox VE admits all migrations, as far as it says."""
     from planner import progress
-    from planner.candidates import checked
-    from planner.consolidate import consolidate as consolidated
-    from planner.planning import prepare
-    from planner.snapshot import Snapshot
+    from planner.consolidate import checked_consolidation
 
-    cluster = session.cluster()
-
-    def once(snapshot: Snapshot) -> "Consolidation":
-        case = prepare(replace(cluster, snapshot=snapshot), session.policy, session.settings, session.apply)
-        return consolidated(case, keep, restart, solver, budget)
-
-    movable = [int(vmid) for vmid in cluster.guests["vmid"][~cluster.guests["template"]]]
     with progress.budget(session.policy, "consolidate") as budget:
-        found = checked(cluster, movable, once, session.source).plan
+        found = checked_consolidation(session, keep, restart, solver, budget)
     for note in dict.fromkeys((*found.notes, *(found.plan.notes if found.plan else ()))):
         _say(f"note: {note}")
     return found

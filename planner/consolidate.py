@@ -5,21 +5,29 @@ Rules hold as they do today, with all nodes on. Nothing is switched off.
 
 import json
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from planner import emptying, explain, staying, why_on
-from planner.case import Case
+from planner import emptying, explain, pace, staying, why_on
+from planner.candidates import checked
+from planner.case import Case, prepare
 from planner.errors import UsageError
 from planner.frames import Column
 from planner.plan import Migration, Plan
+from planner.planning import SCOUTED
+from planner.snapshot import Snapshot
 from planner.survive import NOT_RUNNING, protected
 from planner.why_on import Asked
 from solvers import Budget
+from solvers.possible import Clock
 from solvers.problem import Bools
+
+if TYPE_CHECKING:
+    from planner.session import Session
 
 Restart = Literal["ha", "all"]
 """Guests that start on other nodes when theirs fails: those that HA manages, or all that run."""
@@ -35,6 +43,14 @@ COLUMNS = (
 """One row per node, in name order."""
 
 SOLVERS = ("greedy", "descent", "cpsat")
+AGAIN = 0.5
+"""Part of the time that is left for each consolidation after which another may be needed..."""
+QUICK = 0.1
+"""...and for one that only finds the guests to ask Proxmox VE about."""
+ROUNDS = 4
+"""Consolidations, quick ones too, after which Proxmox VE is asked about all guests: each leaves less time."""
+LEAST = 0.01
+"""Seconds: a time limit is more than none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +153,29 @@ def consolidate(
         seconds=round(time.monotonic() - began, 3),
         notes=(*case.cluster.notes, *formulation.notes, *why_on.notes(case, asked, found, guarded)),
     )
+
+
+def checked_consolidation(
+    session: "Session", keep: int | None, restart: Restart | None, solver: str, budget: Budget
+) -> Consolidation:
+    """The same, where Proxmox VE would admit all migrations, as far as it says; within the budget's time altogether.
+
+    Each time a migration is refused it is consolidated anew, in half of the time that is left; who asks about the
+    migrations of a quick one first seldom needs that.
+    """
+    cluster, source, clock = session.cluster(), session.source, Clock(budget.seconds)
+    measured = pace.finder(cluster.snapshot, source, session.apply)
+
+    def once(share: float, snapshot: Snapshot) -> Consolidation:
+        seconds = share * max(0.0, clock.left())
+        policy = replace(session.policy, time_limit=max(LEAST, seconds))
+        case = prepare(replace(cluster, snapshot=snapshot), policy, session.settings, session.apply, measured)
+        return consolidate(case, keep, restart, solver, replace(budget, seconds=policy.time_limit))
+
+    movable = [int(vmid) for vmid in cluster.guests["vmid"][~cluster.guests["template"]]]
+    long = partial(once, AGAIN if source is not None else 1.0)
+    scout = partial(once, QUICK) if source is not None and budget.seconds >= SCOUTED else None
+    return checked(cluster, movable, long, source, scout=scout, rounds=ROUNDS).plan
 
 
 def _check(case: Case, keep: int | None, restart: str | None, solver: str) -> None:

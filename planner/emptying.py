@@ -15,6 +15,7 @@ from planner.planning import make_plan
 from planner.schedule import Reach
 from planner.survive import PROOF, Failover
 from solvers import Budget, Result, Status, bounds, check
+from solvers.possible import Clock
 from solvers.problem import Bools, Ints, Problem
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ SEARCH = 0.5
 """Part of the time limit in which nodes are chosen; the rest is for the plan."""
 AGAIN = 3
 """Choices of nodes, at most, where the plans for the first ones do not get there."""
+LEAST = 0.01
+"""Seconds for a plan."""
 LOOK = 1.0
 """Seconds in which it is decided of an assignment whether it has headroom."""
 
@@ -171,21 +174,23 @@ def chosen(case: Case, guarded: Guarded, candidates: Bools, keep: int, solver: s
         if str(error.name).split(".")[0] != "ortools":
             raise
         raise MissingDependency("consolidate needs OR-Tools: pip install 'ortools>=9.14,<10'") from None
-    search = replace(budget, seconds=SEARCH * budget.seconds, progress=None)
-    rest = replace(budget, seconds=(1 - SEARCH) * budget.seconds)
+    clock = Clock(budget.seconds, budget.stop)
+    rest = replace(budget, stop=lambda: clock.left() <= 0)
     first: Counted | None = None
     bound, blocked = 0, set[int]()
     for _ in range(AGAIN):
+        if first is not None and clock.left() <= 0:
+            break
         possible = candidates.copy()
         possible[list(blocked)] = False
         wish = Wish(case.formulation.problem, possible, keep, guarded.guests, guarded.starting)
-        vacated = vacate(wish, search, guarded)
+        vacated = vacate(wish, replace(rest, seconds=SEARCH * clock.left(), progress=None), guarded)
         if first is None:  # all candidates
             first, bound = vacated.counted, vacated.bound
         if not vacated.number:
             break
         item = emptying(case, guarded, vacated.off)
-        plan, left = planned(item, vacated.assignment, solver, rest)
+        plan, left = planned(item, vacated.assignment, solver, replace(rest, seconds=max(LEAST, clock.left())))
         if not left:
             plan = item.told(plan) if guarded.by_ha else plan
             return Found(vacated.off, plan, bound, first, tuple(sorted(blocked)))

@@ -1,15 +1,16 @@
 """Owns how long a migration takes on a cluster: by its own past migrations, or by assumptions that are said."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from planner import past
 from planner.past import Past
 from planner.past import asked as asked
 from planner.policy import Apply
-from planner.snapshot import Snapshot
+from planner.snapshot import Snapshot, Source
 from planner.tasklog import Copied
 
 OPTIONS = "/cluster/options"
@@ -73,6 +74,11 @@ class Pace:
         """MiB and MiB/s of what is copied, one after the other: only machines take their memory along."""
         live = running and kind == "vm"
         return ((memory * DIRTY if live else 0.0, self.memory_mib_s), (disks, self.disk_mib_s))
+
+
+def finder(snapshot: Snapshot, source: Source | None, settings: Apply) -> Callable[[], Pace]:
+    """Finds the pace out when it is first wanted, from the cluster itself where there is one, and remembers it."""
+    return cache(lambda: read(asked(snapshot, source) if source is not None else snapshot, settings))
 
 
 def read(snapshot: Snapshot, settings: Apply) -> Pace:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from planner.cluster import Cluster
 from planner.draft import draw_up
 from planner.errors import MissingDependency, UsageError
 from planner.formulate import Formulation
-from planner.pace import Pace
 from planner.plan import Plan, PlanStatus
 from planner.policy import Apply, Policy
 from planner.policy import Cluster as ClusterPolicy
@@ -42,11 +41,7 @@ def checked_plan(
 
     With `drained` nodes only their guests are migrated, if that is enough to empty them.
     """
-
-    @cache
-    def measured() -> Pace:
-        asked = pace.asked(cluster.snapshot, source) if source is not None else cluster.snapshot
-        return pace.read(asked, apply or Apply())
+    measured = pace.finder(cluster.snapshot, source, apply or Apply())
 
     def plan_with(solver: str, policy: Policy, snapshot: Snapshot) -> Plan:
         case = prepare(replace(cluster, snapshot=snapshot), policy, settings, apply, measured)

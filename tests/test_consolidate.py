@@ -9,22 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planner import report_consolidate
+from planner import candidates, emptying, report_consolidate
+from planner import consolidate as consolidating
 from planner.assumptions import check_assumptions
 from planner.cluster import Cluster
 from planner.collect import collect
+from planner.config import load as configured
 from planner.consolidate import COLUMNS, Consolidation, consolidate
 from planner.errors import UsageError
 from planner.plan import load
 from planner.planning import prepare
 from planner.policy import Cluster as ClusterPolicy
+from planner.pve import Pve
+from planner.session import demonstrate
 from planner.snapshot import save
+from solvers import Budget
 from solvers.problem import Bools
 from tests.commandline import Cli, alone, calling
 from tests.draw import FEATURES, draw
 from tests.fakecluster import serving, small_cluster
 from tests.rows import Row, cluster, ct, node, offline, vm
 from tests.test_cli import finished
+from tests.test_pace import migrated_cluster
 from tests.test_readme import configure
 from tests.test_survive import survives
 
@@ -333,6 +339,54 @@ def test_a_guest_that_proxmox_would_not_migrate_keeps_its_node_on_and_the_plan_c
         if carried_out:
             assert cli("apply", tmp_path / "p.json", "--yes", *config).code == 0
             assert not [guest for guest in pve.guests if guest.node == "pve2"]
+
+
+@pytest.mark.parametrize("refused", [0, 4, 99])
+def test_the_time_limit_is_for_all_that_is_planned_however_often_proxmox_refuses(
+    monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    """By a clock that only planning moves on, as far as its budget allows."""
+    now, refusals, seconds = [0.0], iter([True] * refused), list[float]()
+    monkeypatch.setattr("solvers.possible.time.monotonic", lambda: now[0])
+    real = consolidating.consolidate
+
+    def taking_all(case: Any, keep: Any, restart: Any, solver: str, budget: Any) -> Consolidation:
+        now[0] += budget.seconds
+        seconds.append(budget.seconds)
+        return real(case, keep, restart, solver, Budget(seconds=4))
+
+    monkeypatch.setattr(consolidating, "consolidate", taking_all)
+    monkeypatch.setattr(candidates._Inquiry, "admits", lambda *_: not next(refusals, False))
+    session = demonstrate(configured(None, {"policy": {"time_limit": 20.0}}, {}), "small")
+    found = consolidating.checked_consolidation(session, 3, None, "descent", Budget(seconds=20))
+    assert found.nodes and sum(seconds) <= 20 and max(seconds) > 3
+
+
+def test_the_time_limit_is_for_all_choices_where_no_plan_gets_to_the_first_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, given = [0.0], list[float]()
+
+    def planned(item: Any, assignment: Any, solver: str, budget: Any) -> Any:
+        now[0] += budget.seconds / 2
+        given.append(budget.seconds)
+        return None, {int(np.flatnonzero(item.off)[0])}
+
+    monkeypatch.setattr("solvers.possible.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(emptying, "planned", planned)
+    found = made(*EVEN).consolidate(3, **QUICK)
+    assert not found.nodes and given == [4, 2, 1], "each what is left; choosing took no time"
+
+
+def test_a_plan_counts_with_the_speed_of_the_clusters_own_migrations(cli: Cli, tmp_path: Path) -> None:
+    with serving(migrated_cluster(), tmp_path) as served, Pve(served.connection()) as api:
+        for kind, vmid, how in (("qemu", 100, "online"), ("qemu", 101, "online"), ("lxc", 200, "restart")):
+            api.post(f"/nodes/pve1/{kind}/{vmid}/migrate", target="pve3", **{how: 1})
+        api.post("/nodes/pve1/qemu/110/migrate", target="pve3", online=1, **{"with-local-disks": 1})
+        configure(served, tmp_path)
+        words = ("--config", tmp_path / "proxlb-plan.yaml", "--keep", 2, "--survive", 0, "--output", "json")
+        plan = json.loads(cli("consolidate", *words, "--with-local-disks").out)["plan"]
+    assert plan["waves"] and plan["schedule"]["pace"] == "from 4 migrations of this cluster"
 
 
 def test_a_plan_assumes_the_nodes_in_maintenance_like_that_of_drain(cli: Cli, tmp_path: Path) -> None:
