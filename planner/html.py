@@ -37,6 +37,7 @@ MARKS: Final = 40
 ROOM: Final = {
     "loads": 9_000, "waves": 7_000, "rules": 9_000, "stranded": 6_000, "losses": 5_000, "way_back": 18_000,
     "frontier": 6_000, "gave_way": 4_000, "conflict": 5_000, "helps": 3_000, "notes": 6_000, "remarks": 4_000,
+    "what_if": 4_000,
 }  # fmt: skip
 """Bytes for rows and lines of each part."""
 
@@ -49,8 +50,6 @@ class Background:
     """Name."""
     release: str = ""
     """Of Proxmox VE."""
-    assumed: tuple[str, ...] = ()
-    """What a what-if has assumed."""
     settings: tuple[tuple[str, str], ...] = ()
     """Name and value."""
 
@@ -71,7 +70,7 @@ def background(cluster: "Cluster", policy: Policy | None = None) -> Background:
 
     release = str((cluster.snapshot.get("/version") or {}).get("version", ""))
     settings = () if policy is None else tuple(_settings(policy))
-    return Background(cluster_name(cluster.snapshot), release, cluster.assumed.steps, settings)
+    return Background(cluster_name(cluster.snapshot), release, settings)
 
 
 def _settings(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -109,7 +108,7 @@ def _parts(plan: Plan, frontier: "Frontier | pd.DataFrame | None", about: Backgr
     from planner import __version__
 
     listed = {"gave_way": plan.gave_way, "conflict": plan.conflict, "helps": plan.helps, "notes": plan.notes}
-    listed["remarks"] = (*report.remarks(plan), *outlook.words(plan.survival))
+    listed |= {"what_if": plan.what_if, "remarks": (*report.remarks(plan), *outlook.words(plan.survival))}
     tables = {name: getattr(page, name)(plan, ROOM[name]) for name in ("waves", "rules", "stranded", "losses")}
     return {
         **tables,

@@ -125,12 +125,12 @@ def hostile(plan: Plan) -> Plan:
         plan, waves=waves, nodes=tuple(replace(n, node=f"{EVIL}{i}{LONG}") for i, n in enumerate(plan.nodes)),
         notes=(EVIL,), gave_way=(EVIL,), conflict=(EVIL, LONG * 9), helps=(EVIL,), violations_before=(EVIL, "both"),
         violations_after=("both", LONG * 3), stranded=(Stranded(1, EVIL, EVIL, EVIL),), drained=(EVIL,),
-        survival=Survival((lost,), (), (EVIL,)), weights={EVIL: 1.0}, taken_at=EVIL,
+        survival=Survival((lost,), (), (EVIL,)), what_if=(EVIL,), weights={EVIL: 1.0}, taken_at=EVIL,
         schedule=replace(plan.schedule, pace=EVIL),
     )  # fmt: skip
 
 
-ABOUT = Background(EVIL, EVIL, (EVIL,), ((EVIL, EVIL),))
+ABOUT = Background(EVIL, EVIL, ((EVIL, EVIL),))
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +248,10 @@ def test_a_frontier_is_shown_as_curve_and_table_with_its_knee(pages: dict[str, s
 
 
 def test_foreign_names_are_text_and_nothing_else(small: Plan, pages: dict[str, str]) -> None:
-    harmless = {tag for tag, _ in Page(render(small, FRONTIER, Background("c", "9", ("x",), (("a", "b"),)))).tags}
+    harmless = {
+        tag
+        for tag, _ in Page(render(replace(small, what_if=("x",)), FRONTIER, Background("c", "9", (("a", "b"),)))).tags
+    }
     page = Page(pages["hostile"])
     assert {tag for tag, _ in page.tags} <= harmless
     assert page.said.count(EVIL) >= 15
@@ -296,10 +299,10 @@ def test_a_page_stays_below_its_size_whatever_is_in_it(small: Plan) -> None:
         nodes=tuple(NodeLoad(f"{foul}{n}", everything, everything) for n in range(999)), notes=lines, helps=lines,
         conflict=lines, gave_way=lines, violations_before=tuple(f"{n}{foul}" for n in range(999)),
         violations_after=lines, stranded=(Stranded(1, foul, foul, foul),) * 999,
-        survival=Survival((lost,) * 99, (lost,) * 99, lines),
+        survival=Survival((lost,) * 99, (lost,) * 99, lines), what_if=lines,
     )  # fmt: skip
     wide = pd.concat([FRONTIER] * 99)
-    page = render(worst, wide, Background(foul, foul, (foul,) * 9, ((foul, foul),) * 99))
+    page = render(worst, wide, Background(foul, foul, ((foul, foul),) * 99))
     assert len(page.encode()) < 200_000 and "are left out here" in page
 
 
@@ -329,6 +332,14 @@ def test_where_nothing_is_to_do_that_is_said(pages: dict[str, str]) -> None:
 def test_a_way_back_says_that_it_is_one_and_which_rules_it_breaks_again(pages: dict[str, str]) -> None:
     said = Page(pages["back"]).said
     assert said.count("The way back") >= 2 and "Back to where guests were, breaking again apart." in said
+
+
+def test_the_page_of_a_what_if_says_first_of_all_that_it_is_one(pages: dict[str, str]) -> None:
+    page = pp.demo().fail("pve3").drain("pve1").plan("greedy").to_html()
+    banner, heading = page.index('<div class="supposed" role="note">'), page.index("<h1>")
+    assert banner < heading and "never carried out" in page[banner:heading]
+    assert "<li>pve3 fails" in page[banner:heading] and "<li>pve1 in maintenance</li>" in page[banner:heading]
+    assert 'class="supposed"' not in pages["small"]
 
 
 def test_what_becomes_of_broken_rules_is_said(pages: dict[str, str]) -> None:
