@@ -4,7 +4,7 @@ import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from math import ceil
 from typing import Any
@@ -25,6 +25,7 @@ from planner.policy import Combine, Lookback, Mode, Policy, Profile, Resource
 from planner.recording import DAY, TAKES, Recording
 from planner.run import Moved
 from planner.snapshot import RESOURCES, Snapshot
+from planner.sweeping import ROOM
 from solvers import Budget
 
 COLUMNS = (
@@ -80,7 +81,7 @@ class Terms:
     config: Config
     every: float = EVERY
     work: float | None = None
-    """Budget of each plan in work, not time: the same on every machine."""
+    """Budget of each plan in work, not time: the same on every machine, and the time limit has no effect."""
 
 
 def backtest(recording: Recording, policies: Sequence[str] = DEFAULT, **more: Any) -> pd.DataFrame:
@@ -99,6 +100,8 @@ def replays(
     same limits; crs knows none. UsageError for what cannot be played.
     """
     wanted = contenders(policies)
+    if work is not None and not 0 < work < float("inf"):
+        raise UsageError(f"a plan with work {work:g} makes no sense: it takes more than 0, such as 3")
     terms = Terms(_checked(chosen(settings, config), wanted, recording), every, work)
     lasts = recording.steps * recording.step
     if not 1 <= every <= lasts and any(contender.plans for contender in wanted):
@@ -161,8 +164,10 @@ class Planner:
     def __init__(self, recording: Recording, contender: Contender, terms: Terms) -> None:
         self.every, self.plans, self.seconds = terms.every, 0, list[float]()
         self._recording, self._solver = recording, contender.solver
-        self._config, self._policy = terms.config, contender.policy(terms.config.policy)
-        self._budget = Budget(seconds=self._policy.time_limit, seed=self._policy.seed, work=terms.work)
+        self._config, policy = terms.config, contender.policy(terms.config.policy)
+        self._policy = policy if terms.work is None else replace(policy, time_limit=ROOM)
+        budget = Budget(seconds=self._policy.time_limit, seed=policy.seed, work=terms.work)
+        self._budget = budget if terms.work is None else replace(budget, workers=1)
         self._guest = {vmid: g for g, vmid in enumerate(recording.vmids)}
         self._node = {name: n for n, name in enumerate(recording.nodes)}
         self._plan_of: dict[Trip, int] = {}

@@ -46,6 +46,10 @@ BeginOnOption = Annotated[int | None, option("--begin-on", "So many of its nodes
 FollowsOption = Annotated[bool, option("--memory-follows", "Its guests use more memory with more CPU.", "constant")]
 PoliciesOption = Annotated[str, option("--policies", "Who plans, separated by commas.", DEFAULT)]
 EveryOption = Annotated[str, option("--every", "Time between plans: 15m, 1h.", "60m")]
+WorkOption = Annotated[
+    float | None,
+    option("--work", "Limit of each plan in what is done, not seconds: the same figures everywhere.", "--time-limit"),
+]
 JobsOption = Annotated[int, option("--jobs", "Processes.", 1, min=1)]
 OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 OutOption = Annotated[Path | None, option("--out", "Also write the figures to this CSV file.", "none")]
@@ -67,6 +71,7 @@ def backtest(
     follows: FollowsOption = False,
     policies: PoliciesOption = DEFAULT,
     every: EveryOption = "60m",
+    work: WorkOption = None,
     jobs: JobsOption = 1,
     output: OutputOption = TableOrJson.TABLE,
     out: OutOption = None,
@@ -89,13 +94,15 @@ def backtest(
         raise UsageError(
             "--warm-up goes with --snapshots: of traces, --past is known, and of a made-up day the day before"
         )
+    if work is not None and choice.flags["policy"]["time_limit"] is not None:
+        raise UsageError("--time-limit has no effect with --work: leave one of them out")
     config = load_config(choice.config, choice.flags)
     if snapshots is not None:
         recording = _of_snapshots(snapshots, warm_up)
     else:
         recording = _made_up(config, traces, past, (nodes, guests, load, skew, begin_on, follows))
         config = replace(config, cluster=Cluster())  # what is set for a real cluster means no made-up one
-    found = _played(config, recording, policies, every, jobs)
+    found = _played(config, recording, policies, every=_seconds(every, "--every"), work=work, jobs=jobs)
     for note in notes(found):
         print(f"note: {note}", file=sys.stderr, flush=True)
     frame = table(found)
@@ -130,8 +137,8 @@ def _made_up(
     return mapped.from_synthetic(shape, known=7 if config.policy.window is Lookback.WEEK else 1)
 
 
-def _played(config: "Config", recording: "Recording", policies: str, every: str, jobs: int) -> "Sequence[Replay]":
-    """Play, and show on stderr how far it is."""
+def _played(config: "Config", recording: "Recording", policies: str, **how: Any) -> "Sequence[Replay]":
+    """Play, and show on stderr how far it is; keywords as for `planner.backtesting.replays`."""
     from rich.console import Console
 
     from planner.backtesting import replays
@@ -143,7 +150,7 @@ def _played(config: "Config", recording: "Recording", policies: str, every: str,
         def told(policy: str, played: float) -> None:
             status.update(f"{policy}: {played / 3600:.0f} of {hours:.0f} hours played")
 
-        return replays(recording, names, every=_seconds(every, "--every"), jobs=jobs, told=told, config=config)
+        return replays(recording, names, told=told, config=config, **how)
 
 
 def _seconds(text: str, flag: str) -> float:
