@@ -184,11 +184,11 @@ def capacity(
 ) -> None:
     """Show the room on each node, how many more guests of a --size it takes, or with --survive 1 which losses of nodes
     are not survived; with both how many more HA guests. Changes nothing."""
-    from planner import report, report_whatif, spare
+    from planner import report, report_whatif, spare, staying
 
     new = _new(session, size, tags=tags, pool=pool, name=name, used=used, cpu=cpu)
     cluster, out = _configured(session), report.console()
-    _notes(cluster)
+    _notes(cluster, *(staying.at_risk(cluster) if session.policy.survive else ()))
     with _working("capacity"):
         found = None if new is None else spare.more(cluster, new)
         frame = found.frame if found else spare.losses(cluster) if session.policy.survive else spare.room(cluster)
@@ -220,8 +220,8 @@ def _configured(session: "Session") -> "Cluster":
     return replace(session.cluster(), config=config)
 
 
-def _notes(cluster: "Cluster") -> None:
-    for note in cluster.notes:
+def _notes(cluster: "Cluster", *more: str) -> None:
+    for note in (*cluster.notes, *more):
         _say(f"note: {note}")
 
 

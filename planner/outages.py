@@ -21,7 +21,6 @@ from solvers.problem import Bools
 
 Restart = Literal["ha", "all"]
 UNKNOWN = "of a size that Proxmox VE does not tell while a node is offline"
-NO_QUORUM = "no quorum is left, so HA restarts nothing (unless there is a QDevice, which is not seen here)"
 
 
 def fail(cluster: Cluster, *nodes: str, restart: Restart = "ha") -> Cluster:
@@ -37,7 +36,7 @@ def fail(cluster: Cluster, *nodes: str, restart: Restart = "ha") -> Cluster:
     if restart not in ("ha", "all"):
         raise UsageError(f"restart is {restart}: choose ha or all")
     nodes, fails = tuple(dict.fromkeys(nodes)), f"{listed(nodes)} {'fails' if len(nodes) == 1 else 'fail'}"
-    quorate = _online_beside(cluster, nodes, fails) >= staying.quorum(cluster, 0)
+    quorate = staying.is_quorate(cluster, _online_beside(cluster, nodes, fails))
     here, unknown = _guests_of(cluster, nodes)
     here = here[~here["template"]]
     ran: Bools = ~here["status"].isin(NOT_RUNNING).to_numpy(dtype=bool)
@@ -48,7 +47,7 @@ def fail(cluster: Cluster, *nodes: str, restart: Restart = "ha") -> Cluster:
     sheet = _sheet(cluster, nodes, {**first.places, **then.places})
     for node in nodes:
         sheet.switch_off(node)
-    said = [fails, *([] if quorate else [NO_QUORUM]), *_restarted(here, first, then)]
+    said = [fails, *([] if quorate else [staying.NO_QUORUM]), *_restarted(here, first, then)]
     said += some("not restarted, and down", [*labels(here[ran & ~by_ha & ~by_hand]).values()])
     said += some(f"down, {UNKNOWN}", [*labels(unknown).values()])
     return again(cluster, sheet, cluster.assumed.also("; ".join(said)))

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from planner import eligibility, outlook
+from planner import eligibility, outlook, staying
 from planner.capacity import GIB, GUESTS, MCPU, VCPUS
 from planner.case import Case
 from planner.cluster import Cluster
@@ -81,7 +81,7 @@ def room(cluster: Cluster) -> pd.DataFrame:
 
 
 def losses(cluster: Cluster) -> pd.DataFrame:
-    """Which loss of a node is survived, columns as in `LOSSES`."""
+    """Which loss of a node is survived, columns as in `LOSSES`; `attrs["notes"]` says where that leaves no quorum."""
     case = case_of(_surviving(cluster))
     formulation, found = case.formulation, outlook.failover(case)
     assert found is not None
@@ -94,7 +94,9 @@ def losses(cluster: Cluster) -> pd.DataFrame:
             continue
         named = ", ".join(formulation.labels[guest] for guest in loss.guests)
         rows.append((node, False, loss.proven, here, named, found.memory(loss) / GIB))
-    return _framed(rows, LOSSES)
+    frame = _framed(rows, LOSSES)
+    frame.attrs["notes"] = staying.at_risk(cluster)
+    return frame
 
 
 def _surviving(cluster: Cluster) -> Cluster:

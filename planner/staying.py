@@ -17,6 +17,8 @@ STATES = {
     NodeState.OFFLINE: "it is offline",
 }
 
+NO_QUORUM = "no quorum is left, so HA restarts nothing (unless there is a QDevice, which is not seen here)"
+
 
 def reasons(cluster: Cluster, formulation: Formulation) -> dict[str, tuple[str, ...]]:
     """Node to why it is no candidate; nothing for those that are."""
@@ -66,6 +68,19 @@ def shown(why: tuple[str, ...]) -> str:
 def quorum(cluster: Cluster, survive: int) -> int:
     """Nodes that have to be online so that more than half are, even when so many of these fail; each has one vote."""
     return len(cluster.nodes) // 2 + 1 + survive
+
+
+def is_quorate(cluster: Cluster, online: int) -> bool:
+    """Whether so many nodes that are online are enough for the HA manager."""
+    return online >= quorum(cluster, 0)
+
+
+def at_risk(cluster: Cluster) -> tuple[str, ...]:
+    """What a person should know where the loss of one node leaves no quorum."""
+    online = int((cluster.nodes["status"] == "online").sum())
+    if is_quorate(cluster, online - 1):
+        return ()
+    return (f"{online} of {len(cluster.nodes)} nodes are online: when one more fails, {NO_QUORUM}",)
 
 
 def least(cluster: Cluster, formulation: Formulation, survive: int) -> int:

@@ -187,6 +187,7 @@ def test_losses_that_are_not_survived_are_told(run: Run) -> None:
     assert "survives the loss of any one node" in run("capacity", "--survive", "1").out
     full = (node("a", 64, 40), node("b", 64, 40), vm(1, "a", 38, hastate="started"), vm(2, "b", 38))
     out = run("capacity", "--survive", "1", rows=full)
+    assert "note: 2 of 2 nodes are online: when one more fails, no quorum is left" in out.err
     assert "the loss of 1 of 2 nodes is not survived" in out.out and "1 (g1) (need 38.0 GiB)" in out.out
     more = run("capacity", "--survive", "1", "--size", "1G,1", rows=full)
     assert "0 more HA guests" in more.out and "the loss of a is not survived as it is" in more.out

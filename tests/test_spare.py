@@ -258,3 +258,12 @@ def test_losses_are_no_matter_to_new_guests_without_ha(seed: int) -> None:
     new = replace(new, ha=False)
     one, other = spare.more(careful, new), spare.more(item, new)
     assert (one.counts, one.bound) == (other.counts, other.bound)
+
+
+def test_where_one_node_less_leaves_no_quorum_that_is_said() -> None:
+    two = cluster(node("a", 64, 10), node("b", 64, 10), vm(1, "a", 8, hastate="started"))
+    three = cluster(node("a", 64, 10), node("b", 64, 10), node("c"), vm(1, "a", 8, hastate="started"))
+    (note,) = two.capacity(survive=1).attrs["notes"]
+    assert "2 of 2 nodes are online: when one more fails, no quorum is left" in note and "QDevice" in note
+    assert three.capacity(survive=1).attrs["notes"] == ()
+    assert "2 of 3 nodes" in three.fail("a").capacity(survive=1).attrs["notes"][0]
