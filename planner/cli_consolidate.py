@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import closing
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,10 +63,8 @@ def consolidate(
     from planner.plan import save
     from planner.session import open_session
 
-    survive = choice.flags["policy"]["survive"]
     with closing(open_session(*choice)) as session:
-        policy = replace(session.policy, survive=1 if survive is None else survive)
-        found = _found(replace(session, policy=policy), keep, restart and restart.value, solver.value)
+        found = _found(session, keep, restart and restart.value, solver.value)
     if out is not None and found.plan is not None:
         save(found.plan, out)
     elif out is not None:

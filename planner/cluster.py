@@ -211,7 +211,7 @@ class Cluster:
         not be); keywords as for `plan`."""
         from planner.consolidate import consolidate
 
-        return consolidate(self._case({"survive": 1} | settings), keep, restart, solver)
+        return consolidate(self._case(settings), keep, restart, solver)
 
     def _case(self, settings: dict[str, Any]) -> "Case":
         from planner.config import chosen

@@ -129,9 +129,11 @@ def consolidate(
     all that run where HA manages none. UsageError or MissingDependency where it cannot be asked.
     """
     _check(case, keep, restart, solver)
+    if case.policy.survive is None:
+        case = replace(case, policy=replace(case.policy, survive=1))
     began = time.monotonic()
     budget = budget or Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
-    formulation, survive = case.formulation, case.policy.survive
+    formulation, survive = case.formulation, case.policy.survive or 0
     stays = staying.reasons(case.cluster, formulation)
     least = staying.least(case.cluster, formulation, survive) if keep is None else keep
     restart, guests = _starting(case, restart)

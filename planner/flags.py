@@ -116,8 +116,7 @@ SHARED: dict[str, Any] = {
         bool | None, _setting("--reclaim-arc", "The ZFS ARC of a node counts as free.", "reclaim_arc")
     ],
     "survive": Annotated[
-        int | None,
-        _setting("--survive", "Keep room for the HA guests of any 1 node that fails.", "survive", min=0, max=1),
+        int | None, option("--survive", "Keep room for the HA guests of any 1 node that fails.", "0", min=0, max=1)
     ],
     "with_local_disks": Annotated[
         bool | None, _setting("--with-local-disks", "Also migrate guests with local disks.", "with_local_disks")

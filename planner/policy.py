@@ -345,8 +345,9 @@ class Policy:
     """What a guest holds and no longer uses counts with `host`, and does not with `guest`."""
     reclaim_arc: bool = False
     """Whether the ZFS ARC is free memory: it gives way to guests, but not at once, and Proxmox VE shows it as used."""
-    survive: Annotated[int, Ge(0), Le(1)] = 0
-    """Loss of how many nodes, whichever they are, is to be survived: their HA guests find a place on the others."""
+    survive: Annotated[int, Ge(0), Le(1)] | None = None
+    """Loss of how many nodes, whichever they are, is to be survived: their HA guests find a place on the others. None:
+    1 for a consolidation, and 0 for everything else."""
     with_ha_guests: bool = False
     """Plan guests of the HA manager although Proxmox VE balances them itself."""
     with_local_disks: bool = False

@@ -86,6 +86,23 @@ def test_headroom_is_kept_for_guests_of_ha_or_where_there_are_none_for_all_that_
     assert (off(without), without.survive) == (4, 0) and "(memory)" in why(without) and "fails" not in why(without)
 
 
+def test_whether_one_more_loss_is_survived_is_as_configured_by_file_environment_or_flag_and_otherwise_it_is(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def survived(*words: object) -> int:
+        asked = ("--snapshot", file(tmp_path, made(*EVEN)), "--time-limit", 4, "--solver", "descent")
+        return int(json.loads(cli("consolidate", *asked, "--output", "json", *words).out)["survive"])
+
+    (tmp_path / "c.yaml").write_text("policy: {survive: 0}\n")
+    assert (survived(), survived("--config", tmp_path / "c.yaml")) == (1, 0)
+    monkeypatch.setenv("PROXLB_PLAN_POLICY__SURVIVE", "1")
+    assert (survived("--config", tmp_path / "c.yaml"), survived("--survive", 0)) == (1, 0)
+    monkeypatch.setenv("PROXLB_PLAN_POLICY__SURVIVE", "0")
+    assert (survived(), survived("--survive", 1)) == (0, 1)
+    configured_so = replace(made(*EVEN), config=configured(str(tmp_path / "c.yaml"), {}, {}))
+    assert configured_so.consolidate(**QUICK).survive == 0 and made(*EVEN).consolidate(**QUICK).survive == 1
+
+
 def test_a_quorum_that_would_be_lost_is_remarked_on() -> None:
     notes = " | ".join(made(*EVEN).consolidate(keep=3, **QUICK).notes)
     assert "with 3 of 6 nodes online the cluster has no quorum, unless it has more votes than nodes" in notes
