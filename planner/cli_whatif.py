@@ -124,6 +124,7 @@ def whatif(
     for step in chosen:
         supposed = step(supposed)
     seen = effect.compare(today, supposed)
+    supposed = _without_steps(supposed)
     if no_plan:
         _notes(supposed)
     plan = None if no_plan else progress.plan(replace(session, source=None), supposed, solver)
@@ -218,6 +219,15 @@ def _configured(session: "Session") -> "Cluster":
 
     config = Config(cluster=session.settings, policy=session.policy, apply=session.apply)
     return replace(session.cluster(), config=config)
+
+
+def _without_steps(cluster: "Cluster") -> "Cluster":
+    """The cluster without the notes that say what is assumed: that is shown beside the loads."""
+    from dataclasses import replace
+
+    from planner.again import NOTE
+
+    return replace(cluster, notes=tuple(note for note in cluster.notes if not note.startswith(NOTE)))
 
 
 def _notes(cluster: "Cluster", *more: str) -> None:

@@ -62,7 +62,8 @@ class NewGuest:
         }  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.memory:g} GiB, {self.cores} core{'s' if self.cores > 1 else ''}"
+        size = f"{self.memory:g} GiB" if self.memory >= 1 else f"{self.memory * MIB_PER_GIB:g} MiB"
+        return f"{size}, {self.cores} core{'s' if self.cores > 1 else ''}"
 
 
 def of(

@@ -20,7 +20,8 @@ ROWS = 40
 """Nodes shown before the middle of the list is left out."""
 WIDTH = 140
 """Columns when the output is not a terminal."""
-
+NAME = 30
+"""Columns of a guest's name."""
 NEARLY = 0.01
 """Points of spread that are not worth a longer search: cpsat ends there."""
 STATUS = {
@@ -246,7 +247,8 @@ def _migrations(item: Plan, explained: bool) -> Table:
     begins = ("begins",) if item.schedule.seconds else ()
     for name in ("", "guest", "name", "type", "from", "to", "size", *begins, *gain, "why"):
         right = name in ("", "guest", "size", *begins, *gain)
-        table.add_column(name, justify="right" if right else "left", no_wrap=name != "why")
+        most = NAME if name == "name" else None  # the number says who is meant
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "why", max_width=most)
     for number, m in enumerate(item.migrations, 1):
         size = f"{(m.memory_mib + m.local_disk_mib) / 1024:.1f} GiB"
         begin = (duration(m.begin),) if begins else ()

@@ -63,7 +63,10 @@ def more(item: More, out: Console) -> None:
     most = "proven: not one more" if item.bound <= item.total else f"at most {item.bound}: a longer time limit may tell"
     survived = ", every loss of a node still being survived" if item.new.ha and not item.unsurvived else ""
     used = f"each uses {item.new.used:.0%} of its memory, nothing is migrated for them"
-    _line(out, f"{item.total} more {kind} find room{survived} ({most}); {used}")
+    found = (
+        f"1 more {kind.replace('guests', 'guest', 1)} finds" if item.total == 1 else f"{item.total} more {kind} find"
+    )
+    _line(out, f"{found} room{survived} ({most}); {used}")
 
 
 def losses(frame: pd.DataFrame, out: Console) -> None:

@@ -60,7 +60,27 @@ def test_a_what_if_shows_loads_before_and_after_and_a_plan(run: Run) -> None:
     out = run("whatif", "--drain", "a", "--add-node", "d=b", "--pin", "2=d", "--solver", "descent")
     assert out.code == 0 and "what if: d is added, like b" in out.out and "not planned with" in out.out
     assert "spread 37.50 -> 12.50 points, before anything is migrated" in out.out
-    assert "3 migrations" in out.out and "note: what if: a in maintenance" in out.err
+    assert "3 migrations" in out.out
+
+
+@pytest.mark.parametrize("more", [(), ("--no-plan",), ("--output", "json")])
+def test_what_is_assumed_is_said_once(run: Run, more: tuple[str, ...]) -> None:
+    out = run("whatif", "--drain", "a", "--fail", "b", "--solver", "descent", *more)
+    assert "what if:" not in out.err and out.out.count("what if: a in maintenance") == (
+        0 if more[:1] == ("--output",) else 1
+    )
+
+
+def test_one_guest_is_one_and_small_ones_are_counted_in_mib(run: Run) -> None:
+    few = (node("a", 10, 2), node("b", 4, 2))
+    assert "1 more guest of 8 GiB, 1 core finds room" in run("capacity", "--size", "8G,1", "--used", "1", rows=few).out
+    assert "guests of 512 MiB, 1 core find room" in run("capacity", "--size", "512M,1", rows=few).out
+
+
+def test_a_name_however_long_takes_no_room_from_figures(run: Run) -> None:
+    rows = (node("a", 64, 40), node("b", 64, 2), vm(1, "a", 20, name="n" * 200), vm(2, "a", 20))
+    out = run("whatif", "--grow", "1=1", "--solver", "descent", rows=rows).out
+    assert "guest" in out and "n" * 29 + "…" in out and "balance: from a to b" in out
 
 
 def test_broken_rules_of_a_what_if_are_named_and_can_be_lifted(run: Run) -> None:
