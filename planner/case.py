@@ -52,6 +52,11 @@ class Case:
         """How long migrations take; asked for only when something is migrated."""
         return self.measured() if self.measured else read_pace(self.cluster.snapshot, self.apply)
 
+    @property
+    def asked(self) -> Rules:
+        """The rules before any gave way: as they are written, and those of the ledger."""
+        return _asked(self.rules, self.ledger)
+
     @cached_property
     def way(self) -> Problem:
         """What has to hold at every moment of a plan: without should-rules, which hold in the end."""
@@ -89,10 +94,14 @@ def prepare(
     settings = settings or ClusterPolicy()
     rules = read(cluster, settings)
     lately = ledger.rules(cluster, apply or Apply())
-    asked = rules.also(lately, ledger.notes(lately))
+    asked = _asked(rules, lately)
     formulation = formulate(cluster, asked, policy)
     outcome = clash.give_way(formulation, policy.time_limit * SHARE, policy.seed)
     if outcome.rules is not asked:
         formulation = formulate(cluster, outcome.rules, policy)
     gave = outcome.given_up, outcome.proven
     return Case(cluster, policy, settings, rules, formulation, *gave, apply or Apply(), lately, measured)
+
+
+def _asked(rules: Rules, lately: tuple[Rule, ...]) -> Rules:
+    return rules.also(lately, ledger.notes(lately))

@@ -92,6 +92,8 @@ class Yield:
     """What, in words."""
     proven: bool = True
     """That nothing of a lower price would do."""
+    weight: int = 0
+    """Of all that is given up, must-rules included."""
 
 
 def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
@@ -112,12 +114,13 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
     yielding = [(found[i], rule) for i in answer.given_up if (rule := found[i].rule) and rule.price]
     says = tuple(f"{demand.says} (price {rule.price:g})" for demand, rule in yielding)
     items = (_relaxed(rule, [d for d, its in yielding if its is rule], formulation, answer) for rule in rules.items)
-    return Yield(replace(rules, items=tuple(rule for rule in items if rule.vmids)), says, answer.least)
+    kept = replace(rules, items=tuple(rule for rule in items if rule.vmids)) if yielding else rules
+    return Yield(kept, says, answer.least, answer.weight)
 
 
 def _weights(found: list[Demand]) -> list[int]:
-    """What it weighs to give each demand up. Limits and facts, which no plan can break, outweigh all the rest: else rules
-    would be kept by migrations that there will not be."""
+    """What it weighs to give each demand up. Limits and facts, which no plan can break, outweigh all the rest: else a
+    rule would be kept by migrations that there will not be."""
     plain = [round(d.rule.price * PRICE) if d.rule and d.rule.price else MUST * PRICE for d in found]
     firm = [isinstance(d.requirement, Within) or d.weight >= demands.FACT for d in found]
     rest = sum(weight for weight, is_firm in zip(plain, firm, strict=True) if not is_firm)

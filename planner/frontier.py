@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from planner.knee import knee
 from planner.plan import Plan
 from planner.planning import plan_of
 from planner.policy import Against, Policy, Resource
+from planner.stages import LIMITS, notes, search, stages
 from solvers import Budget, Cost, Problem, Result, Status, bounds, judge
 from solvers.front import Front, Point, Told
 from solvers.problem import PPM
@@ -43,14 +45,11 @@ COLUMNS = (
     Column("gain", "float64", "percentage points", "less spread than within the limit before; empty: not comparable"),
     Column("knee", "bool", "", "the limit up to which much is gained for little (see planner.knee)"),
     Column("violations", "int64", "", "broken rules left; fewer come before a smaller spread"),
+    Column("gave_way", "int64", "", "should-rules, or parts of them, that give way so that the others can hold"),
     Column("changeable", "float64", "percentage points", "spread over nodes that something can change; empty: all can"),
     Column("reachable", "bool", "", "all of its migrations can be put in an order that is safe at every moment"),
 )  # fmt: skip
 """One row per limit, rising."""
-
-
-LIMITS = {Against.MIGRATIONS: "max_migrations", Against.GIB: "max_moved_mib"}
-"""What limits it in a problem."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +59,8 @@ class Frontier:
     case: Case
     against: Against
     front: Front
+    cases: tuple[Case, ...]
+    """Of each point the case that it is of: which should-rules give way depends on the limit."""
     reachable: tuple[bool, ...]
     """Of each point whether its migrations can all be put in a safe order."""
     notes: tuple[str, ...] = ()
@@ -72,15 +73,16 @@ class Frontier:
 
     @property
     def knee(self) -> float | None:
-        """The limit up to which much is gained for little, of the points with the fewest violations; None: none."""
-        points = [point for point in self.front.points if point.score.violations == self._fewest]
+        """The limit up to which much is gained for little, of the points that compare with the last; None: none."""
+        last = self.front.points[-1]
+        points = [point for point in self.front.points if self._are_alike(point, last)]
         index = knee([(self._limit(point), point.spread) for point in points])
         return None if index is None else self._limit(points[index])
 
     @property
     def problem(self) -> Problem:
-        """What was asked, but for the limit."""
-        return self.case.formulation.problem
+        """What was asked, but for the limit, with the rules that hold within the last one."""
+        return self.cases[-1].formulation.problem
 
     @property
     def before(self) -> float:
@@ -108,12 +110,10 @@ class Frontier:
         )
         limits = self._own_limit(point)
         prefer = Cost.MIB if self.against is Against.GIB else Cost.MIGRATIONS
-        problem = self.problem.replace(goal=0, prefer=prefer, **limits)
-        case = replace(
-            self.case,
-            policy=replace(self.case.policy, **bounded),
-            formulation=replace(self.case.formulation, problem=problem),
-        )
+        own = self._case(point)
+        problem = own.formulation.problem.replace(goal=0, prefer=prefer, **limits)
+        formulation = replace(own.formulation, problem=problem)
+        case = replace(own, policy=replace(own.policy, **bounded), formulation=formulation)
         budget = Budget(seconds=case.policy.time_limit, seed=case.policy.seed)
         made = plan_of(case, self._result(problem, point), budget)
         return replace(made, notes=(*made.notes, *self._worse(point, made)))
@@ -141,7 +141,7 @@ class Frontier:
         marked, result = self.knee, list[dict[str, Any]]()
         before: Point | None = None
         for point, reachable in zip(self.front.points, self.reachable, strict=True):
-            alike = before is not None and before.score.violations == point.score.violations
+            alike = before is not None and self._are_alike(before, point)
             limit, bound = self._limit(point), _points(self._bound(point))
             result.append({
                 "limit": limit, "migrations": len(self.problem.migrated(point.assignment)),
@@ -149,33 +149,39 @@ class Frontier:
                 "gap": _points(max(0, point.spread - self._bound(point))), "exact": self._exact(point),
                 "gain": _points(before.spread - point.spread) if before is not None and alike else math.nan,
                 "knee": limit == marked, "violations": point.score.violations,
-                "changeable": self._changeable(point), "reachable": reachable,
+                "gave_way": len(self._case(point).gave_way), "changeable": self._changeable(point),
+                "reachable": reachable,
             })  # fmt: skip
             before = point
         return result
 
     def _changeable(self, point: Point) -> float:
-        spreads = self.case.formulation.changeable(point.assignment)
-        return math.nan if spreads is None else _points(self.problem.aims[0].value(spreads))
+        formulation = self._case(point).formulation
+        spreads = formulation.changeable(point.assignment)
+        return math.nan if spreads is None else _points(formulation.problem.aims[0].value(spreads))
 
-    @property
-    def _fewest(self) -> int:
-        return min(point.score.violations for point in self.front.points)
+    def _case(self, point: Point) -> Case:
+        return self.cases[self.front.points.index(point)]
+
+    def _are_alike(self, one: Point, other: Point) -> bool:
+        """Whether spreads can be compared: as many rules are broken, and the same have given way."""
+        return one.score.violations == other.score.violations and self._case(one) is self._case(other)
 
     def _limit(self, point: Point) -> float:
         return point.limit / GIB if self.against is Against.GIB else float(point.limit)
 
     def _bound(self, point: Point) -> int:
         """ppm; where should-rules gave way others might have instead, and only what holds without any is proven."""
-        if not self.case.gave_way:
+        case = self._case(point)
+        if not case.gave_way and case.least:
             return point.bound
-        return min(point.bound, bounds.spread_bound(self.case.way.replace(**self._own_limit(point))))
+        return min(point.bound, bounds.spread_bound(case.way.replace(**self._own_limit(point))))
 
     def _own_limit(self, point: Point) -> dict[str, int]:
         return {LIMITS[self.against]: point.limit}
 
     def _exact(self, point: Point) -> bool:
-        return point.exact and not self.case.gave_way
+        return point.exact and not self._case(point).gave_way and self._case(point).least
 
     def _within(self, limit: float) -> Point:
         """The best point within a limit. UsageError where none was looked at."""
@@ -221,29 +227,33 @@ def make_frontier(
 
     MissingDependency without OR-Tools. Against GiB without a limit: up to what the smallest spread takes.
     """
-    policy = case.policy
+    began, policy, problem = time.monotonic(), case.policy, case.formulation.problem
     budget = budget or Budget(seconds=TIMES * policy.time_limit, seed=policy.seed)
-    problem = case.formulation.problem
+    most = _asked(policy)
+    if against is Against.GIB:
+        most = int(problem.copy_mib.sum()) if problem.max_moved_mib is None else problem.max_moved_mib
     try:
-        from solvers.pareto import by_mib, by_migrations
+        steps = stages(case, against, most)
+        left = budget.seconds - (time.monotonic() - began)
+        front, cases = search(steps, against, POINTS, replace(budget, seconds=left), told)
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] != "ortools":
             raise
         raise MissingDependency("a frontier needs OR-Tools: pip install 'ortools>=9.14,<10'") from None
-    if against is Against.GIB:
-        front = by_mib(problem, POINTS, budget, told)
-    else:
-        most = MOST if policy.max_migrations is None else policy.max_migrations
-        front = by_migrations(problem, most, budget, told)
-    reachable = _reachable(case, front.points, LIMITS[against])
-    return Frontier(case, against, front, reachable, tuple(_notes(case, policy)))
+    reachable = _reachable(cases, front.points, LIMITS[against])
+    return Frontier(case, against, front, cases, reachable, (*_notes(case, policy), *notes(steps, against)))
 
 
-def _reachable(case: Case, points: Sequence[Point], limit: str) -> tuple[bool, ...]:
+def _asked(policy: Policy) -> int:
+    """The largest number of migrations that is asked about."""
+    return MOST if policy.max_migrations is None else policy.max_migrations
+
+
+def _reachable(cases: Sequence[Case], points: Sequence[Point], limit: str) -> tuple[bool, ...]:
     """Of each point whether all its migrations find a safe order; stops on the way count against its limit."""
-    known, result = set[bytes](), list[bool]()
-    for point in points:
-        key = point.assignment.tobytes()
+    known, result = set[tuple[int, bytes]](), list[bool]()
+    for case, point in zip(cases, points, strict=True):
+        key = id(case), point.assignment.tobytes()
         if key not in known:
             problem = case.formulation.problem.replace(**{limit: point.limit})
             if not agenda.reach(case, problem, point.assignment).stranded:

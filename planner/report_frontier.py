@@ -45,22 +45,29 @@ def _counted(item: Frontier, row: Row) -> str:
 
 
 def _gaining(rows: Sequence[Row]) -> list[Row]:
-    """The first row, and those with fewer violations or less spread, as far as it shows, than the one shown before."""
+    """The first row, and those with other rules, or less spread, as far as it shows, than the one shown before."""
     result = [rows[0]]
     for row in rows[1:]:
         last = result[-1]
-        fewer = row["violations"] < last["violations"]
+        other = not _are_alike(row, last)
         less = any(f"{row[name]:.2f}" != f"{last[name]:.2f}" for name in ("spread", "changeable"))
-        if fewer or less or row["knee"]:
+        if other or less or row["knee"]:
             result.append(row)
     return result
 
 
+def _are_alike(one: Row, other: Row) -> bool:
+    """Whether spreads can be compared: as many rules are broken, and as many have given way."""
+    return all(one[name] == other[name] for name in ("violations", "gave_way"))
+
+
 def _table(item: Frontier, rows: Sequence[Row]) -> Table:
-    table, broken = Table(box=None, pad_edge=False), any(row["violations"] for row in rows)
+    table = Table(box=None, pad_edge=False)
+    counted = [name for name in ("violations", "gave_way") if any(row[name] for row in rows)]
     blocked = not all(row["reachable"] for row in rows)
     gib = item.against is Against.GIB
-    heads = ["limit", "migrations", "GiB", "spread", "bound", "gap", "gain", *(["violations"] if broken else [])]
+    heads = ["limit", "migrations", "GiB", "spread", "bound", "gap", "gain"]
+    heads += [name.replace("_", " ") for name in counted]
     stuck = not math.isnan(rows[0]["changeable"])
     heads += ["other nodes"] if stuck else []
     for name in heads:
@@ -71,11 +78,11 @@ def _table(item: Frontier, rows: Sequence[Row]) -> Table:
     for row in rows:
         words = [*(["proven"] if row["exact"] else []), *(["knee"] if row["knee"] else [])]
         words += ["no safe way to all of it known"] if blocked and not row["reachable"] else []
-        alike = before is not None and before["violations"] == row["violations"]
+        alike = before is not None and _are_alike(before, row)
         gain = f"{before['spread'] - row['spread']:.2f}" if before is not None and alike else ""
         figures = [f"{row[name]:.2f}" for name in ("spread", "bound", "gap")]
         copied = [] if gib else [f"{row['gib']:.1f}"]
-        left = [str(row["violations"])] if broken else []
+        left = [str(row[name]) for name in counted]
         beside = [f"{row['changeable']:.2f}"] if stuck else []
         table.add_row(
             _limit(item, row), str(row["migrations"]), *copied, *figures, gain, *left, *beside, ", ".join(words)
@@ -155,6 +162,6 @@ def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
 
 
 def _gained(rows: Sequence[Row], row: Row) -> float:
-    """Less spread than at the first limit with as few violations."""
-    first = next(each for each in rows if each["violations"] == row["violations"])
+    """Less spread than at the first limit with which it compares."""
+    first = next(each for each in rows if _are_alike(each, row))
     return float(first["spread"] - row["spread"])

@@ -43,19 +43,19 @@ BOUND_SECONDS = 60.0
 """Seconds that a relaxation may take where work is what is limited."""
 
 
-def by_migrations(problem: Problem, most: int, budget: Budget, told: Told | None = None) -> Front:
-    """The best within every number of migrations up to the most; other limits of the problem hold at all of them."""
+def by_migrations(problem: Problem, most: int, budget: Budget, told: Told | None = None, least: int = 0) -> Front:
+    """The best within every number of migrations from the least to the most; other limits hold at all of them."""
     most = min(most, problem.guests)
-    sweep = _Sweep(_plain(problem, Cost.MIGRATIONS, max_migrations=most), range(most + 1), budget, told)
+    sweep = _Sweep(_plain(problem, Cost.MIGRATIONS, max_migrations=most), range(least, most + 1), budget, told)
     sweep.run()
     return sweep.front()
 
 
-def by_mib(problem: Problem, points: int, budget: Budget, told: Told | None = None) -> Front:
-    """The best for every amount of MiB up to the problem's limit, or about so many points of that front if it has more;
-    other limits of the problem hold at all of them."""
+def by_mib(problem: Problem, points: int, budget: Budget, told: Told | None = None, least: int = 0) -> Front:
+    """The best for every amount of MiB from the least to the problem's limit, or about so many points of that front if
+    it has more; other limits of the problem hold at all of them."""
     most = int(problem.copy_mib.sum()) if problem.max_moved_mib is None else problem.max_moved_mib
-    sweep = _Sweep(_plain(problem, Cost.MIB, max_moved_mib=most), (0, most), budget, told, points)
+    sweep = _Sweep(_plain(problem, Cost.MIB, max_moved_mib=most), (least, most), budget, told, points)
     sweep.run()
     return sweep.front()
 
@@ -72,7 +72,8 @@ class _Sweep:
         self, problem: Problem, limits: "range | tuple[int, ...]", budget: Budget, told: Told | None, points: int = 0
     ) -> None:
         self.problem, self.known, self._told = problem, Known(problem), told
-        self._limits, self._points, self._most = sorted(set(limits)), points, max(limits)
+        self._limits, self._points = sorted(set(limits)), points
+        self._least, self._most = self._limits[0], self._limits[-1]
         self._purse, self._searches = Purse(budget), 0
         self._scouted, self._afresh, self._relaxed = set[int](), set[int](), set[int]()
         self._tries: dict[int, int] = {}
@@ -194,8 +195,11 @@ class _Sweep:
                 yield lower, cost - 1
 
     def _distinct(self) -> list[int]:
-        """Costs of the points, rising."""
-        return sorted({self.known.best(limit).cost for limit in self._limits})
+        """Costs of the points, rising; the first may cost less than the least limit."""
+        return sorted({self._tight(limit) for limit in self._limits})
+
+    def _tight(self, limit: int) -> int:
+        return max(self._least, self.known.best(limit).cost)
 
     # --- what is done with a limit --------------------------------------------------------------------
 
@@ -282,7 +286,7 @@ class _Sweep:
 
     def _is_complete(self) -> bool:
         """Whether there is nothing between points, nor between the cost of one and the limit it was found within."""
-        closed = (self.known.best(limit).cost == limit or self.known.exact(limit) for limit in self._limits)
+        closed = (self._tight(limit) == limit or self.known.exact(limit) for limit in self._limits)
         return not self._points or (not any(self._rooms()) and all(closed))
 
     def _point(self, limit: int) -> Point:
