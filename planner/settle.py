@@ -132,7 +132,11 @@ def _settled(wait: Waiting, at: Ints, held: Cluster, nodes: Collection[str], pro
 
 
 def _said(refusals: Mapping[str, str]) -> list[str]:
-    return [f"{node}: {says}" for node, says in refusals.items()]
+    """What nodes say, those that say the same together."""
+    saying: dict[str, list[str]] = {}
+    for node, says in refusals.items():
+        saying.setdefault(says, []).append(node)
+    return [f"{shortened(names)}: {says}" for says, names in saying.items()]
 
 
 # --- what the HA manager does not know ----------------------------------------------------------------

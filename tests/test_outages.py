@@ -125,7 +125,7 @@ def test_ignored_nodes_take_guests_of_the_ha_manager_and_nodes_in_maintenance_no
 def test_a_guest_that_ha_rules_leave_no_node_is_down_and_it_is_said_why() -> None:
     strict: dict[str, Any] = {"rule": "r", "type": "node-affinity", "resources": "vm:1", "nodes": "a", "strict": 1}
     after = cluster(node("a", 64, 8), node("b"), node("c"), ha(1, "a", 8), **{RULES: [strict]}).fail("a")
-    assert homes(after)[1] == "a" and "without a node where HA may start it, and down: 1 (g1) (b: " in step(after)
+    assert homes(after)[1] == "a" and "without a node where HA may start it, and down: 1 (g1) (b, c: " in step(after)
     assert "HA rule r" in step(after)
     large = cluster(node("a", 64, 8, threads=32), node("b"), node("c"), ha(1, "a", 8, maxcpu=24)).fail("a")
     assert "down: 1 (g1) (b: Proxmox VE refuses: it has 24 vCPUs, b has 16 threads" in step(large)
@@ -135,7 +135,13 @@ def test_guests_that_are_started_by_hand_keep_all_rules_or_stay_down() -> None:
     rows = [node("a", 64, 8), node("b"), node("c"), vm(1, "a", 8, tags="plb_pin_a"), vm(2, "a", 1), stopped(3, "a")]
     after = cluster(*rows).fail("a", restart="all")
     assert homes(after)[1] == "a" and homes(after)[2] != "a" and homes(after)[3] == "a"
-    assert "without a place, and down: 1 (g1) (b: would break plb_pin_a" in step(after)
+    assert "without a place, and down: 1 (g1) (b, c: would break plb_pin_a" in step(after)
+
+
+def test_nodes_that_say_the_same_say_it_once() -> None:
+    large = [node(f"n{i:02}") for i in range(20)]
+    after = cluster(node("a", 64, 8), *large, vm(1, "a", 8, tags="plb_pin_a")).fail("a", restart="all")
+    assert "n06, n07 and 12 more: would break plb_pin_a" in step(after) and "n08" not in step(after)
 
 
 # Nodes that go
@@ -153,7 +159,7 @@ def test_what_a_rule_says_of_a_node_that_goes_has_no_effect_on_where_its_guests_
 def test_a_node_whose_guests_find_no_place_cannot_be_removed() -> None:
     rows = [node("a", 64, 30), node("b", 64, 50), node("c", 64, 60), vm(1, "a", 20), vm(2, "a", 10)]
     with pytest.raises(
-        NoPlace, match=r"a cannot be removed: 1 of its 2 guests find no place: 1 \(g1\) \(b: no room"
+        NoPlace, match=r"a cannot be removed: 1 of its 2 guests find no place: 1 \(g1\) \(b, c: no room"
     ) as no:
         cluster(*rows).remove_node("a")
     assert no.value.exit_code == 3
