@@ -80,6 +80,13 @@ class Frontier:
         return None if index is None else self._limit(points[index])
 
     @property
+    def _default(self) -> float:
+        """The limit that is meant where none is named."""
+        last, marked = self.front.points[-1], self.knee
+        best = (p for p in self.front.points if self._are_alike(p, last) and p.spread == last.spread)
+        return self._limit(next(best)) if marked is None else marked
+
+    @property
     def problem(self) -> Problem:
         """What was asked, but for the limit, with the rules that hold within the last one."""
         return self.cases[-1].formulation.problem
@@ -100,11 +107,12 @@ class Frontier:
         return self.case.policy.resource
 
     def plan(self, limit: float | None = None) -> Plan:
-        """The plan for a limit (default: the knee), no worse than its point, unless a note says why.
+        """The plan for a limit, no worse than its point, unless a note says why.
 
-        UsageError for a limit beyond what was looked at.
+        Default: the knee, or where there is none the smallest limit that is as good as the last. UsageError for a limit
+        beyond what was asked about.
         """
-        point = self._within((self.knee or 0.0) if limit is None else limit)
+        point = self._within(self._default if limit is None else limit)
         bounded: dict[str, Any] = (
             {"max_gib": self._limit(point)} if self.against is Against.GIB else {"max_migrations": point.limit}
         )
@@ -185,16 +193,17 @@ class Frontier:
 
     def _within(self, limit: float) -> Point:
         """The best point within a limit. UsageError where none was looked at."""
-        unit = "GiB" if self.against is Against.GIB else "migrations"
         most = self._most()
+        unit = "GiB" if self.against is Against.GIB else "migration" if most == 1 else "migrations"
         if not 0 <= limit <= most:
             raise UsageError(f"the frontier has limits from 0 to {most:g} {unit}, and {limit:g} is none of them")
         return [point for point in self.front.points if self._limit(point) <= limit][-1]
 
     def _most(self) -> float:
-        """The largest limit of which the best is known: any, where the last point is the best without one."""
+        """The largest limit that was asked about: any, where there was none. More migrations than there are guests are no
+        more than these."""
         if self.against is Against.MIGRATIONS:
-            return self._limit(self.front.points[-1])
+            return float(_asked(self.case.policy))
         most = self.problem.max_moved_mib
         return math.inf if most is None else most / GIB
 

@@ -204,7 +204,8 @@ def _frontier(given: "Frontier | pd.DataFrame") -> Picture:
     rows = frame.to_dict("records")
     spread, bound = (tuple((r["limit"], r[name]) for r in rows if r[name] == r[name]) for name in ("spread", "bound"))
     knee = [(r["limit"], r["spread"]) for r in rows if r["knee"]]
-    says = f"Spread in points under {len(rows)} limits" + (f"; the knee is at {knee[0][0]:g}" if knee else "")
+    which = "the knee" if frame["exact"].all() else "the knee of what was found"
+    says = f"Spread in points under {len(rows)} limits" + (f"; {which} is at {knee[0][0]:g}" if knee else "")
     items = [svg.Curve(bound, "bound"), svg.Curve(spread, "spread", dots=True)]
     chart = svg.curves("Spread against the limit", says, items, (unit, "spread, points"), knee)
     return Picture("frontier", says, (chart,), page.frontier(frame, ROOM["frontier"]))

@@ -13,8 +13,10 @@ from planner.policy import Against
 
 NARROWEST, WIDEST, TALL = 60, 100, 16
 """Columns and rows of the chart."""
-PROVEN, FOUND, BOUND, KNEE = "●", "○", "·", "◆"
-"""Marks: what is reached, proven to be the best or not; what is proven to be out of reach; the knee."""
+PROVEN, FOUND, BOUND, KNEE, MAYBE = "●", "○", "·", "◆", "◇"
+"""Marks: what is reached, proven to be the best or not; what is proven to be out of reach; the knee, likewise."""
+SO_FAR = "knee of what was found"
+"""What a knee is called where not all is proven."""
 
 Row = dict[Any, Any]
 
@@ -24,7 +26,7 @@ def frontier(item: Frontier, out: Console, *, every: bool = False) -> None:
     rows: list[Row] = item.frame.to_dict("records")
     shown = rows if every else _gaining(rows)
     out.print(_table(item, shown))
-    for line in [*_chart(item, rows, _width(out)), *_words(item, rows, len(shown))]:
+    for line in [*_chart(item, rows, _width(out)), *_words(item, rows, shown)]:
         out.print(Text(line), soft_wrap=True)
 
 
@@ -76,7 +78,7 @@ def _table(item: Frontier, rows: Sequence[Row]) -> Table:
     table.add_column("", no_wrap=True)
     before: Row | None = None
     for row in rows:
-        words = [*(["proven"] if row["exact"] else []), *(["knee"] if row["knee"] else [])]
+        words = [*(["proven"] if row["exact"] else []), *([_knee(item)] if row["knee"] else [])]
         words += ["no safe way to all of it known"] if blocked and not row["reachable"] else []
         alike = before is not None and _are_alike(before, row)
         gain = f"{before['spread'] - row['spread']:.2f}" if before is not None and alike else ""
@@ -89,6 +91,10 @@ def _table(item: Frontier, rows: Sequence[Row]) -> Table:
         )
         before = row
     return table
+
+
+def _knee(item: Frontier) -> str:
+    return "knee" if item.exact else SO_FAR
 
 
 def _width(out: Console) -> int:
@@ -104,7 +110,7 @@ def _chart(item: Frontier, rows: Sequence[Row], width: int) -> list[str]:
     margin = max(map(len, labels))
     columns = width - margin - 2
     grid = [[" "] * columns for _ in range(TALL)]
-    for column, at, mark in _marks(rows):
+    for column, at, mark in _marks(rows, KNEE if item.exact else MAYBE):
         x, y = round(column / right * (columns - 1)), TALL - 1 - round(at / top * (TALL - 1))
         if _telling(mark) > _telling(grid[y][x]):
             grid[y][x] = mark
@@ -112,7 +118,8 @@ def _chart(item: Frontier, rows: Sequence[Row], width: int) -> list[str]:
     lines = [f"{label:>{margin}} ┤{''.join(row)}".rstrip() for label, row in zip(shown, grid, strict=True)]
     middle = right / 2 if item.against is Against.GIB else right // 2
     scale = _scale([0, middle, right] if middle else [0, right], columns, 1 if item.against is Against.GIB else 0)
-    legend = f"{PROVEN} spread, proven  {FOUND} spread, not proven  {BOUND} bound  {KNEE} knee"
+    legend = f"{PROVEN} spread, proven  {FOUND} spread, not proven  {BOUND} bound"
+    legend += f"  {KNEE if item.exact else MAYBE} {_knee(item)}" if item.knee is not None else ""
     return [
         f"spread in points, against {_unit(item)}", *lines, f"{'':>{margin}} └{'─' * columns}",
         f"{'':>{margin}}  {scale}", f"{'':>{margin}}  {legend}",
@@ -129,36 +136,54 @@ def _scale(values: Sequence[float], columns: int, digits: int) -> str:
     return line
 
 
-def _marks(rows: Sequence[Row]) -> list[tuple[float, float, str]]:
+def _marks(rows: Sequence[Row], knee: str) -> list[tuple[float, float, str]]:
     """Limit, spread and mark of all there is to see."""
     bounds = [(row["limit"], row["bound"], BOUND) for row in rows]
-    return bounds + [(r["limit"], r["spread"], KNEE if r["knee"] else PROVEN if r["exact"] else FOUND) for r in rows]
+    return bounds + [(r["limit"], r["spread"], knee if r["knee"] else PROVEN if r["exact"] else FOUND) for r in rows]
 
 
 def _telling(mark: str) -> int:
-    return (" ", BOUND, FOUND, PROVEN, KNEE).index(mark)
+    return (" ", BOUND, FOUND, PROVEN, MAYBE, KNEE).index(mark)
 
 
-def _words(item: Frontier, rows: Sequence[Row], shown: int) -> list[str]:
-    """What is proven, and where the knee is."""
+def _words(item: Frontier, rows: Sequence[Row], shown: Sequence[Row]) -> list[str]:
+    """What is proven, what is left out, and where the knee is."""
     proven, widest = sum(row["exact"] for row in rows), max(rows, key=lambda row: row["gap"])
-    what = "points" if item.against is Against.GIB else "limits"
-    if proven == len(rows):
-        known = f"all {len(rows)} {what} are proven" if len(rows) > 1 else f"the only {what[:-1]} is proven"
+    what = "point" if item.against is Against.GIB else "limit"
+    gap = f"gap {widest['gap']:.2f} at {_counted(item, widest)}"
+    if len(rows) == 1:
+        known = f"the only {what} is proven" if proven else f"the only {what} is not proven, {gap}"
+    elif proven == len(rows):
+        known = f"all {len(rows)} {what}s are proven"
     else:
-        largest = f"largest gap {widest['gap']:.2f} at {_counted(item, widest)}"
-        known = f"{proven} of {len(rows)} {what} are proven, {largest}"
+        known = f"{proven} of {len(rows)} {what}s {'is' if proven == 1 else 'are'} proven, largest {gap}"
     known += "" if item.front.complete else "; others may lie between or beyond them"
-    lines = [f"{known}; {item.front.spent:.1f} s"]
-    left_out = len(rows) - shown
-    gains = f"{left_out} {what} gain" if left_out > 1 else f"1 {what[:-1]} gains"
-    lines += [f"{gains} too little to show (--all)"] if left_out else []
-    marked = next((row for row in rows if row["knee"]), None)
-    if marked is None:
-        return [*lines, "no knee: nothing is gained, or each more gains as much as the one before"]
-    gained, most = (_gained(rows, row) for row in (marked, rows[-1]))
-    share = "" if math.isnan(gained) or not most else f", {100 * gained / most:.0f} % of what can be gained"
-    return [*lines, f"knee: {_counted(item, marked)}, spread {marked['spread']:.2f} points{share}"]
+    return [f"{known}; {item.front.spent:.1f} s", *_left_out(rows, shown, what), _of_knee(item, rows)]
+
+
+def _left_out(rows: Sequence[Row], shown: Sequence[Row], what: str) -> list[str]:
+    """What is said of rows that are not shown: where it is not proven nobody knows what they would gain."""
+    left = [row for row in rows if not any(row is each for each in shown)]
+    if not left:
+        return []
+    several = f"1 {what}" if len(left) == 1 else f"{len(left)} {what}s"
+    if all(row["exact"] for row in left):
+        return [f"{several} gain{'s' if len(left) == 1 else ''} nothing, or too little to show (--all)"]
+    return [f"for {several} nothing better was found, or too little to show (--all)"]
+
+
+def _of_knee(item: Frontier, rows: Sequence[Row]) -> str:
+    """Where the knee is, or why there is none."""
+    alike = [row for row in rows if _are_alike(row, rows[-1])]
+    gained, marked = _gained(rows, rows[-1]), next((row for row in rows if row["knee"]), None)
+    if marked is not None:
+        share = f"{100 * _gained(rows, marked) / gained:.0f} % of what {'can be' if item.exact else 'was'} gained"
+        return f"{_knee(item)}: {_counted(item, marked)}, spread {marked['spread']:.2f} points, {share}"
+    if gained > 0:
+        return "no knee: each more gains as much as the one before, or more"
+    if not item.exact:
+        return "no knee: no smaller spread was found, but none is ruled out"
+    return f"no knee: nothing is gained{' beyond the repairs' if len(alike) < len(rows) else ''}"
 
 
 def _gained(rows: Sequence[Row], row: Row) -> float:

@@ -153,7 +153,7 @@ def test_each_limit_has_what_it_costs_what_it_buys_and_what_is_proven() -> None:
     assert column(found, "spread") == column(found, "bound") == [30, 2, 2, 2, 2]
     assert column(found, "gain") == [None, 28, 0, 0, 0]
     assert column(found, "exact") == column(found, "reachable") == [True] * 5 and found.exact
-    assert found.knee is None and found.before == 30
+    assert found.knee == 1 and found.before == 30  # all that can be gained is gained at once
 
 
 def test_against_gib_each_point_copies_less_than_the_next() -> None:
@@ -179,6 +179,8 @@ def test_the_knee_is_where_more_begins_to_buy_little() -> None:
         ([(1024 * x, 300 / x) for x in range(1, 11)], 2),  # nor do units
         ([(0, 9.0), (1, 6.0), (2, 3.0), (3, 0.0)], None),
         ([(0, 9.0), (1, 8.0), (2, 0.0)], None),
+        ([(0, 50.0), (1, 25.0), (2, 25.0), (3, 25.0)], 1),  # all is gained at once
+        ([(0, 50.0), (1, 50.0), (2, 25.0)], 2),
         ([(0, 9.0), (1, 9.0)], None),
         ([(0, 9.0)], None),
         ([], None),
@@ -271,6 +273,56 @@ def test_the_budget_is_four_time_limits_unless_another_is_given(monkeypatch: pyt
     monkeypatch.setattr(pareto, "by_migrations", noted)
     make_frontier(case_of(*on_one(16, 8), time_limit=3.0, seed=4))
     assert [(budget.seconds, budget.seed) for budget in budgets] == [(pytest.approx(12.0, abs=0.5), 4)]
+
+
+@pytest.mark.parametrize(
+    ("spreads", "proven", "says"),
+    [
+        ((50, 20, 20, 20), True, "knee: 1 migration, spread 20.00 points, 100 % of what can be gained"),
+        ((50, 20, 20), False, "knee of what was found: 1 migration, spread 20.00 points, 100 % of what was gained"),
+        ((50, 50), True, "no knee: nothing is gained"),
+        ((50, 50, 50), False, "no knee: no smaller spread was found, but none is ruled out"),
+        ((50,), True, "no knee: nothing is gained"),
+        ((60, 40, 20), True, "no knee: each more gains as much as the one before, or more"),
+        ((60, 50, 20), False, "no knee: each more gains as much as the one before, or more"),
+    ],
+)  # fmt: skip
+def test_why_there_is_no_knee_is_said_and_one_of_unproven_points_is_marked(
+    capsys: pytest.CaptureFixture[str], spreads: tuple[int, ...], proven: bool, says: str
+) -> None:
+    found = make_frontier(case_of(*on_one(*[1] * 5), max_migrations=len(spreads) - 1), budget=Budget(seconds=0))
+    today = found.front.points[0]
+    points = [
+        replace(today, limit=i, score=today.score._replace(spread=spread * 10_000), exact=proven or not i)
+        for i, spread in enumerate(spreads)
+    ]
+    found = replace(found, front=replace(found.front, points=tuple(points)), cases=found.cases[:1] * len(points))
+    report_frontier.frontier(replace(found, reachable=(True,) * len(points)), report.console())
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == says
+    assert ("◆" in out) == says.startswith("knee: ") and ("◇" in out) == says.startswith("knee of")
+    assert ("nothing better was found" in out) == (not proven and len(spreads) != len(set(spreads)))
+
+
+def test_without_a_knee_the_plan_is_the_first_that_is_as_good_as_the_last() -> None:
+    line = make_frontier(case_of(*on_one(8, 8, 8, 8), max_migrations=2), budget=BUDGET)
+    assert column(line, "spread") == [32, 16, 0] and line.knee is None
+    assert len(line.plan().migrations) == 2
+    gained_at_once = make_frontier(case_of(*on_one(16, 8, 4, 2), max_migrations=4), budget=BUDGET)
+    assert len(gained_at_once.plan().migrations) == 1
+    nothing = make_frontier(case_of(*on_one(), max_migrations=2), budget=BUDGET)
+    assert not nothing.plan().migrations
+
+
+def test_there_are_plans_for_more_migrations_than_guests_if_so_many_were_asked_about() -> None:
+    found = make_frontier(case_of(*on_one(16, 8), max_migrations=3), budget=BUDGET)
+    assert column(found, "limit") == [0, 1, 2]
+    assert len(found.plan(3).migrations) == 1
+    with pytest.raises(UsageError, match="limits from 0 to 3 migrations"):
+        found.plan(4)
+    one = make_frontier(case_of(*on_one(16, 8), max_migrations=1), budget=BUDGET)
+    with pytest.raises(UsageError, match="limits from 0 to 1 migration, and 2 is none of them"):
+        one.plan(2)
 
 
 # ------------------------------------------------------------------------------ should-rules
