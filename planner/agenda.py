@@ -8,7 +8,7 @@ from planner import explain, waves
 from planner.case import Case
 from planner.formulate import Formulation
 from planner.order import Effort
-from planner.plan import REPAIRS, Checkpoint, Migration, Schedule
+from planner.plan import NEEDED, REPAIRS, Checkpoint, Migration, Schedule
 from planner.policy import Apply
 from planner.schedule import Reach, by_guest, schedule
 from planner.timetable import Limits
@@ -83,7 +83,7 @@ def _reasons(case: Case, assignment: Ints) -> dict[int, str]:
     result = explain.reasons(formulation, assignment)
     for guest, reason in result.items():
         lately = case.exemption(formulation.vmid(guest), formulation.nodes[int(assignment[guest])])
-        if lately and not reason.startswith(REPAIRS):
+        if lately and not reason.startswith(NEEDED):
             result[guest] = f"{REPAIRS}: rules could not hold otherwise; it was {lately}"
     return result
 
@@ -155,6 +155,13 @@ class Course:
             self._counts[count] = self._others + len(check.violations(self._part, at))
         return self._counts[count]
 
+    def leaving(self, count: int) -> int:
+        """Those of them that are only that guests have not left a node yet which is to be emptied."""
+        if not self._formulation.rules.leaving:
+            return 0
+        found = check.violations(self._part, self._formulation.after(self._migrations[:count]))
+        return sum(explain.leaves(self._formulation, item) for item in found)
+
     def no_worse(self, count: int, before: int) -> bool:
         """Whether rules are repaired since a cut before, or none is broken and the spread is no larger than there, or
         today."""
@@ -166,4 +173,4 @@ def _checkpoints(course: Course, there: Waves) -> Iterator[Checkpoint]:
     count, seconds = 0, 0.0
     for wave in there:
         count, seconds = count + len(wave), max(seconds, *(m.end for m in wave))
-        yield Checkpoint(course.spread(count), course.broken(count), seconds)
+        yield Checkpoint(course.spread(count), course.broken(count) - course.leaving(count), seconds)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner import agenda, clash, headroom, outlook
+from planner import agenda, clash, headroom, outlook, planning
 from planner.case import Case, prepare
 from planner.draft import draw_up
 from planner.errors import MissingDependency
@@ -130,7 +130,7 @@ def emptying(case: Case, guarded: Guarded, off: Bools) -> Emptying:
     settings = replace(case.settings, maintenance_nodes=(*case.settings.maintenance_nodes, *names))
     policy = replace(case.policy, survive=0)  # the headroom is that of the choice
     drained = prepare(case.cluster, policy, settings, case.apply, case.measured)
-    return Emptying(drained, guarded, off, names)
+    return Emptying(planning.emptying(drained, names), guarded, off, names)
 
 
 def planned(item: Emptying, assignment: Ints, solver: str, budget: Budget) -> tuple[Plan, set[int]]:

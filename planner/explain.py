@@ -2,7 +2,7 @@
 
 from planner import capacity
 from planner.formulate import Formulation
-from planner.plan import REPAIRS
+from planner.plan import EMPTIES, REPAIRS
 from planner.rules import NodeState
 from solvers import check
 from solvers.check import Rule, Violation
@@ -41,8 +41,17 @@ def violation(formulation: Formulation, item: Violation) -> str:
 
 
 def broken(formulation: Formulation, assignment: Ints) -> tuple[str, ...]:
-    """All rules that an assignment breaks, in words."""
-    return tuple(violation(formulation, item) for item in check.violations(formulation.problem, assignment))
+    """All rules that an assignment breaks, in words; that a node is not empty yet is no broken rule."""
+    found = check.violations(formulation.problem, assignment)
+    return tuple(violation(formulation, item) for item in found if not leaves(formulation, item))
+
+
+def leaves(formulation: Formulation, item: Violation) -> bool:
+    """Whether it is only that a guest is on a node which is to be emptied."""
+    leaving = formulation.rules.leaving
+    if not leaving or item.rule not in (Rule.ELIGIBLE, Rule.FIXED):
+        return False
+    return leaving.get(formulation.vmid(item.guests[0])) == formulation.nodes[item.node]
 
 
 def _domain(formulation: Formulation, item: Violation, joined: str) -> str:
@@ -64,10 +73,13 @@ def guest(formulation: Formulation, index: int) -> str:
 
 
 def _not_allowed(formulation: Formulation, index: int, node: str) -> str:
-    if formulation.rules.states[node] is NodeState.MAINTENANCE:
-        return "which is in maintenance"
-    pins = formulation.rules.pins().get(formulation.vmid(index), set())
-    return f"but pinned to {' or '.join(sorted(pins))}" if pins else "where it is not allowed"
+    vmid, rules = formulation.vmid(index), formulation.rules
+    if rules.leaving.get(vmid) == node:
+        return "which is to be emptied"
+    pins = rules.pins().get(vmid, set())
+    if pins and node not in pins:
+        return f"but pinned to {' or '.join(sorted(pins))}"
+    return "which is in maintenance" if rules.states[node] is NodeState.MAINTENANCE else "where it is not allowed"
 
 
 def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
@@ -77,13 +89,16 @@ def reasons(formulation: Formulation, assignment: Ints) -> dict[int, str]:
     mended = set(check.violations(problem, problem.origin)) - set(check.violations(problem, assignment))
     for item in sorted(mended, key=lambda v: list(Rule).index(v.rule), reverse=True):
         for index in check.leavers(problem, item):
-            repaired[index] = violation(formulation, item)
+            empties = leaves(formulation, item)
+            repaired[index] = (
+                f"{EMPTIES} {formulation.nodes[item.node]}" if empties else f"{REPAIRS}: {violation(formulation, item)}"
+            )
     result = {}
     for index in map(int, problem.migrated(assignment)):
         mates = [int(m) for m in problem.bundles[problem.bundle_of[index]] if m != index]
         source, target = formulation.nodes[problem.origin[index]], formulation.nodes[assignment[index]]
         if index in repaired:
-            result[index] = f"{REPAIRS}: {repaired[index]}"
+            result[index] = repaired[index]
         elif mates:
             result[index] = f"balance: from {source} to {target}, together with {guest(formulation, mates[0])}"
         else:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "proxlb-plan/2"
 REPAIRS: Final = "repairs"
-"""What the reason of a migration begins with that repairs a rule."""
+"""What the reason of a migration begins with that repairs a rule..."""
+EMPTIES: Final = "empties"
+"""...that leaves a node which is to be emptied..."""
+NEEDED: Final = (REPAIRS, EMPTIES)
+"""...or that has to be, one way or the other."""
 
 
 ROLLBACK: Final = "rollback"

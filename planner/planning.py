@@ -45,12 +45,22 @@ def checked_plan(
 
     def plan_with(solver: str, policy: Policy, snapshot: Snapshot) -> Plan:
         case = prepare(replace(cluster, snapshot=snapshot), policy, settings, apply, measured)
-        return make_plan(case, solver, budget, drained)
+        return make_plan(emptying(case, drained), solver, budget, drained)
 
     slow = solver == "cpsat" and policy.time_limit >= SCOUTED
     movable = [int(vmid) for vmid in cluster.guests["vmid"][~cluster.guests["template"]]]
     scout = partial(plan_with, "descent", replace(policy, survive=0)) if slow else None  # headroom takes its time
     return candidates.checked(cluster, movable, partial(plan_with, solver, policy), source, scout=scout).plan
+
+
+def emptying(case: Case, nodes: Collection[str]) -> Case:
+    """The case that tells guests that leave some nodes in maintenance from broken rules, if the nodes are in none today
+    and the guests may be there."""
+    now, rules = case.cluster.nodes, case.formulation.rules
+    names, pins = {*nodes} - {*map(str, now["node"][now["maintenance"].astype(bool)])}, rules.pins()
+    at = zip(map(int, case.formulation.guests["vmid"]), map(str, case.formulation.guests["node"]), strict=True)
+    leaving = {vmid: node for vmid, node in at if node in names and node in pins.get(vmid, names)}
+    return replace(case, formulation=replace(case.formulation, rules=replace(rules, leaving=leaving)))
 
 
 def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, drained: Collection[str] = ()) -> Plan:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from planner.errors import StalePlan
-from planner.plan import REPAIRS, Migration, Plan
+from planner.plan import NEEDED, Migration, Plan
 from planner.policy import Apply
 from planner.run import Moved
 
@@ -46,7 +46,7 @@ def check(plan: Plan, moved: Iterable[Moved], now: float, settings: Apply) -> No
 def _judged(plan: Plan) -> Iterator[Migration]:
     """Where guests end, but for those that go to repair a rule, or along with one that does."""
     final = [migration for migration in plan.migrations if not migration.bypass]
-    repairing = [migration for migration in final if migration.reason.startswith(REPAIRS)]
+    repairing = [migration for migration in final if migration.reason.startswith(NEEDED)]
     bundles = {migration.bundle for migration in repairing if migration.bundle}
     vmids = {migration.vmid for migration in repairing}
     return (m for m in final if m.vmid not in vmids and m.bundle not in bundles)

@@ -37,6 +37,8 @@ class Rules:
     domains: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Kind of failure domain to node to its domain; a node that is missing is one of its own."""
     notes: tuple[str, ...] = ()
+    leaving: Mapping[int, str] = field(default_factory=dict)
+    """vmid to the node that it only has to leave because that is to be emptied."""
 
     @property
     def frame(self) -> pd.DataFrame:

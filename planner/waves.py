@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from planner.plan import Migration, Schedule
+from planner.plan import NEEDED, Migration, Schedule
 from planner.timetable import Job, Limits, begins, bound
 
 Waves = tuple[tuple[Migration, ...], ...]
@@ -32,7 +32,7 @@ def least(migrations: Sequence[Migration], limits: Limits) -> float:
 def job(migration: Migration, after: Iterable[int] = (), elapsed: float = 0.0) -> Job:
     """A migration as far as its time is concerned, less the seconds that it has taken already."""
     seconds = migration.end - migration.begin
-    left, repair = round(1000 * max(0.0, seconds - elapsed)), migration.reason.startswith("repairs")
+    left, repair = round(1000 * max(0.0, seconds - elapsed)), migration.reason.startswith(NEEDED)
     return Job(migration.source, migration.target, left, migration.rate, tuple(after), repair)
 
 

@@ -406,6 +406,15 @@ def test_a_plan_counts_with_the_speed_of_the_clusters_own_migrations(cli: Cli, t
     assert plan["waves"] and plan["schedule"]["pace"] == "from 4 migrations of this cluster"
 
 
+def test_a_guest_that_leaves_a_node_which_is_to_be_emptied_repairs_no_rule() -> None:
+    broken = vm(90, "a", 1, tags="plb_pin_b")
+    found = made(*EVEN, broken).consolidate(5, **QUICK)
+    assert found.plan is not None and len(found.nodes) == 1
+    assert {m.reason for m in found.migrations if m.vmid < 90} == {f"empties {found.nodes[0]}"}
+    assert len(found.plan.violations_before) == 1 and "but pinned to b" in found.plan.violations_before[0]
+    assert [point.violations for point in found.plan.schedule.checkpoints] == [1] * len(found.plan.waves)
+
+
 def test_a_plan_assumes_the_nodes_in_maintenance_like_that_of_drain(cli: Cli, tmp_path: Path) -> None:
     here = made(*EVEN)
     found = here.consolidate(**QUICK)
