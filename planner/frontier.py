@@ -200,8 +200,7 @@ class Frontier:
         return [point for point in self.front.points if self._limit(point) <= limit][-1]
 
     def _most(self) -> float:
-        """The largest limit that was asked about: any, where there was none. More migrations than there are guests are no
-        more than these."""
+        """The largest limit that was asked about: any, where there was none; perhaps more migrations than guests."""
         if self.against is Against.MIGRATIONS:
             return float(_asked(self.case.policy))
         most = self.problem.max_moved_mib
