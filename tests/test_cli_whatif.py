@@ -131,6 +131,17 @@ def test_a_step_that_makes_no_sense_is_told_in_one_line(run: Run, words: list[st
     assert refused.code == 64 and says in refused.complaint
 
 
+def test_a_node_that_cannot_be_removed_ends_a_what_if_and_one_that_leaves_none_is_told(run: Run) -> None:
+    full = (node("a", 64, 42), node("b", 64, 40), vm(1, "a", 40))
+    refused = run("whatif", "--remove-node", "a", rows=full)
+    assert (
+        refused.code == 3
+        and "a cannot be removed: 1 of its 1 guests find no place: 1 (g1) (b: no room" in refused.complaint
+    )
+    none = run("whatif", "--fail", "a,b", rows=full)
+    assert none.code == 64 and "a, b fail: no node is left online" in none.complaint
+
+
 def test_guests_for_whom_there_is_no_place_end_a_what_if(run: Run) -> None:
     refused = run("whatif", "--add-guest", "100G,4,count=2")
     assert (
