@@ -2,128 +2,35 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-Count = Annotated[int, Ge(1), Le(1_000_000)]
-"""How many there may be of something."""
-Rate = Annotated[float, Ge(0.001), Le(1e9)]
-"""MiB/s; Proxmox VE counts in KiB/s."""
+from planner.choices import (
+    PRESSURES,
+    RATES,
+    Against,
+    Cheapest,
+    Combine,
+    Count,
+    Free,
+    GuestMemory,
+    GuestType,
+    Lookback,
+    Mode,
+    OnDrift,
+    PoolType,
+    Profile,
+    Rate,
+    Resource,
+    Unless,
+)
 
-
-class Resource(StrEnum):
-    """What is balanced."""
-
-    MEMORY = "memory"
-    CPU = "cpu"
-    DISK = "disk"
-    IO = "io"
-    """Bytes read from and written to disks."""
-    NETWORK = "network"
-    """Bytes received and sent."""
-    MEMORY_PRESSURE = "memory-pressure"
-    CPU_PRESSURE = "cpu-pressure"
-    IO_PRESSURE = "io-pressure"
-
-
-PRESSURES = (Resource.MEMORY_PRESSURE, Resource.CPU_PRESSURE, Resource.IO_PRESSURE)
-"""Part of the time in which something waits for the resource, as the kernel says (PSI); Proxmox VE 9."""
-RATES = (Resource.IO, Resource.NETWORK, *PRESSURES)
-"""What only the history knows (rrd)."""
-
-
-class Lookback(StrEnum):
-    """Over which time the use of guests counts."""
-
-    NOW = "now"
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-
-
-class Profile(StrEnum):
-    """Which figure of a window counts: one for all of it, or robust: every period of it at once, the worst deciding."""
-
-    MEAN = "mean"
-    P95 = "p95"
-    PEAK = "peak"
-    ROBUST = "robust"
-
-
-class Combine(StrEnum):
-    """How the spreads of several resources become one aim."""
-
-    WORST = "worst"
-    WEIGHTED = "weighted"
-    ORDER = "order"
-
-
-class Cheapest(StrEnum):
-    """What a plan should need least of, once it is within balanciness."""
-
-    MIGRATIONS = "migrations"
-    GIB = "gib"
-
-
-class Against(StrEnum):
-    """What of a plan's cost a frontier shows the spread against."""
-
-    MIGRATIONS = "migrations"
-    GIB = "gib"
-
-
-class Mode(StrEnum):
-    """Which figure of a resource counts: what guests use now, or what they are configured with."""
-
-    USED = "used"
-    ASSIGNED = "assigned"
-
-
-class GuestMemory(StrEnum):
-    """Whose figure of the memory that a guest uses counts: what it costs its node, or what it says itself."""
-
-    HOST = "host"
-    GUEST = "guest"
-
-
-class GuestType(StrEnum):
-    """Which guests may be migrated."""
-
-    VM = "vm"
-    CT = "ct"
-    ALL = "all"
-
-
-class Unless(StrEnum):
-    """When a guest that stays may be migrated nevertheless."""
-
-    NEVER = "never"
-    REPAIR = "repair"
-    MAINTENANCE = "maintenance"
-    DAILY = "daily"
-
-
-class PoolType(StrEnum):
-    """What the guests of a pool are to each other."""
-
-    AFFINITY = "affinity"
-    ANTI_AFFINITY = "anti-affinity"
-
-
-class OnDrift(StrEnum):
-    """What a run does when something is not as the plan assumes."""
-
-    STOP = "stop"
-    SKIP = "skip"
-
-
-class Free(StrEnum):
-    """How `greedy` finds the most free node."""
-
-    PERCENT = "percent"
-    BYTES = "bytes"
+__all__ = [
+    "PRESSURES", "RATES", "Against", "Apply", "Cheapest", "Cluster", "Combine", "Count", "Free", "GuestMemory",
+    "GuestType", "Hooks", "Lookback", "Mode", "OnDrift", "Overcommit", "Policy", "PoolRule", "PoolType", "Pressure",
+    "Profile", "Rate", "Reserve", "Resource", "RuleSetting", "Unless", "Window",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
