@@ -73,6 +73,12 @@ class Consolidation:
     """Losses of one more node that are survived: 0 or 1."""
     restart: Restart
     """Guests that have to find a place when a node fails: those of HA, or all that run."""
+    ha_starts: bool
+    """Whether HA starts these then by itself; where it does not, there would be room for them."""
+    online: int
+    """Nodes that are online when those are off..."""
+    quorum: int
+    """...and how many have to be, so that the cluster can act; more votes than nodes (a QDevice) are not known."""
     exempt: tuple[str, ...]
     """Those of them, with their names, that find none whatever is on or off: they may be on no other node."""
     guests: dict[str, int]
@@ -86,6 +92,11 @@ class Consolidation:
     def proven(self) -> bool:
         """Whether it is proven that no more nodes could be switched off."""
         return len(self.nodes) >= self.bound
+
+    @property
+    def quorum_after_loss(self) -> bool:
+        """Whether so many are online then even without one more of them: else HA starts nothing."""
+        return self.online - 1 >= self.quorum
 
     @property
     def migrations(self) -> tuple[Migration, ...]:
@@ -115,7 +126,8 @@ class Consolidation:
     def to_json(self) -> str:
         """All of it, with the plan as in plan files."""
         memory, threads = self.freed
-        said: dict[str, Any] = {"proven": self.proven, "freed": {"memory_mib": memory, "threads": threads}}
+        said: dict[str, Any] = {"proven": self.proven, "freed": {"memory_mib": memory, "threads": threads},
+                                "quorum_after_loss": self.quorum_after_loss}  # fmt: skip
         return json.dumps(asdict(self) | said, indent=2)
 
 
@@ -150,6 +162,9 @@ def consolidate(
         keep=least,
         survive=survive,
         restart=restart,
+        ha_starts=guarded.by_ha or (restart == "ha" and bool(guests.any())),
+        online=staying.online(case.cluster) - int(found.off.sum()),
+        quorum=staying.quorum(case.cluster, 0),
         exempt=tuple(explain.guest(formulation, guest) for guest in guarded.exempt),
         **_sizes(case),
         seconds=round(time.monotonic() - began, 3),

@@ -32,6 +32,18 @@ def lines(item: Consolidation) -> Iterator[str]:
         yield "no node can be switched off"
     yield from item.why
     if item.nodes and item.survive:
-        whose = "HA guests" if item.restart == "ha" else "running guests"
-        but = f", but for {why_on.named(item.exempt)}: they may be on no other node" if item.exempt else ""
-        yield f"then the loss of any one node more is survived: its {whose} find a place on those that stay on{but}"
+        yield _survived(item)
+
+
+def _survived(item: Consolidation) -> str:
+    """What the loss of one node more means; it is survived where HA would start the guests."""
+    whose = "HA guests" if item.restart == "ha" else "running guests"
+    but = f", but for {why_on.named(item.exempt)}: they may be on no other node" if item.exempt else ""
+    if item.quorum_after_loss and item.ha_starts:
+        return f"then the loss of any one node more is survived: its {whose} find a place on those that stay on{but}"
+    nobody = "" if item.ha_starts else ", but HA does not start them by itself"
+    none = (
+        f"; with {item.online - 1} of {len(item.guests)} nodes left there is no quorum then, and HA starts nothing (a"
+    )
+    none = "" if item.quorum_after_loss else f"{none} QDevice apart)"
+    return f"if one node more is lost there is room for its {whose} on those that stay on{nobody}{but}{none}"

@@ -83,6 +83,11 @@ def at_risk(cluster: Cluster) -> tuple[str, ...]:
     return (f"{online} of {len(cluster.nodes)} nodes are online: when one more fails, {NO_QUORUM}",)
 
 
+def online(cluster: Cluster) -> int:
+    """Nodes that are online."""
+    return int((cluster.nodes["status"] == "online").sum())
+
+
 def least(cluster: Cluster, formulation: Formulation, survive: int) -> int:
     """How many balanced nodes have to stay on for that, beside the others that are online."""
     online = {str(n) for n, s in zip(cluster.nodes["node"], cluster.nodes["status"], strict=True) if s == "online"}

@@ -88,7 +88,7 @@ def _limits(case: Case) -> str:
 
 def notes(case: Case, asked: Asked, found: "Found", guarded: "Guarded") -> Iterator[str]:
     """What a person should know before switching anything off."""
-    online = int((case.cluster.nodes["status"] == "online").sum()) - int(found.off.sum())
+    online = staying.online(case.cluster) - int(found.off.sum())
     needed = staying.quorum(case.cluster, 0)
     if found.off.any() and online < needed:
         yield (

@@ -110,6 +110,24 @@ def test_a_quorum_that_would_be_lost_is_remarked_on() -> None:
     assert "quorum" not in " ".join(made(*EVEN).consolidate(**QUICK).notes)
 
 
+@pytest.mark.parametrize(
+    ("keep", "managed", "words"),
+    [
+        (5, True, "then the loss of any one node more is survived: its HA guests find a place"),
+        (4, True, "there is room for its HA guests on those that stay on; with 3 of 6 nodes left there is no quorum"),
+        (5, False, "there is room for its running guests on those that stay on, but HA does not start them by itself"),
+        (4, False, "but HA does not start them by itself; with 3 of 6 nodes left there is no quorum then"),
+    ],
+)
+def test_survived_is_a_loss_after_which_ha_starts_the_guests_elsewhere(keep: int, managed: bool, words: str) -> None:
+    found = made(*(row | {"hastate": "started"} if managed else row for row in EVEN)).consolidate(keep, **QUICK)
+    last = list(report_consolidate.lines(found))[-1]
+    assert words in last and ("survived" in last) == (keep == 5 and managed)
+    written = json.loads(found.to_json())
+    assert (written["quorum_after_loss"], written["ha_starts"]) == (keep == 5, managed)
+    assert (written["online"], written["quorum"]) == (keep, 4)
+
+
 def test_so_many_nodes_stay_on_as_are_asked_for() -> None:
     for keep in range(3, 7):
         found = made(*EVEN).consolidate(keep, **QUICK)
@@ -137,7 +155,7 @@ def test_guests_that_find_no_place_whatever_is_off_do_not_forbid_everything() ->
     assert off(found) == 3 and "d" not in found.nodes
     assert any("guest 93 (g93) would find no place if their node failed" in note for note in found.notes)
     assert found.exempt == ("guest 93 (g93)",)
-    assert "those that stay on, but for guest 93 (g93)" in list(report_consolidate.lines(found))[-1]
+    assert "by itself, but for guest 93 (g93)" in list(report_consolidate.lines(found))[-1]
 
 
 def test_room_that_rules_leave_only_elsewhere_is_made_and_where_it_cannot_be_nothing_is_claimed() -> None:
@@ -297,7 +315,10 @@ def test_the_command_shows_the_plan_and_why_no_more(cli: Cli, tmp_path: Path) ->
     words = ("--snapshot", file(tmp_path, made(*EVEN)), "--time-limit", 4, "--solver", "descent")
     shown = cli("consolidate", *words, "--keep", 4, "--out", tmp_path / "p.json")
     assert shown.code == 0 and "could be switched off: " in shown.out and "4 have to stay on" in shown.out
-    assert "then the loss of any one node more is survived" in shown.out and "no quorum when one more" in shown.err
+    assert (
+        "if one node more is lost there is room for its running guests" in shown.out
+        and "no quorum when one more" in shown.err
+    )
     assert len(load(tmp_path / "p.json").migrations) == 4 == len(load(tmp_path / "p.json").drained) * 2
     written = json.loads(cli("consolidate", *words, "--output", "json").out)
     assert written["proven"] and len(written["nodes"]) == 1 and written["plan"]["format"] == "proxlb-plan/2"
