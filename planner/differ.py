@@ -1,12 +1,13 @@
 """Owns what changed between two snapshots of a cluster: nodes, guests, rules, loads and spread, as frames."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from planner import ha
 from planner.cluster import Cluster
 from planner.errors import InputError
 from planner.formulate import formulate
@@ -164,7 +165,7 @@ def _said(value: Any) -> str:
 
 
 def _rules(one: Cluster, other: Cluster) -> Iterator[Row]:
-    old, new = (_worded(read(cluster).items) for cluster in (one, other))
+    old, new = (_worded(cluster) for cluster in (one, other))
     for name in sorted({*old, *new}):
         was, now = old.get(name, ""), new.get(name, "")
         if was != now:
@@ -172,12 +173,28 @@ def _rules(one: Cluster, other: Cluster) -> Iterator[Row]:
             yield {"rule": name, "change": change, "before": was, "after": now}
 
 
-def _worded(rules: Sequence[Rule]) -> dict[str, str]:
-    """Name to what all rules of that name ask for."""
-    result: dict[str, list[str]] = {}
-    for rule in rules:
-        result.setdefault(rule.name, []).append(_asks(rule))
+def _worded(cluster: Cluster) -> dict[str, str]:
+    """Name to what all rules of that name ask for: those of the HA manager as they are written, since what they mean
+    depends on which nodes are online."""
+    written = {rule.name: _written(rule) for rule in ha.read(cluster.snapshot, lambda _: None)}
+    written |= dict(ha.without_effect(cluster.snapshot))
+    result: dict[str, list[str]] = {name: [text] for name, text in written.items() if not cluster.assumed.lifts(name)}
+    for rule in read(cluster).items:
+        if rule.name not in written:
+            result.setdefault(rule.name, []).append(_asks(rule))
     return {name: "; ".join(sorted(texts)) for name, texts in result.items()}
+
+
+def _written(rule: ha.HaRule) -> str:
+    """A rule of the HA manager as it is written."""
+    vmids = ", ".join(map(str, sorted(rule.vmids)))
+    if rule.kind != "node-affinity":
+        return f"{'apart' if rule.negative else 'together'} {vmids}"
+    nodes = " or ".join(f"{node}:{priority}" if priority else node for node, priority in sorted(rule.nodes))
+    where, strict = "not on" if rule.negative else "on", ", strict" if rule.strict else ""
+    staying = ", ".join(map(str, sorted(rule.staying & {*rule.vmids})))
+    staying = f", {staying} without failback" if staying else ""
+    return f"pin {vmids} {where} {nodes}{strict}{staying}"
 
 
 def _asks(rule: Rule) -> str:

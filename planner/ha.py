@@ -78,6 +78,14 @@ def read(snapshot: Snapshot, note: Callable[[str], None]) -> Iterator[HaRule]:
         )
 
 
+def without_effect(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    """Names of rules that have none, with the reason."""
+    for row in rows(snapshot.get(RULES) or [], RULES):
+        why = "disabled" if str(row.get("disable")) not in OFF else "it has errors" if row.get("errors") else ""
+        if why:
+            yield NAME.format(str(row.get("rule") or "")), why
+
+
 def _groups(snapshot: Snapshot) -> Iterator[HaRule]:
     members: dict[str, list[int]] = {}
     for row in rows(snapshot.get(MANAGED) or [], MANAGED):

@@ -117,8 +117,39 @@ def test_rules_of_tags_and_of_the_ha_manager_that_are_others_are_told() -> None:
     one = cluster(*ROWS, **{"/cluster/ha/rules": [ha], "/cluster/ha/resources": resources})
     other = cluster(*ROWS, **{"/cluster/ha/rules": [ha | {"nodes": "a"}], "/cluster/ha/resources": resources})
     (row,) = one.diff(other).rules.itertuples()
-    assert (row.change, row.before, row.after) == ("changed", "pin 1 on a or b", "pin 1 on a")
+    assert (row.change, row.before, row.after) == ("changed", "pin 1 on a or b, strict", "pin 1 on a, strict")
     assert [row.change for row in other.diff(cluster(*ROWS)).rules.itertuples()] == ["went"]
+
+
+HA_RULE = {"rule": "r", "type": "node-affinity", "resources": "vm:1", "nodes": "a:2,c", "strict": 1}
+
+
+@pytest.mark.parametrize(
+    ("edited", "failback", "after"),
+    [
+        ({"strict": 0}, 1, "pin 1 on a:2 or c"),
+        ({"nodes": "a:2,b"}, 1, "pin 1 on a:2 or b, strict"),
+        ({"nodes": "a,c:2"}, 1, "pin 1 on a or c:2, strict"),
+        ({"affinity": "negative"}, 1, "pin 1 not on a:2 or c, strict"),
+        ({"resources": "vm:1,vm:2"}, 1, "pin 1, 2 on a:2 or c, strict"),
+        ({"disable": 1}, 1, "disabled"),
+        ({}, 0, "pin 1 on a:2 or c, strict, 1 without failback"),
+    ],
+)
+def test_rules_of_the_ha_manager_are_compared_as_they_are_written(
+    edited: dict[str, Any], failback: int, after: str
+) -> None:
+    one = under([HA_RULE])
+    (row,) = one.diff(under([HA_RULE | edited], failback=failback)).rules.itertuples()
+    assert (row.rule, row.before, row.after) == ("HA rule r", "pin 1 on a:2 or c, strict", after)
+    down = under([HA_RULE], [offline("a"), *ROWS[1:]])
+    assert one.diff(down).rules.empty, "that a node went offline is no other rule"
+
+
+def under(rules: list[dict[str, Any]], rows: list[Row] = ROWS, failback: int = 1) -> Any:
+    """A cluster with rules of the HA manager."""
+    managed = [{"sid": "vm:1", "type": "vm", "state": "started", "failback": failback}]
+    return cluster(*rows, **{"/cluster/ha/rules": rules, "/cluster/ha/resources": managed})
 
 
 CHANGES: dict[str, Callable[[Random, Row], Any]] = {
