@@ -177,8 +177,7 @@ class Sheet:
 
     def remove(self, name: str) -> None:
         """A node is gone, and all that is still on it."""
-        kept = [row for row in self.rows if row.get("node") != name]
-        self.rows[:] = kept
+        self.rows[:] = [row for row in self.rows if row.get("node") != name]
         for path in [path for path in self._answers if path.startswith(f"/nodes/{name}/")]:
             del self._answers[path]
 
