@@ -26,6 +26,11 @@ GUEST_FACTS = {"node": "node", "name": "name", "type": "type", "status": "status
                "memory": "memory_mib", "cpu": "cpu_mcpu", "disk": "disk_mib", "tags": "tags", "pool": "pool",
                "ha": "ha_state", "lock": "lock"}  # fmt: skip
 """The same of a guest, and `planner.frames.GUESTS`; what it uses is in the loads."""
+SIZES = ("memory", "cpu", "disk")
+"""Facts of a node that are 0 where they are not known: while it is offline."""
+WHILE_UP = ("name", "status", "template", "memory", "cpu", "disk")
+"""Facts of a guest that Proxmox VE does not know while its node is offline; what is not known is no change."""
+UNKNOWN = "unknown"
 NODE = "node"
 """A guest of which this is another is one that was migrated."""
 
@@ -126,10 +131,11 @@ def _nodes(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[Row]:
 
 
 def _guests(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[Row]:
-    names = {int(row.vmid): str(row.name) for frame in (before, after) for row in _rows(frame)}
+    known = (row for frame in (before, after) for row in _rows(frame) if row.name)
+    names = {int(row.vmid): str(row.name) for row in known}
     homes = [{int(row.vmid): str(row.node) for row in _rows(frame)} for frame in (before, after)]
     for vmid, change, what, old, new in _changes(before, after, "vmid", GUEST_FACTS):
-        row = {"vmid": vmid, "name": names[vmid], "change": change, "what": what, "before": old, "after": new}
+        row = {"vmid": vmid, "name": names.get(vmid, ""), "change": change, "what": what, "before": old, "after": new}
         if change == CAME:
             row |= {"what": NODE, "after": homes[1][vmid]}
         elif change == WENT:
@@ -152,8 +158,15 @@ def _changes(
         else:
             for what, column in facts.items():
                 was, now = getattr(old[item], column), getattr(new[item], column)
-                if was != now:
+                if was != now and _is_known(old[item], what, was) and _is_known(new[item], what, now):
                     yield item, CHANGED, what, _said(was), _said(now)
+
+
+def _is_known(row: Any, what: str, value: Any) -> bool:
+    """Whether a fact of a node or guest, a row of its frame, is known."""
+    if hasattr(row, "vmid"):
+        return row.status != UNKNOWN or what not in WHILE_UP
+    return what not in SIZES or value > 0
 
 
 def _rows(frame: pd.DataFrame) -> list[Any]:

@@ -121,6 +121,16 @@ def test_rules_of_tags_and_of_the_ha_manager_that_are_others_are_told() -> None:
     assert [row.change for row in other.diff(cluster(*ROWS)).rules.itertuples()] == ["went"]
 
 
+def test_what_is_not_known_while_a_node_is_offline_is_no_change() -> None:
+    down = {"status": "unknown", "name": "", "maxmem": 0, "maxcpu": 0, "mem": 0, "cpu": 0}
+    after = changed(a={"status": "offline", "maxmem": 0, "maxcpu": 0, "maxdisk": 0, "mem": 0}, g1=down, g2=down,
+                    g4=down | {"tags": "new"})  # fmt: skip
+    for found, ends in ((diff(ROWS, after), ("online", "offline")), (diff(after, ROWS), ("offline", "online"))):
+        assert told(found)[0] == ("a", "changed", "status", *ends)
+        assert [row[:3] for row in told(found)[1:]] == [(4, "changed", "tags")]
+        assert found.guests["name"].tolist() == ["g4"] and found.rules.empty
+
+
 HA_RULE = {"rule": "r", "type": "node-affinity", "resources": "vm:1", "nodes": "a:2,c", "strict": 1}
 
 
