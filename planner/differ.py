@@ -7,13 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from planner import ha
 from planner.cluster import Cluster
+from planner.differ_rules import worded
 from planner.errors import InputError
 from planner.formulate import formulate
 from planner.frames import Column, conform
 from planner.policy import Lookback, Policy
-from planner.rule import Kind, Rule
 from planner.rules import read
 from planner.snapshot import Snapshot
 from solvers.problem import PPM
@@ -121,7 +120,7 @@ def compare(one: Cluster, other: Cluster, policy: Policy | None = None) -> Diffe
         conform(_rules(one, other), RULES, "rule"),
         conform(_loads(first, second), LOADS, "node"),
         _spreads(first, second, policy),
-        tuple(_notes(one, other)),
+        (*_notes(one, other), *_unknown(first, second)),
     )
 
 
@@ -178,7 +177,7 @@ def _said(value: Any) -> str:
 
 
 def _rules(one: Cluster, other: Cluster) -> Iterator[Row]:
-    old, new = (_worded(cluster) for cluster in (one, other))
+    old, new = (worded(cluster) for cluster in (one, other))
     for name in sorted({*old, *new}):
         was, now = old.get(name, ""), new.get(name, "")
         if was != now:
@@ -186,74 +185,58 @@ def _rules(one: Cluster, other: Cluster) -> Iterator[Row]:
             yield {"rule": name, "change": change, "before": was, "after": now}
 
 
-def _worded(cluster: Cluster) -> dict[str, str]:
-    """Name to what all rules of that name ask for: those of the HA manager as they are written, since what they mean
-    depends on which nodes are online."""
-    written = {rule.name: _written(rule) for rule in ha.read(cluster.snapshot, lambda _: None)}
-    written |= dict(ha.without_effect(cluster.snapshot))
-    result: dict[str, list[str]] = {name: [text] for name, text in written.items() if not cluster.assumed.lifts(name)}
-    for rule in read(cluster).items:
-        if rule.name not in written:
-            result.setdefault(rule.name, []).append(_asks(rule))
-    return {name: "; ".join(sorted(texts)) for name, texts in result.items()}
-
-
-def _written(rule: ha.HaRule) -> str:
-    """A rule of the HA manager as it is written."""
-    vmids = ", ".join(map(str, sorted(rule.vmids)))
-    if rule.kind != "node-affinity":
-        return f"{'apart' if rule.negative else 'together'} {vmids}"
-    nodes = " or ".join(f"{node}:{priority}" if priority else node for node, priority in sorted(rule.nodes))
-    where, strict = "not on" if rule.negative else "on", ", strict" if rule.strict else ""
-    staying = ", ".join(map(str, sorted(rule.staying & {*rule.vmids})))
-    staying = f", {staying} without failback" if staying else ""
-    return f"pin {vmids} {where} {nodes}{strict}{staying}"
-
-
-def _asks(rule: Rule) -> str:
-    if rule.kind is not Kind.APART:
-        where = f" on {' or '.join(sorted(rule.nodes)) or 'no node'}" if rule.kind is Kind.PIN else ""
-        return f"{rule.kind.value} {', '.join(map(str, rule.vmids))}{where}"
-    sides = (" with ".join(map(str, side)) for side in rule.sides)
-    most = f", at most {rule.most} per {rule.per or 'node'}" if rule.most > 1 or rule.per else ""
-    return f"apart {', '.join(sides)}{most}"
-
-
 # --- loads ------------------------------------------------------------------------------------------
 
-Measured = tuple[dict[tuple[str, str], float], dict[str, float]]
-"""(node, resource) to its load, and resource to the spread."""
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a cluster shows of its loads."""
+
+    loads: dict[tuple[str, str], float]
+    """(node, resource) to percent."""
+    spreads: dict[str, float]
+    """Resource to percentage points."""
+    unknown: dict[str, str]
+    """Resource of which there is neither, to why."""
 
 
-def _measured(cluster: Cluster, policy: Policy) -> Measured:
-    """Loads of now, as far as anything is known of the nodes: nothing is planned with them."""
+def _measured(cluster: Cluster, policy: Policy) -> _Measured:
+    """Loads of now, of each resource as far as anything is known of it: nothing is planned with them."""
+    found, rules = _Measured({}, {}, {}), read(cluster)
     known = {*cluster.nodes["node"], "default"}
     reserve = {name: kept for name, kept in policy.reserve.items() if name in known}
-    now = replace(policy, reserve=reserve, overcommit={}, max_guests={}, window=Lookback.NOW, allow_partial=True)
-    try:
-        formulation = formulate(cluster, read(cluster), now)
-    except InputError:  # no node is online
-        return {}, {}
-    problem = formulation.problem
-    table, spreads = problem.loads(problem.origin) * 100 / PPM, problem.spreads(problem.origin) * 100 / PPM
-    resources = [resource.value for resource in formulation.resources]
-    loads = {
-        (node, resource): round(float(table[k, n]), 4)
-        for k, resource in enumerate(resources)
-        for n, node in enumerate(formulation.nodes)
-    }
-    return loads, {resource: round(float(spreads[k]), 4) for k, resource in enumerate(resources)}
+    for resource in policy.resource:
+        now = replace(
+            policy, resource=(resource,), reserve=reserve, overcommit={}, max_guests={}, pressure={},
+            window=Lookback.NOW, forecast=False, allow_partial=True,
+        )  # fmt: skip
+        try:
+            formulation = formulate(cluster, rules, now)
+        except InputError as error:  # it has no history, or no node is online
+            found.unknown[resource.value] = str(error)
+            continue
+        problem = formulation.problem
+        spreads = problem.spreads(problem.origin) * 100 / PPM
+        worst = int(spreads.argmax())  # of its periods
+        load = problem.loads(problem.origin)[worst] * 100 / PPM
+        found.loads.update(
+            {(n, resource.value): round(float(x), 4) for n, x in zip(formulation.nodes, load, strict=True)}
+        )
+        found.spreads[resource.value] = round(float(spreads[worst]), 4)
+    return found
 
 
-def _loads(first: Measured, second: Measured) -> Iterator[Row]:
-    for node, resource in {**first[0], **second[0]}:
-        before, after = (found[0].get((node, resource), NAN) for found in (first, second))
+def _loads(first: _Measured, second: _Measured) -> Iterator[Row]:
+    for node, resource in {**first.loads, **second.loads}:
+        before, after = (found.loads.get((node, resource), NAN) for found in (first, second))
         yield {"node": node, "resource": resource, "before": before, "after": after}
 
 
-def _spreads(first: Measured, second: Measured, policy: Policy) -> pd.DataFrame:
+def _spreads(first: _Measured, second: _Measured, policy: Policy) -> pd.DataFrame:
     names = [resource.value for resource in policy.resource]
-    spread = {end: [found[1].get(name, NAN) for name in names] for end, found in (("before", first), ("after", second))}
+    spread = {
+        end: [found.spreads.get(name, NAN) for name in names] for end, found in (("before", first), ("after", second))
+    }
     return pd.DataFrame({"resource": pd.Series(names, dtype="str"), **spread})
 
 
@@ -274,6 +257,18 @@ def _notes(one: Cluster, other: Cluster) -> Iterator[str]:
             "names of anonymised snapshots are numbered anew in each: where nodes came or went, the same name may "
             "stand for another node"
         )
+
+
+def _unknown(first: _Measured, second: _Measured) -> Iterator[str]:
+    """Loads that are not known, and why; in one line where that is so of both."""
+    for resource in {**first.unknown, **second.unknown}:
+        why = [found.unknown.get(resource) for found in (first, second)]
+        if why[0] == why[1]:
+            yield f"{resource} is known of neither snapshot: {why[0]}"
+            continue
+        for number, reason in zip(("first", "second"), why, strict=True):
+            if reason is not None:
+                yield f"{resource} is not known of the {number} snapshot: {reason}"
 
 
 def _cluster_name(snapshot: Snapshot) -> str:

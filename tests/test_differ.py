@@ -206,9 +206,26 @@ def test_loads_are_those_that_a_plan_shows() -> None:
         assert found.spreads["before"].tolist() == pytest.approx([c.before for c in planned.spreads.values()], abs=1e-3)
 
 
+def test_a_resource_without_a_history_is_told_and_the_others_are_compared_all_the_same(
+    cli: Cli, tmp_path: Path
+) -> None:
+    after = changed(a={"mem": 30 * GIB})
+    found, alone_ = diff(ROWS, after, resource=["memory", "io"]), diff(ROWS, after)
+    assert found.loads.equals(alone_.loads) and found.spreads["before"][0] == alone_.spreads["before"][0]
+    assert found.spreads["resource"].tolist() == ["memory", "io"] and found.spreads["after"].isna().tolist() == [
+        False,
+        True,
+    ]
+    assert len(found.notes) == 1 and found.notes[0].startswith("io is known of neither snapshot: there is no history")
+    shown = cli("snapshot", "diff", *files(tmp_path, after), "--resource", "io,memory")
+    assert "io is known of neither snapshot" in shown.err and "memory spread" in shown.out
+
+
 def test_a_cluster_without_a_node_that_is_online_has_no_loads() -> None:
     found = diff(ROWS, [offline("a"), offline("b"), offline("c")])
     assert found.loads["after"].isna().all() and found.spreads["after"].isna().all()
+    (note,) = found.notes
+    assert note.startswith("memory is not known of the second snapshot: there is no node to plan for: a is offline")
     assert json.loads(found.to_json())["spreads"][0]["after"] is None
 
 
