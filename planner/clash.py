@@ -111,6 +111,20 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
     if all(holds(problem, d.requirement, problem.origin) for d in found):
         return Yield(rules)
     answer = cheapest(problem, [d.requirement for d in found], weights, seconds, seed)
+    return _yielded(formulation, found, answer)
+
+
+def give_way_today(formulation: Formulation) -> Yield:
+    """The rules less all that should hold and does not today: then none that must hold stays broken for one of them."""
+    found, problem = demands.read(formulation), formulation.problem
+    lost = [i for i, d in enumerate(found) if not holds(problem, d.requirement, problem.origin)]
+    weight = sum(weight for i, weight in enumerate(_weights(found)) if i in lost)
+    return _yielded(formulation, found, Relaxation(tuple(lost), problem.origin, weight, least=False))
+
+
+def _yielded(formulation: Formulation, found: list[Demand], answer: Relaxation) -> Yield:
+    """The rules less what an answer gives up of those that should hold."""
+    rules = formulation.rules
     yielding = [(found[i], rule) for i in answer.given_up if (rule := found[i].rule) and rule.price]
     says = tuple(f"{demand.says} (price {rule.price:g})" for demand, rule in yielding)
     items = (_relaxed(rule, [d for d, its in yielding if its is rule], formulation, answer) for rule in rules.items)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from planner import agenda
 from planner.capacity import GIB
-from planner.case import Case
+from planner.case import SHARE, Case
 from planner.errors import MissingDependency, UsageError
 from planner.frames import Column
 from planner.knee import knee
@@ -241,7 +241,7 @@ def make_frontier(
     if against is Against.GIB:
         most = int(problem.copy_mib.sum()) if problem.max_moved_mib is None else problem.max_moved_mib
     try:
-        steps = stages(case, against, most)
+        steps = stages(case, against, most, SHARE * budget.seconds)
         left = budget.seconds - (time.monotonic() - began)
         front, cases = search(steps, against, POINTS, replace(budget, seconds=left), told)
     except ModuleNotFoundError as error:

@@ -179,6 +179,8 @@ def _of_knee(item: Frontier, rows: Sequence[Row]) -> str:
     if marked is not None:
         share = f"{100 * _gained(rows, marked) / gained:.0f} % of what {'can be' if item.exact else 'was'} gained"
         return f"{_knee(item)}: {_counted(item, marked)}, spread {marked['spread']:.2f} points, {share}"
+    if len(alike) == 1 and len({row["gave_way"] for row in rows}) > 1:
+        return "no knee: within no other limit the same rules hold"
     if gained > 0:
         return "no knee: each more gains as much as the one before, or more"
     if not item.exact:

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from planner import clash
 from planner.capacity import GIB
-from planner.case import SHARE, Case
+from planner.case import Case
 from planner.clash import Yield
-from planner.formulate import formulate
+from planner.formulate import Formulation, formulate
 from planner.mention import shortened
 from planner.policy import Against
 from solvers.front import Front, Told
@@ -18,6 +18,8 @@ from solvers.result import Budget
 
 LIMITS = {Against.MIGRATIONS: "max_migrations", Against.GIB: "max_moved_mib"}
 """What limits it in a problem."""
+PART = 0.5
+"""Of the time that is left, what it may take to find out what gives way within one limit."""
 FEWEST = 3
 """Points of a front against GiB that every stage may have."""
 
@@ -31,7 +33,7 @@ class Stage:
     case: Case
 
 
-def stages(case: Case, against: Against, most: int) -> list[Stage]:
+def stages(case: Case, against: Against, most: int, seconds: float) -> list[Stage]:
     """All limits up to the most, by what gives way within them as a plan lets it, by rising limit.
 
     Where something else gives way than before is found by halving: a larger limit never makes more give way.
@@ -40,11 +42,12 @@ def stages(case: Case, against: Against, most: int) -> list[Stage]:
         return [Stage(0, most, case)]
     if against is Against.MIGRATIONS:
         most = min(most, case.formulation.problem.guests)
-    found = _Halving(case, LIMITS[against])
+    found = _Halving(case, LIMITS[against], seconds)
+    found.at(most)  # which matters most, and is the easiest
     starts = [(0, found.at(0)), *found.changes(0, most)]
     starts[1:] = [each for last, each in pairwise(starts) if not _is_same(last[1], each[1])]
     ends = [start - 1 for start, _ in starts[1:]] + [most]
-    return [Stage(start, end, found.case(outcome)) for (start, outcome), end in zip(starts, ends, strict=True)]
+    return [Stage(start, end, found.case(start, end)) for (start, _), end in zip(starts, ends, strict=True)]
 
 
 def _is_same(one: Yield, other: Yield) -> bool:
@@ -55,40 +58,52 @@ def _is_same(one: Yield, other: Yield) -> bool:
 class _Halving:
     """What gives way within some limits, each looked at once, as far as there is time."""
 
-    def __init__(self, case: Case, limit: str) -> None:
+    def __init__(self, case: Case, limit: str, seconds: float) -> None:
         self._case, self._limit = case, limit
         self._asked = formulate(case.cluster, case.asked, case.policy)
-        self._clock, self._known = Clock(case.policy.time_limit * SHARE), dict[int, Yield]()
+        self._clock, self._known = Clock(seconds), dict[int, Yield]()
 
     def at(self, limit: int) -> Yield:
-        """What gives way within a limit."""
+        """What gives way within a limit; each may take a part of the time that is left."""
         if limit not in self._known:
             problem = self._asked.problem.replace(**{self._limit: limit})
-            seconds = max(0.0, self._clock.left())
-            self._known[limit] = clash.give_way(replace(self._asked, problem=problem), seconds, self._case.policy.seed)
+            formulation = replace(self._asked, problem=problem)
+            stays = not limit and bool(problem.copy_mib.all())  # then there is nothing to find out
+            seconds = 0.0 if stays else max(0.0, PART * self._clock.left())
+            found = clash.give_way(formulation, seconds, self._case.policy.seed)
+            found = replace(found, proven=found.proven or stays)
+            self._known[limit] = found if found.proven else self._firm(found)
         return self._known[limit]
 
     def changes(self, low: int, high: int) -> Iterator[tuple[int, Yield]]:
         """Limits above one and up to another from which on something else gives way."""
         if self.at(low).weight == self.at(high).weight:
             return
-        if high - low == 1:
-            yield high, self.at(high)
-        elif self._clock.left() > 0:
-            middle = (low + high) // 2
+        middle = (low + high) // 2
+        if low < middle and self._clock.left() > 0 and self.at(middle).proven:
             yield from self.changes(low, middle)
             yield from self.changes(middle, high)
-        else:  # between them what does not hold today gives way: so none that must hold is broken for it
+            return
+        if low < middle:  # what is enough within less is enough
+            self._known[low + 1] = self._firm(self.at(low))
             yield low + 1, self.at(low + 1)
-            if low + 1 < high:
-                yield high, self.at(high)
+        yield high, self.at(high)
 
-    def case(self, outcome: Yield) -> Case:
-        """The case in which that gives way; proven to be the least only if all that was looked at is."""
-        least = all(known.proven for known in self._known.values())
-        same = outcome.rules is self._asked.rules
-        formulation = self._asked if same else formulate(self._case.cluster, outcome.rules, self._case.policy)
-        return replace(self._case, formulation=formulation, gave_way=outcome.given_up, least=least)
+    def _firm(self, found: Yield) -> Yield:
+        """Where it is not proven what has to give way: all that does not hold today does as well, so that nothing that
+        must hold is left broken for it."""
+        today = clash.give_way_today(self._formulation(found))
+        return Yield(today.rules, (*found.given_up, *today.given_up), False, found.weight)
+
+    def _formulation(self, found: Yield) -> Formulation:
+        same = found.rules is self._asked.rules
+        return self._asked if same else formulate(self._case.cluster, found.rules, self._case.policy)
+
+    def case(self, least: int, most: int) -> Case:
+        """The case of limits in which the same gives way; proven only if it is of all of them that were looked at."""
+        outcome = self.at(least)
+        proven = all(known.proven for limit, known in self._known.items() if least <= limit <= most)
+        return replace(self._case, formulation=self._formulation(outcome), gave_way=outcome.given_up, least=proven)
 
 
 def search(
@@ -111,12 +126,12 @@ def search(
         rest, parts = budget.seconds - (time.monotonic() - began), len(steps) - number
         work = None if budget.work is None else max(0.0, budget.work - spent) / parts
         own = replace(budget, seconds=max(0.0, rest if work is not None else rest / parts), work=work)
-        problem = stage.case.formulation.problem
+        problem, known = stage.case.formulation.problem, [p.assignment for front in fronts for p in front.points]
         if against is Against.GIB:
             within = problem.replace(max_moved_mib=stage.most) if len(steps) > 1 else problem
-            fronts.append(by_mib(within, max(FEWEST, points // len(steps)), own, tell, stage.least))
+            fronts.append(by_mib(within, max(FEWEST, points // len(steps)), own, tell, stage.least, known))
         else:
-            fronts.append(by_migrations(problem, stage.most, own, tell, stage.least))
+            fronts.append(by_migrations(problem, stage.most, own, tell, stage.least, known))
     return _joined(fronts), tuple(stage.case for stage, front in zip(steps, fronts, strict=True) for _ in front.points)
 
 
@@ -128,7 +143,7 @@ def notes(steps: Sequence[Stage], against: Against) -> list[str]:
         unit = "GiB" if against is Against.GIB else "migration" if stage.most == 1 == stage.least else "migrations"
         result.append(f"within {ends} {unit} should-rules give way: {shortened(stage.case.gave_way, '; ')}")
     if not all(stage.case.least for stage in steps):
-        result.append("there was no time to find out within every limit what has to give way: nothing is called proven")
+        result.append("it was not found out in time what has to give way within every limit: there nothing is proven")
     return result
 
 

@@ -8,7 +8,7 @@ of MiB are not known beforehand: below each point that is found the next one is 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -43,20 +43,26 @@ BOUND_SECONDS = 60.0
 """Seconds that a relaxation may take where work is what is limited."""
 
 
-def by_migrations(problem: Problem, most: int, budget: Budget, told: Told | None = None, least: int = 0) -> Front:
-    """The best within every number of migrations from the least to the most; other limits hold at all of them."""
+def by_migrations(
+    problem: Problem, most: int, budget: Budget, told: Told | None = None, least: int = 0, known: Iterable[Ints] = ()
+) -> Front:
+    """The best within every number of migrations from the least to the most; other limits hold at all of them.
+
+    `known` are assignments to start from."""
     most = min(most, problem.guests)
     sweep = _Sweep(_plain(problem, Cost.MIGRATIONS, max_migrations=most), range(least, most + 1), budget, told)
-    sweep.run()
+    sweep.run(known)
     return sweep.front()
 
 
-def by_mib(problem: Problem, points: int, budget: Budget, told: Told | None = None, least: int = 0) -> Front:
+def by_mib(
+    problem: Problem, points: int, budget: Budget, told: Told | None = None, least: int = 0, known: Iterable[Ints] = ()
+) -> Front:
     """The best for every amount of MiB from the least to the problem's limit, or about so many points of that front if
     it has more; other limits of the problem hold at all of them."""
     most = int(problem.copy_mib.sum()) if problem.max_moved_mib is None else problem.max_moved_mib
     sweep = _Sweep(_plain(problem, Cost.MIB, max_moved_mib=most), (least, most), budget, told, points)
-    sweep.run()
+    sweep.run(known)
     return sweep.front()
 
 
@@ -81,8 +87,10 @@ class _Sweep:
 
     # --- the course -----------------------------------------------------------------------------------
 
-    def run(self) -> None:
+    def run(self, known: Iterable[Ints] = ()) -> None:
         """Search until all is proven or the budget is spent."""
+        for assignment in known:
+            self.known.offer(assignment)
         for limit in self._limits:
             self._begin(limit)
         if self._points:

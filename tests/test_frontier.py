@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import planner
-from planner import report, report_frontier
+from planner import clash, report, report_frontier
 from planner.case import Case
 from planner.collect import collect
 from planner.errors import InputError, UsageError
@@ -356,6 +356,24 @@ def test_no_gain_is_shown_between_limits_within_which_other_rules_hold(capsys: p
         ["1", "1", "2.0", "46.88", "3.12", "43.75", "0", "1"],
         ["2", "2", "18.0", "3.12", "3.12", "0.00", "0", "0", "proven"],
     ]
+
+
+def test_without_time_to_find_out_what_gives_way_none_that_must_hold_is_left_broken_for_one_that_should(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Guest 3 should stay on a, as today: that rule stays in force, while what does not hold today gives way."""
+    real = clash.give_way
+    monkeypatch.setattr(clash, "give_way", lambda *given: replace(real(*given), proven=False))
+    rows = [node("a", 64, 34), node("b", 64), vm(1, "a", 2, tags="plb_pin_b"), vm(2, "a", 16), vm(3, "a", 16)]
+    rules = (*softly(2).rules, RuleSetting("stay", pin=("3",), nodes=("a",), should=True))
+    found = make_frontier(case_of(*rows, settings=ClusterPolicy(rules=rules), max_migrations=2), budget=BUDGET)
+    assert column(found, "violations") == [1, 0, 0] and column(found, "gave_way") == [1, 1, 1]
+    assert not any(column(found, "exact")) and not found.exact
+    assert found.notes == (
+        "within 0 to 2 migrations should-rules give way: soft: guest 2 (g2) on b (price 1)",
+        "it was not found out in time what has to give way within every limit: there nothing is proven",
+    )
+    assert all(set(found.problem.migrated(point.assignment).tolist()) <= {0, 1} for point in found.front.points)
 
 
 def test_against_gib_too_should_rules_hold_from_where_they_can() -> None:
