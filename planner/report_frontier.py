@@ -157,7 +157,8 @@ def _words(item: Frontier, rows: Sequence[Row], shown: Sequence[Row]) -> list[st
         known = f"all {len(rows)} {what}s are proven"
     else:
         known = f"{proven} of {len(rows)} {what}s {'is' if proven == 1 else 'are'} proven, largest {gap}"
-    known += "" if item.front.complete else "; others may lie between or beyond them"
+    beyond = "beyond it" if len(rows) == 1 else "between or beyond them"
+    known += "" if item.front.complete else f"; others may lie {beyond}"
     return [f"{known}; {item.front.spent:.1f} s", *_left_out(rows, shown, what), _of_knee(item, rows)]
 
 

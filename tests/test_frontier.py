@@ -304,6 +304,16 @@ def test_why_there_is_no_knee_is_said_and_one_of_unproven_points_is_marked(
     assert ("nothing better was found" in out) == (not proven and len(spreads) != len(set(spreads)))
 
 
+def test_a_front_against_gib_that_was_cut_off_is_not_called_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    found = make_frontier(case_of(*on_one(16, 8, 4, 2)), Against.GIB, Budget(seconds=0))
+    assert not found.exact and json.loads(found.to_json())["complete"] is False
+    report_frontier.frontier(found, report.console())
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "the only point is proven; others may lie beyond it; 0.0 s",
+        "no knee: no smaller spread was found, but none is ruled out",
+    ]
+
+
 def test_without_a_knee_the_plan_is_the_first_that_is_as_good_as_the_last() -> None:
     line = make_frontier(case_of(*on_one(8, 8, 8, 8), max_migrations=2), budget=BUDGET)
     assert column(line, "spread") == [32, 16, 0] and line.knee is None
