@@ -94,11 +94,9 @@ def test_whether_one_more_loss_is_survived_is_as_configured_by_file_environment_
         return int(json.loads(cli("consolidate", *asked, "--output", "json", *words).out)["survive"])
 
     (tmp_path / "c.yaml").write_text("policy: {survive: 0}\n")
-    assert (survived(), survived("--config", tmp_path / "c.yaml")) == (1, 0)
+    assert survived("--config", tmp_path / "c.yaml") == 0
     monkeypatch.setenv("PROXLB_PLAN_POLICY__SURVIVE", "1")
     assert (survived("--config", tmp_path / "c.yaml"), survived("--survive", 0)) == (1, 0)
-    monkeypatch.setenv("PROXLB_PLAN_POLICY__SURVIVE", "0")
-    assert (survived(), survived("--survive", 1)) == (0, 1)
     configured_so = replace(made(*EVEN), config=configured(str(tmp_path / "c.yaml"), {}, {}))
     assert configured_so.consolidate(**QUICK).survive == 0 and made(*EVEN).consolidate(**QUICK).survive == 1
 
@@ -267,9 +265,12 @@ def left_on(here: Cluster, found: Consolidation) -> set[int]:
     return {vmid for vmid, name in at.items() if name in found.nodes}
 
 
-def test_random_clusters_with_rules_of_every_kind_keep_them_and_survive_the_loss_of_one_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seeds", [range(8), pytest.param(range(8, 60), marks=pytest.mark.slow)])
+def test_random_clusters_with_rules_of_every_kind_keep_them_and_survive_the_loss_of_one_more(
+    tmp_path: Path, seeds: range
+) -> None:
     seen = 0
-    for seed in range(16):
+    for seed in seeds:
         rng = Random(seed)
         scenario = draw(seed, rng.randint(3, 6), rng.randint(3, 12), rng.sample(sorted(FEATURES), rng.randint(1, 6)))
         config, here = scenario.config(tmp_path), collect(scenario.snapshot())
@@ -285,7 +286,7 @@ def test_random_clusters_with_rules_of_every_kind_keep_them_and_survive_the_loss
         assert len({m.vmid for m in found.migrations}) <= (policy.max_migrations or 99)
         assert found.plan.moved_gib <= (policy.max_gib or 1e9)
         assert not lost(case, here, found), seed
-    assert seen > 5
+    assert seen > len(seeds) // 4
 
 
 def lost(case: Any, here: Cluster, found: Consolidation) -> list[int]:
@@ -295,9 +296,8 @@ def lost(case: Any, here: Cluster, found: Consolidation) -> list[int]:
     running: Bools = ~guests["status"].isin(["stopped", "unknown"]).to_numpy(dtype=bool)
     managed: Bools = guests["ha_state"].isin(["started", "request_start"]).to_numpy(dtype=bool)
     starts = running & (managed if found.restart == "ha" else True)
-    names = [explained.split(" (")[0] for note in found.notes if "would find no place" in note
-             for explained in note.split("guest ")[1:]]  # fmt: skip
-    starts &= ~guests["vmid"].isin([int(name) for name in names]).to_numpy(dtype=bool)
+    exempt = [int(guest.split()[1]) for guest in found.exempt]
+    starts &= ~guests["vmid"].isin(exempt).to_numpy(dtype=bool)
     after = case.formulation.after(found.migrations)
     small = [n for n in range(problem.nodes) if (starts & (after == n)).sum() <= 5]
     return [n for n in small if not survives(problem.replace(balanced=balanced), starts, after, n)]
@@ -379,7 +379,7 @@ def test_a_guest_that_proxmox_would_not_migrate_keeps_its_node_on_and_the_plan_c
             assert not [guest for guest in pve.guests if guest.node == "pve2"]
 
 
-@pytest.mark.parametrize("refused", [0, 4, 99])
+@pytest.mark.parametrize("refused", [0, 4, pytest.param(99, marks=pytest.mark.slow)])
 def test_the_time_limit_is_for_all_that_is_planned_however_often_proxmox_refuses(
     monkeypatch: pytest.MonkeyPatch, refused: int
 ) -> None:

@@ -97,14 +97,14 @@ def kept(wish: Wish, found: Vacated) -> None:
 
 
 def test_no_assignment_leaves_more_nodes_empty_or_takes_fewer_migrations() -> None:
-    seen = [agrees(seed) for seed in range(200)]
+    seen = [agrees(seed) for seed in range(80)]
     for headroom in (0, 1):
         assert {most for most, asked in seen if asked == headroom} >= {0, 1, 2}
 
 
 @pytest.mark.slow
 def test_no_assignment_does_better_on_many_more_clusters() -> None:
-    for seed in range(1000, 5000):
+    for seed in (*range(80, 200), *range(1000, 5000)):
         agrees(seed)
 
 
@@ -121,13 +121,14 @@ def test_what_counting_and_sums_prove_holds_for_every_assignment() -> None:
     assert sharp > 3
 
 
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 120), marks=pytest.mark.slow)])
 def test_where_headroom_is_only_looked_at_afterwards_what_is_proven_still_holds(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, seeds: range
 ) -> None:
     """As on large clusters."""
     monkeypatch.setattr(vacate_model, "EXACT", -1)
     missed = asked = 0
-    for seed in range(120):
+    for seed in seeds:
         wish = wished(seed)
         if not wish.protected.any():
             continue
@@ -138,7 +139,7 @@ def test_where_headroom_is_only_looked_at_afterwards_what_is_proven_still_holds(
         kept(wish, found)
         assert found.number == 0 or _is_survived(wish, found.assignment.tolist(), tuple(np.flatnonzero(found.off)))
         asked, missed = asked + 1, missed + (found.number < most)
-    assert missed <= asked // 20
+    assert missed <= max(1, asked // 20)
 
 
 def wish_for(problem: Problem, keep: int = 1, ha: Bools | None = None) -> Wish:
