@@ -9,7 +9,7 @@ from planner.demands import Demand
 from planner.formulate import Formulation
 from planner.rule import Rule
 from planner.rules import Rules
-from solvers.cheapest import HEAVIEST, Relaxation, cheapest
+from solvers.cheapest import Relaxation, cheapest
 from solvers.conflict import Conflict, conflict
 from solvers.possible import Clock, Oracle, Possibility
 from solvers.problem import Apart, Ints
@@ -133,13 +133,10 @@ def _yielded(formulation: Formulation, found: list[Demand], answer: Relaxation) 
 
 
 def _weights(found: list[Demand]) -> list[int]:
-    """What it weighs to give each demand up. Limits and facts, which no plan can break, outweigh all the rest: else a
-    rule would be kept by migrations that there will not be."""
+    """What it weighs to give each demand up. Limits, which no plan can break, outweigh all the rest: else rules
+    would be kept by migrations that there will not be."""
     plain = [round(d.rule.price * PRICE) if d.rule and d.rule.price else MUST * PRICE for d in found]
-    firm = [isinstance(d.requirement, Within) or d.weight >= demands.FACT for d in found]
-    rest = sum(weight for weight, is_firm in zip(plain, firm, strict=True) if not is_firm)
-    most = (HEAVIEST - rest - 1) // max(1, sum(firm))
-    return [min(rest + 1, most) if is_firm else weight for weight, is_firm in zip(plain, firm, strict=True)]
+    return [1 + sum(plain) if isinstance(d.requirement, Within) else w for d, w in zip(found, plain, strict=True)]
 
 
 def _relaxed(rule: Rule, broken: list[Demand], formulation: Formulation, answer: Relaxation) -> Rule:

@@ -178,6 +178,12 @@ def test_within_a_limit_rules_that_must_hold_are_repaired_before_one_that_should
     assert len(plan.violations_after) == 1 and targets(plan).keys() <= {1, 2}
 
 
+def test_without_a_migration_what_does_not_hold_today_gives_way_also_where_a_node_is_too_full() -> None:
+    guests = [vm(1, "a", 40), vm(2, "a", 40)]
+    plan = planned(*guests, rules=(rule("r", pin=[2], nodes=["b"], should=True, price=5),), max_migrations=0)
+    assert plan.gave_way == ("r: guest 2 (g2) on b (price 5)",) and len(plan.violations_after) == 1
+
+
 def test_what_gave_way_is_no_proof_of_the_spread() -> None:
     rules = (nice(name="one", pin=[1], nodes=["a"]), nice(name="other", pin=[1], nodes=["b"]))
     plan = planned(vm(1, "a", gib=20), vm(2, "a", gib=20), rules=rules)
