@@ -371,12 +371,12 @@ def test_the_last_hour_costs_one_call_per_node_that_is_online_and_only_when_it_i
     assert hour_path("a") not in plain.answers
 
 
-def test_an_anonymised_snapshot_keeps_the_arc_and_nothing_else_of_the_hour() -> None:
-    given = snapshot(*ARC, **{hour_path("a"): points(20, None), "/nodes/a/rrddata?timeframe=day": points(1)})
+def test_an_anonymised_snapshot_keeps_the_arc_and_other_figures_of_the_hour() -> None:
+    given = snapshot(*ARC, **{hour_path("a"): points(20, None), "/nodes/a/rrddata?timeframe=year": points(1)})
     hidden = anonymised(given)
     assert collect(hidden).nodes["arc_mib"].tolist() == [20 * 1024, -1]
-    assert hidden.answers[hour_path("node1")] == [{"time": 0, "arcsize": 20 * GIB}, {"time": 60}]
-    assert not any("day" in path for path in hidden.answers)
+    assert hidden.answers[hour_path("node1")] == [{"time": 0, "cpu": 0.5, "arcsize": 20 * GIB}, {"time": 60}]
+    assert not any("year" in path for path in hidden.answers)
 
 
 def test_a_snapshot_without_storages_or_history_is_planned_as_before() -> None:

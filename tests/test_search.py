@@ -147,6 +147,7 @@ columns = program.add_columns(120, 1.0, rng.integers(50, 100, 120))
 for _ in range(40):
     weights = rng.integers(1000, 9999, 120)
     program.add_row(columns, weights, int(weights.sum()) // 2)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     in_threads([lambda: program.whole(4.0)])
