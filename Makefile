@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # pip learned dependency groups in 25.1.
 NEWER_PIP := $(PIP) --upgrade 'pip>=25.1'
 
+# Many tests wait for clocks and processes: one worker more than there are cores keeps these busy.
+WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+
 .PHONY: demo test test-slow lint types bench clean
 .DEFAULT_GOAL := help
 
@@ -20,7 +23,7 @@ demo: $(VENV)/installed  ## Plan, compare and apply on the built-in demo cluster
 	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 8
 
 test: lint types  ## All tests, lint and types
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/tested  ## Tests that take minutes
 	$(BIN)/python -m pytest -m slow
