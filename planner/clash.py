@@ -111,6 +111,8 @@ def give_way(formulation: Formulation, seconds: float, seed: int) -> Yield:
     if all(holds(problem, d.requirement, problem.origin) for d in found):
         return Yield(rules)
     answer = cheapest(problem, [d.requirement for d in found], weights, seconds, seed)
+    if not answer.least and not all(_gives_way(found[i]) for i in answer.given_up):
+        return give_way_today(formulation)  # what must hold might be possible, at the price of what should
     return _yielded(formulation, found, answer)
 
 

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+from planner import clash
 from planner.plan import Plan, PlanStatus
 from planner.planning import make_plan, prepare
 from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy, RuleSetting, Unless
+from solvers.cheapest import Relaxation
+from solvers.requirement import Only
 from tests.rows import cluster, ct, node, vm
 
 SOLVERS = ("greedy", "descent", "cpsat")
@@ -176,6 +179,23 @@ def test_within_a_limit_rules_that_must_hold_are_repaired_before_one_that_should
     )
     assert plan.gave_way == ("r: guest 3 (g3) on b (price 5)",)
     assert len(plan.violations_after) == 1 and targets(plan).keys() <= {1, 2}
+
+
+def test_where_time_is_up_no_rule_that_must_hold_is_given_up_for_one_that_should(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An answer that is not proven may give up what must hold: then all gives way that should hold and does not."""
+
+    def hasty(problem: Any, requirements: Any, *_: Any) -> Relaxation:
+        lost = [
+            i for i, item in enumerate(requirements) if isinstance(item, Only) and problem.origin[item.guests[0]] == 0
+        ]
+        return Relaxation((lost[0],), problem.origin, 1, least=False)  # the first of them, which must hold
+
+    monkeypatch.setattr(clash, "cheapest", hasty)
+    guests = [vm(1, "a", 2, tags="plb_pin_b"), vm(3, "a", 16)]
+    plan = planned(*guests, rules=(rule("r", pin=[3], nodes="b", should=True, price=5),), max_migrations=1)
+    assert targets(plan) == {1: "b"} and plan.gave_way == ("r: guest 3 (g3) on b (price 5)",)
 
 
 def test_without_a_migration_what_does_not_hold_today_gives_way_also_where_a_node_is_too_full() -> None:
