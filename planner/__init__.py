@@ -67,9 +67,9 @@ def backtest(recording: Recording, policies: Sequence[str] | None = None, **more
     policies are named as in `planner.contender`; keywords as for `planner.backtesting.replays`.
     """
     from planner.backtesting import backtest as play
-    from planner.contender import DEFAULT
+    from planner.choices import PLAYED
 
-    return play(recording, DEFAULT if policies is None else policies, **more)
+    return play(recording, PLAYED if policies is None else policies, **more)
 
 
 def sweep(

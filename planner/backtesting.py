@@ -12,8 +12,9 @@ import pandas as pd
 
 from planner import measure, play
 from planner.broken import Broken
+from planner.choices import PLAYED
 from planner.config import Config, chosen
-from planner.contender import CRS, DEFAULT, RECORDED, Contender, contenders
+from planner.contender import CRS, RECORDED, Contender, contenders
 from planner.decider import EVERY, HOUR, Crs, Planner, Terms
 from planner.errors import UsageError
 from planner.frames import Column
@@ -62,13 +63,13 @@ class Replay:
         return {"policy": self.policy, **asdict(self.figures), **more}
 
 
-def backtest(recording: Recording, policies: Sequence[str] = DEFAULT, **more: Any) -> pd.DataFrame:
+def backtest(recording: Recording, policies: Sequence[str] = PLAYED, **more: Any) -> pd.DataFrame:
     """Play a recording under policies: one row each, columns as in COLUMNS; keywords as for `replays`."""
     return table(replays(recording, policies, **more))
 
 
 def replays(
-    recording: Recording, policies: Sequence[str] = DEFAULT, *, every: float = EVERY, work: float | None = None,
+    recording: Recording, policies: Sequence[str] = PLAYED, *, every: float = EVERY, work: float | None = None,
     jobs: int = 1, told: Told = lambda policy, seconds: None, config: Config | None = None, **settings: Any,
 ) -> list[Replay]:  # fmt: skip
     """Play a recording under policies, named as in `planner.contender`, side by side in so many processes.

@@ -122,3 +122,7 @@ class Free(StrEnum):
 
     PERCENT = "percent"
     BYTES = "bytes"
+
+
+PLAYED = ("nothing", "proxlb", "crs", "greedy", "cpsat", "cpsat-robust")
+"""Who plans in a back-test, unless others are named."""

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from planner.choices import PLAYED
 from planner.errors import UsageError
 from planner.flags import SCHEDULE, SHARED, option
 from planner.options import Choice, TableOrJson, with_choice
 from planner.policy import Cluster, Lookback
+from planner.shape import Shape
 from planner.times import WHILE
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from planner.config import Config
     from planner.recording import Recording
 
-DEFAULT = "nothing,proxlb,crs,greedy,cpsat,cpsat-robust"
+MADE_UP = Shape()
+POLICIES = ",".join(PLAYED)
 OPTIONS = {
     name: value
     for name, value in (SHARED | SCHEDULE).items()
@@ -38,13 +41,17 @@ SyntheticOption = Annotated[bool, option("--synthetic", "Play a made-up day, wit
 WarmUpOption = Annotated[
     str | None, option("--warm-up", "Of snapshots: so much of the beginning is past, and not played.", "0s")
 ]
-NodesOption = Annotated[int, option("--nodes", "Of a made-up cluster.", 16, min=2, max=1000)]
-GuestsOption = Annotated[int, option("--guests", "Of a made-up cluster.", 400, min=1)]
-LoadOption = Annotated[float, option("--load", "Mean CPU load of a made-up cluster, in percent.", 60)]
-SkewOption = Annotated[float, option("--skew", "How unevenly its guests begin, from 0 to 1.", 0.3)]
+NodesOption = Annotated[int | None, option("--nodes", "Of a made-up cluster.", str(MADE_UP.nodes), min=2, max=1000)]
+GuestsOption = Annotated[int | None, option("--guests", "Of a made-up cluster.", str(MADE_UP.guests), min=1)]
+LoadOption = Annotated[float | None, option("--load", "Its mean CPU load, in percent.", f"{100 * MADE_UP.load:g}")]
+SkewOption = Annotated[
+    float | None, option("--skew", "How unevenly its guests begin, from 0 to 1.", f"{MADE_UP.skew:g}")
+]
 BeginOnOption = Annotated[int | None, option("--begin-on", "So many of its nodes have guests in the beginning.", "all")]
-FollowsOption = Annotated[bool, option("--memory-follows", "Its guests use more memory with more CPU.", "constant")]
-PoliciesOption = Annotated[str, option("--policies", "Who plans, separated by commas.", DEFAULT)]
+FollowsOption = Annotated[
+    bool | None, option("--memory-follows", "Its guests use more memory with more CPU.", "constant")
+]
+PoliciesOption = Annotated[str, option("--policies", "Who plans, separated by commas.", POLICIES)]
 EveryOption = Annotated[str, option("--every", "Time between plans: 15m, 1h.", "60m")]
 WorkOption = Annotated[
     float | None,
@@ -63,13 +70,13 @@ def backtest(
     past: PastOption = None,
     synthetic: SyntheticOption = False,
     warm_up: WarmUpOption = None,
-    nodes: NodesOption = 16,
-    guests: GuestsOption = 400,
-    load: LoadOption = 60,
-    skew: SkewOption = 0.3,
+    nodes: NodesOption = None,
+    guests: GuestsOption = None,
+    load: LoadOption = None,
+    skew: SkewOption = None,
     begin_on: BeginOnOption = None,
-    follows: FollowsOption = False,
-    policies: PoliciesOption = DEFAULT,
+    follows: FollowsOption = None,
+    policies: PoliciesOption = POLICIES,
     every: EveryOption = "60m",
     work: WorkOption = None,
     jobs: JobsOption = 1,
@@ -82,10 +89,30 @@ def backtest(
     threshold of 5 and a margin of 2 percent), and greedy, descent and cpsat, which look at the present, or with -mean,
     -p95, -peak or -robust at the last day.
     """
-    from planner import report, report_backtest
     from planner.backtesting import notes, table
     from planner.config import load as load_config
 
+    flags = {"nodes": nodes, "guests": guests, "load": load and load / 100, "skew": skew, "begin_on": begin_on,
+             "follows": follows}  # fmt: skip
+    given = {name: value for name, value in flags.items() if value is not None}
+    _check(choice, snapshots, traces, past, synthetic, warm_up, work, given)
+    config = load_config(choice.config, choice.flags)
+    if snapshots is not None:
+        recording = _of_snapshots(snapshots, warm_up)
+    else:
+        recording = _made_up(config, traces, past, given)
+        config = replace(config, cluster=Cluster())  # what is set for a real cluster means no made-up one
+    found = _played(config, recording, policies, every=_seconds(every, "--every"), work=work, jobs=jobs)
+    for note in notes(found):
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    _show(table(found), output, out)
+
+
+def _check(
+    choice: Choice, snapshots: Path | None, traces: Path | None, past: Path | None, synthetic: bool,
+    warm_up: str | None, work: float | None, given: dict[str, Any],
+) -> None:  # fmt: skip
+    """UsageError for flags that would have no effect."""
     if sum((snapshots is not None, traces is not None, synthetic)) != 1:
         raise UsageError("say what is to be played: one of --snapshots DIR, --traces DIR and --synthetic")
     if past is not None and traces is None:
@@ -94,21 +121,19 @@ def backtest(
         raise UsageError(
             "--warm-up goes with --snapshots: of traces, --past is known, and of a made-up day the day before"
         )
+    if given and snapshots is not None:
+        name = {"follows": "memory-follows", "begin_on": "begin-on"}.get(next(iter(given)), next(iter(given)))
+        raise UsageError(f"--{name} is about a made-up cluster: with --snapshots leave it out")
     if work is not None and choice.flags["policy"]["time_limit"] is not None:
         raise UsageError("--time-limit has no effect with --work: leave one of them out")
-    config = load_config(choice.config, choice.flags)
-    if snapshots is not None:
-        recording = _of_snapshots(snapshots, warm_up)
-    else:
-        recording = _made_up(config, traces, past, (nodes, guests, load, skew, begin_on, follows))
-        config = replace(config, cluster=Cluster())  # what is set for a real cluster means no made-up one
-    found = _played(config, recording, policies, every=_seconds(every, "--every"), work=work, jobs=jobs)
-    for note in notes(found):
-        print(f"note: {note}", file=sys.stderr, flush=True)
-    frame = table(found)
-    if out is not None:
-        from planner.snapshot import write
 
+
+def _show(frame: "pd.DataFrame", output: TableOrJson, out: Path | None) -> None:
+    """Print the figures, and save them."""
+    from planner import report, report_backtest
+    from planner.snapshot import write
+
+    if out is not None:
         write(out, frame.to_csv(index=False).encode())
     if output is TableOrJson.JSON:
         rows = [{key: None if value != value else value for key, value in row.items()} for row in _rows(frame)]
@@ -123,15 +148,11 @@ def _of_snapshots(snapshots: Path, warm_up: str | None) -> "Recording":
     return from_directory(snapshots).since(_seconds(warm_up or "0s", "--warm-up"))
 
 
-def _made_up(
-    config: "Config", traces: Path | None, past: Path | None,
-    given: tuple[int, int, float, float, int | None, bool],
-) -> "Recording":  # fmt: skip
+def _made_up(config: "Config", traces: Path | None, past: Path | None, given: dict[str, Any]) -> "Recording":
     """Traces, or a synthetic day, on a cluster of that shape."""
     from planner import mapped
 
-    nodes, guests, load, skew, begin_on, follows = given
-    shape = mapped.Shape(nodes, guests, config.policy.seed, load / 100, skew, begin_on, follows)
+    shape = Shape(seed=config.policy.seed, **given)
     if traces is not None:
         return mapped.from_files(traces, past, shape)
     return mapped.from_synthetic(shape, known=7 if config.policy.window is Lookback.WEEK else 1)

@@ -13,7 +13,6 @@ PERCENT = re.compile(r"(\d{1,2}(?:\.\d+)?)(?:-(\d{1,2}(?:\.\d+)?))?")
 """Threshold and margin of crs."""
 NOTHING, RECORDED, CRS, PROXLB = "nothing", "recorded", "crs", "proxlb"
 LOOKING_BACK = tuple(name for name in NAMES if name != PROXLB)
-DEFAULT = (NOTHING, PROXLB, CRS, "greedy", "cpsat", "cpsat-robust")
 GRAMMAR = (
     f"choose from {NOTHING}, {RECORDED}, {PROXLB}, {CRS}, {CRS}-THRESHOLD[-MARGIN] (percent), "
     f"{', '.join(LOOKING_BACK)}, and the latter with -{', -'.join(Profile)} for the last day"

@@ -133,7 +133,7 @@ def test_nobody_knows_the_future(policy: str) -> None:
 
 @pytest.mark.parametrize("past", [None, synthetic(12, seed=3)])
 def test_who_plans_at_the_beginning_knows_nothing_of_the_first_step_that_is_played(past: Traces | None) -> None:
-    recording = from_traces(synthetic(12, seed=1), Shape(nodes=3, guests=12, seed=1), past)
+    recording = from_traces(synthetic(12, seed=1), Shape(nodes=3, guests=12, seed=1, skew=0.5), past)
     first = recording.demand[Resource.CPU].copy()
     first[:, recording.first] = np.roll(first[:, recording.first], 5)
     other = Recording(**{**vars(recording), "demand": {**recording.demand, Resource.CPU: first}})
@@ -488,6 +488,8 @@ def test_what_cannot_be_played_is_said_in_one_line(
         ("--synthetic", "--resource", "disk"): "a back-test knows memory and cpu, not disk",
         ("--synthetic", "--traces", few): "say what is to be played",
         ("--synthetic", "--past", few): "--past goes with --traces",
+        ("--snapshots", few, "--nodes", "4"): "--nodes is about a made-up cluster: with --snapshots leave it out",
+        ("--snapshots", few, "--memory-follows"): "--memory-follows is about a made-up cluster",
         ("--synthetic", "--warm-up", "2h"): "--warm-up goes with --snapshots",
         ("--traces", few, "--warm-up", "0s"): "--warm-up goes with --snapshots: of traces, --past is known",
         (): "say what is to be played",
