@@ -126,3 +126,68 @@ class Free(StrEnum):
 
 PLAYED = ("nothing", "proxlb", "crs", "greedy", "cpsat", "cpsat-robust")
 """Who plans in a back-test, unless others are named."""
+
+
+class RunMode(StrEnum):
+    """What a scheduled look does with its plan."""
+
+    OBSERVE = "observe"
+    """Records what it would do, and changes nothing."""
+    APPROVE = "approve"
+    """Keeps it until a person approves of it."""
+    AUTO = "auto"
+    """Carries it out."""
+
+
+class Backups(StrEnum):
+    """What scheduled looks do while a backup job is running."""
+
+    PAUSE = "pause"
+    IGNORE = "ignore"
+
+
+class Active(StrEnum):
+    """Where scheduled looks are at work, if there are several installations for one cluster."""
+
+    ALWAYS = "always"
+    HA_MANAGER = "ha-manager"
+    """On the node alone that is the master of the HA manager."""
+
+
+class Event(StrEnum):
+    """What is told of scheduled looks."""
+
+    PROPOSED = "proposed"
+    """A plan waits for a person to approve of it."""
+    DONE = "done"
+    """A plan was carried out."""
+    FAILED = "failed"
+    """A plan was not carried out, or only in part."""
+    REFUSED = "refused"
+    """Something is to be done, and a gate says no: the first time that it does."""
+    CONFLICT = "conflict"
+    """The rules cannot all hold: the first time that it is so."""
+    ERROR = "error"
+    """A look came to nothing, as the API did not answer or the like: the first time that it is so."""
+    RECOVERED = "recovered"
+    """Looks are well again."""
+
+
+class LogLevel(StrEnum):
+    """From which severity messages are shown."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+class LogFormat(StrEnum):
+    """How messages are written."""
+
+    AUTO = "auto"
+    """For the journal of systemd where that listens, as text elsewhere."""
+    TEXT = "text"
+    JOURNAL = "journal"
+    JSON = "json"

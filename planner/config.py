@@ -15,11 +15,13 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hi
 from annotated_types import Gt
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from planner import times, yamlfile
+from planner import service, times, yamlfile
+from planner.audience import Notify
 from planner.complaint import clearest, complaint, nearest, refuse_infinite
 from planner.connection import Connection
 from planner.errors import ConfigError
 from planner.policy import Apply, Cluster, Policy
+from planner.service import Log, Metrics, Run
 from planner.words import with_lists, words
 
 
@@ -48,6 +50,10 @@ class Config:
     cluster: Cluster = field(default_factory=Cluster)
     policy: Policy = field(default_factory=Policy)
     apply: Apply = field(default_factory=Apply)
+    run: Run = field(default_factory=Run)
+    notify: Notify = field(default_factory=Notify)
+    metrics: Metrics = field(default_factory=Metrics)
+    log: Log = field(default_factory=Log)
     source: str | None = None  # path of the file that was read
 
 
@@ -65,7 +71,10 @@ SYSTEM_FILE = Path("/etc/proxlb-plan/config.yaml")
 SECRETS = ("token_secret", "password")
 # What is set for one of these replaces what a weaker place set for the other.
 _OTHER = {key: f"{key}_file" for key in SECRETS} | {f"{key}_file": key for key in SECRETS}
-_SECTIONS = {"api": Api, "cluster": Cluster, "policy": Policy, "apply": Apply}
+_SECTIONS = {
+    "api": Api, "cluster": Cluster, "policy": Policy, "apply": Apply,
+    "run": Run, "notify": Notify, "metrics": Metrics, "log": Log,
+}  # fmt: skip
 _TYPES = {name: get_type_hints(section) for name, section in _SECTIONS.items()}
 _PATHS = {f"{section}.{key}": (section, key) for section, types in _TYPES.items() for key in types}
 FOR_NODES = ("reserve", "overcommit")
@@ -124,7 +133,7 @@ def _from_file(path: Path, environ: Mapping[str, str]) -> list[_Setting]:
     content, shared = _read(path, "configuration file", environ)
     sections = yamlfile.parse(content, str(path))
     if not isinstance(sections, dict | None):
-        raise ConfigError(f"{path} is not a mapping: start it with `api:`, `cluster:`, `policy:` or `apply:`")
+        raise ConfigError(f"{path} is not a mapping: start it with one of {', '.join(_SECTIONS)}")
     settings = list(_from_mapping(sections or {}, f"in {path}", path.parent))
     held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
     if held and shared:
@@ -191,11 +200,17 @@ def _validated(chosen: Mapping[tuple[str, str], _Setting], source: str | None) -
     except ValidationError as error:
         first = clearest(error.errors(include_url=False))
     else:
-        times.check(config.apply, {key: its.where for (section, key), its in chosen.items() if section == "apply"})
+        times.check(config.apply, _origins(chosen, "apply"))
+        service.check(config.run, _origins(chosen, "run"))
         return config
     section, key = str(first["loc"][0]), str(first["loc"][1])
     keys = [item.name for inner in _inner(_TYPES[section][key]) for item in fields(inner)]
     raise ConfigError(complaint(first, chosen[section, key].where, keys))  # not in the except clause: that has values
+
+
+def _origins(chosen: Mapping[tuple[str, str], _Setting], section: str) -> dict[str, str]:
+    """Key to where it was written."""
+    return {key: its.where for (of, key), its in chosen.items() if of == section}
 
 
 @cache

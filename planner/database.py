@@ -11,7 +11,21 @@ from planner.errors import JournalError
 
 APPLICATION: Final = 0x506C6250
 """Tells a journal from other SQLite files."""
-VERSION: Final = 1
+VERSION: Final = 2
+LOOKED: Final = 2
+"""The first version with looks."""
+LOOKS: Final = """
+CREATE TABLE look (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    cluster TEXT NOT NULL,
+    at REAL NOT NULL,
+    outcome TEXT NOT NULL,
+    above INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    plan TEXT  -- of the last looks alone
+);
+CREATE INDEX look_of_cluster ON look (cluster, at);
+"""
 SCHEMA: Final = f"""
 CREATE TABLE run (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number is never used twice
@@ -48,9 +62,12 @@ CREATE TABLE event (
     at REAL NOT NULL
 );
 CREATE INDEX event_of_run ON event (run);
+{LOOKS}
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
+UPGRADES: Final = {1: f"{LOOKS} PRAGMA user_version = 2"}
+"""Version of an older journal to what makes it one of the next."""
 WAIT: Final = 10.0
 """Seconds that are waited for another process that writes at this moment; each write is short."""
 PRIMARY: Final = 0xFF
@@ -86,8 +103,9 @@ class Database:
                 self.execute(f"PRAGMA {setting}")
             with self.writing():
                 if self._is_empty():
-                    for statement in SCHEMA.split(";"):
-                        self.execute(statement)
+                    self._run(SCHEMA)
+                while (found := self.version) in UPGRADES:
+                    self._run(UPGRADES[found])
 
     @classmethod
     def reading(cls, path: Path) -> Self:
@@ -103,6 +121,15 @@ class Database:
             self.close()
             return cls(None)
         return self
+
+    @property
+    def version(self) -> int:
+        """Of its format."""
+        return int(self.execute("PRAGMA user_version").fetchone()[0])
+
+    def _run(self, script: str) -> None:
+        for statement in script.split(";"):
+            self.execute(statement)
 
     def close(self) -> None:
         """Close the file."""
@@ -148,10 +175,10 @@ class Database:
 
     def _check(self) -> None:
         """JournalError for a file that is not a journal that this version can read."""
-        of, version = (self.execute(f"PRAGMA {key}").fetchone()[0] for key in ("application_id", "user_version"))
+        of, version = self.execute("PRAGMA application_id").fetchone()[0], self.version
         if of != APPLICATION:
             raise JournalError(f"{self.name} is a database, but no journal: rename it, or set apply.state_directory")
-        if version != VERSION:
+        if version != VERSION and version not in UPGRADES:
             what = f"the journal {self.name} is of format {version}, and this version reads {VERSION}"
             raise JournalError(f"{what}: use the version that wrote it, or rename it and begin a new one")
 

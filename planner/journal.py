@@ -14,6 +14,7 @@ from typing import Final, Self
 from planner import plan as plans
 from planner.database import Database, is_there
 from planner.errors import InputError, JournalError
+from planner.looks import Looks
 from planner.plan import Migration, Plan
 from planner.run import ENDS, LEGAL, Entry, Event, Kind, Moved, RunRecord, RunState, Step, Summary
 from planner.state import cluster_name, state_directory, state_path
@@ -38,12 +39,14 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         """Open a journal, or begin one; without a path in memory. JournalError when it cannot be used."""
         self._db = Database(path)
+        self.looks = Looks(self._db)
 
     @classmethod
     def reading(cls, path: Path) -> Self:
         """Open a journal that exists to read it; changes nothing, not even in its directory."""
         self = cls.__new__(cls)
         self._db = Database.reading(path)
+        self.looks = Looks(self._db)
         return self
 
     def __enter__(self) -> Self:
@@ -58,9 +61,11 @@ class Journal:
 
     def begin(
         self, plan: Plan, cluster: str, at: float, kind: Kind = "apply", of: int | None = None,
-        instead_of: Iterable[int] = (),
+        instead_of: Iterable[int] = (), state: RunState = RunState.RUNNING,
     ) -> int:  # fmt: skip
         """A new run, all of its migrations PLANNED; its number. Those in whose place it comes are abandoned with that.
+
+        RUNNING, or PROPOSED.
 
         InputError for a plan that could not be read again.
         """
@@ -71,7 +76,7 @@ class Journal:
                 self._abandon(other, at, SUPERSEDED)
             run = self._db.execute(
                 "INSERT INTO run (cluster, kind, of, plan, state, began_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (_text(cluster), kind, of, document, RunState.RUNNING, at),
+                (_text(cluster), kind, of, document, state, at),
             ).lastrowid
             self._db.executemany(
                 "INSERT INTO migration (run, number, vmid, source, target, step, changed_at)"
@@ -114,6 +119,20 @@ class Journal:
         """A run is ended for good: it is ABORTED, and what was not started is SKIPPED. ValueError if it is over."""
         with self._db.writing():
             self._abandon(run, at, why)
+
+    def withdraw(self, run: int, at: float, why: str) -> None:
+        """A run that was proposed is not carried out. ValueError when it is no longer proposed."""
+        with self._db.writing():
+            self._end(run, RunState.WITHDRAWN, at, why)
+            self._leave_out(run, at, why)
+
+    def proposed(self, cluster: str) -> RunRecord | None:
+        """The newest run of a cluster that waits to be approved."""
+        with self._db.at_once():
+            row = self._db.execute(
+                "SELECT max(id) FROM run WHERE cluster = ? AND state = ?", (_text(cluster), RunState.PROPOSED)
+            ).fetchone()
+        return None if row[0] is None else self.run(row[0])
 
     def leave_out(self, run: int, at: float, why: str) -> None:
         """What was not started is not going to be."""
@@ -228,12 +247,12 @@ class Journal:
             found = self._db.execute(query, (_text(cluster), Step.DONE, since)).fetchall()
         return tuple(Moved(r["vmid"], r["source"], r["target"], r["changed_at"], r["run"]) for r in found)
 
-    def prune(self, before: float) -> None:
-        """Forget runs that ended before then; those that can be resumed stay."""
+    def prune(self, before: float, withdrawn_before: float | None = None) -> None:
+        """Forget runs that ended before then, or that were never carried out; those that can be resumed stay."""
         with self._db.writing():
             self._db.execute(
-                "DELETE FROM run WHERE ended_at < ? AND state NOT IN (?, ?)",
-                (before, RunState.RUNNING, RunState.STOPPED),
+                "DELETE FROM run WHERE (ended_at < ? AND state NOT IN (?, ?)) OR (ended_at < ? AND state = ?)",
+                (before, RunState.RUNNING, RunState.STOPPED, withdrawn_before, RunState.WITHDRAWN),
             )
 
     def _row(self, run: int) -> sqlite3.Row:

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 from planner.errors import JournalError
 from planner.plan import Migration, Plan
 
-Kind = Literal["apply", "rollback"]
+Kind = Literal["apply", "scheduled", "rollback"]
+"""Whether a person has begun a run, a scheduled look has, or it takes another one back."""
 
 
 class Step(StrEnum):
@@ -38,6 +39,10 @@ class RunState(StrEnum):
     """It can be resumed."""
     ABORTED = "aborted"
     ROLLED_BACK = "rolled_back"
+    PROPOSED = "proposed"
+    """It waits for a person to approve of it; nothing of it was started."""
+    WITHDRAWN = "withdrawn"
+    """It was proposed, and is not carried out."""
 
 
 LEGAL: Mapping[Step, frozenset[Step]] = {
@@ -53,8 +58,10 @@ LEGAL: Mapping[Step, frozenset[Step]] = {
 """Step of a migration to those that may follow."""
 
 ENDS: Mapping[RunState, frozenset[RunState]] = {
-    RunState.RUNNING: frozenset(RunState),
-    RunState.STOPPED: frozenset(RunState),
+    RunState.RUNNING: frozenset(RunState) - {RunState.PROPOSED, RunState.WITHDRAWN},
+    RunState.STOPPED: frozenset(RunState) - {RunState.PROPOSED, RunState.WITHDRAWN},
+    RunState.PROPOSED: frozenset({RunState.RUNNING, RunState.WITHDRAWN}),
+    RunState.WITHDRAWN: frozenset(),
     RunState.DONE: frozenset({RunState.ROLLED_BACK}),
     RunState.ABORTED: frozenset({RunState.ROLLED_BACK}),
     RunState.ROLLED_BACK: frozenset(),

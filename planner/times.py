@@ -12,7 +12,7 @@ from planner.errors import ConfigError
 from planner.policy import Apply
 
 TIME: Final = re.compile(r"(\d{1,2}):(\d{2})")
-WHILE: Final = re.compile(r"(?=.)(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?")
+WHILE: Final = re.compile(r"(?=.)(?:(\d{1,3})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s)?")
 PART: Final = re.compile(r"([\d:]+)-([\d:]+)")
 MIDNIGHT: Final = 24 * 60
 """Minutes of a day."""
@@ -22,16 +22,23 @@ Minute = int
 
 def until(text: str, now: datetime) -> datetime:
     """When a deadline is: the next such time of the day, or so long from now. ConfigError for anything else."""
-    if found := WHILE.fullmatch(text.strip()):
-        hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        if hours or minutes or seconds:
-            later = now.astimezone(UTC) + timedelta(hours=hours, minutes=minutes, seconds=seconds)
-            return later.astimezone()
+    if WHILE.fullmatch(text.strip()):
+        if seconds := span(text):
+            return (now.astimezone(UTC) + timedelta(seconds=seconds)).astimezone()
         raise ConfigError(f"{text} is no time at all: write a time such as 06:00, or a while such as 90m or 2h30m")
     minute = _minute(text)
     if minute is None:
         raise ConfigError(f"{text} is neither a time such as 06:00 nor a while such as 90m, 2h30m or 45s")
     return _next(minute, now)
+
+
+def span(text: str) -> float:
+    """Seconds of a while such as 90m, 2h30m, 45s or 1d; 0s is one. ConfigError for anything else."""
+    found = WHILE.fullmatch(text.strip())
+    if not found:
+        raise ConfigError(f"{text} is no while such as 90m, 2h30m, 45s or 1d")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
 class Hours:

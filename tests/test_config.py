@@ -59,7 +59,7 @@ def refusal_to_connect(api: Api, environ: dict[str, str] | None = None) -> str:
 
 
 def test_without_any_setting_the_defaults_hold(tmp_path: Path) -> None:
-    assert load(environ={}, cwd=tmp_path) == Config(Api(), Cluster(), Policy(), Apply(), None)
+    assert load(environ={}, cwd=tmp_path) == Config(Api(), Cluster(), Policy(), Apply())
 
 
 def test_a_whole_file_is_read(tmp_path: Path) -> None:
@@ -351,8 +351,8 @@ def test_an_unknown_flag_is_refused(tmp_path: Path) -> None:
         ("a: \x07", "there is a control character in it"),
         ("[" * 5000, "it nests too deeply"),
         ("a: &a [*a]", "it nests too deeply"),
-        ("- a\n", "is not a mapping: start it with `api:`"),
-        ("hello", "is not a mapping: start it with `api:`"),
+        ("- a\n", "is not a mapping: start it with one of api, "),
+        ("hello", "is not a mapping: start it with one of api, "),
         ("policy: hello", "policy in"),
     ],
 )

@@ -500,7 +500,7 @@ def test_the_journal_holds_the_plan_and_nothing_of_the_settings(journal: Journal
     content = b"".join(item.read_bytes() for item in path.parent.iterdir())
     assert b"a note that is looked for" in content
     tables = journal._db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-    assert {row["name"] for row in tables} == {"run", "migration", "event"}
+    assert {row["name"] for row in tables} == {"run", "migration", "event", "look"}
 
 
 # The lock

@@ -1,0 +1,109 @@
+"""Owns the looks in the journal: what scheduled looks saw and did, and the plans of the last of them."""
+
+import json
+from typing import Final
+
+from planner import plan as plans
+from planner.database import LOOKED, Database
+from planner.errors import InputError, JournalError
+from planner.look import Look, Outcome, parse
+from planner.plan import Plan
+
+PLANS: Final = 12
+"""Looks of a cluster whose plans are kept."""
+BLIND: Final = (Outcome.ERROR, Outcome.STANDBY)
+"""Looks that did not see the cluster."""
+FRESH: Final = (Outcome.DONE, Outcome.PARTLY)
+"""Looks after which the cluster is another one."""
+
+
+class Looks:
+    """The looks of a journal. Times are unix seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def add(self, look: Look, plan: Plan | None = None) -> int:
+        """Record a look; its number."""
+        document = plan.to_json() if plan is not None and plan.migrations else None
+        with self._db.writing():
+            number = self._db.execute(
+                "INSERT INTO look (cluster, at, outcome, above, document, plan) VALUES (?, ?, ?, ?, ?, ?)",
+                (look.cluster, look.at, look.outcome, look.above, look.to_json(), document),
+            ).lastrowid
+            self._db.execute(
+                "UPDATE look SET plan = NULL WHERE cluster = ?1 AND plan IS NOT NULL AND id NOT IN"
+                " (SELECT id FROM look WHERE cluster = ?1 ORDER BY id DESC LIMIT ?2)",
+                (look.cluster, PLANS),
+            )
+        assert number is not None
+        return number
+
+    def last(self, cluster: str | None = None, limit: int = 20) -> tuple[Look, ...]:
+        """The last looks, the newest first."""
+        if not self._there:
+            return ()
+        with self._db.at_once():
+            found = self._db.execute(
+                "SELECT id, document FROM look WHERE ?1 IS NULL OR cluster = ?1 ORDER BY id DESC LIMIT ?2",
+                (cluster, limit),
+            ).fetchall()
+        return tuple(parse(document, number) for number, document in found)
+
+    def look(self, number: int) -> Look:
+        """One look. JournalError when there is none."""
+        return parse(self._column(number, "document"), number)
+
+    def plan(self, number: int) -> Plan | None:
+        """Its plan; None when it had none, or is too old. JournalError when there is no such look."""
+        if (written := self._column(number, "plan")) is None:
+            return None
+        try:
+            return plans.parse(json.loads(written), f"the plan of look {number}")
+        except (InputError, ValueError) as error:
+            raise JournalError(f"the plan of look {number} cannot be read: {error}") from None
+
+    def above(self, cluster: str, since: float) -> int:
+        """How many of the newest looks, one after the other, found the cluster out of balance as it still is."""
+        many = 0
+        with self._db.at_once():
+            found = self._db.execute(
+                "SELECT outcome, above FROM look WHERE cluster = ? AND at >= ? ORDER BY id DESC", (cluster, since)
+            )
+            for outcome, above in found:
+                if outcome in FRESH or (not above and outcome not in BLIND):
+                    break
+                many += outcome not in BLIND
+        return many
+
+    def newest_at(self, cluster: str | None, *outcomes: Outcome) -> float | None:
+        """When the newest look began that came to one of these."""
+        if not self._there:
+            return None
+        marks = ", ".join("?" * len(outcomes))
+        with self._db.at_once():
+            row = self._db.execute(
+                f"SELECT max(at) FROM look WHERE (? IS NULL OR cluster = ?) AND outcome IN ({marks})",
+                (cluster, cluster, *outcomes),
+            ).fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def prune(self, before: float) -> None:
+        """Forget looks that began before then."""
+        with self._db.writing():
+            self._db.execute("DELETE FROM look WHERE at < ?", (before,))
+
+    @property
+    def _there(self) -> bool:
+        """Whether the journal has any; one that an older version wrote, and that is only read, has none."""
+        return self._db.version >= LOOKED
+
+    def _column(self, number: int, name: str) -> str | None:
+        row = None
+        if self._there:
+            with self._db.at_once():
+                row = self._db.execute(f"SELECT {name} FROM look WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            raise JournalError(f"there is no look {number} in the journal {self._db.name}: looks lists them")
+        text: str | None = row[0]
+        return text
