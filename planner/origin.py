@@ -1,0 +1,97 @@
+"""Owns where settings are written: files, the environment, mappings; which place wins, and what is no setting."""
+
+import difflib
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from planner import yamlfile
+from planner.complaint import nearest
+from planner.errors import ConfigError
+from planner.settings import OTHER, PATHS, SECRETS, TYPES
+
+PREFIX = "PROXLB_PLAN_"
+CONFIG_VARIABLE = "PROXLB_PLAN_CONFIG"
+VARIABLES = {PREFIX + path.upper().replace(".", "__"): found for path, found in PATHS.items()}
+
+
+class Setting(NamedTuple):
+    """A value, and where it was written."""
+
+    section: str
+    key: str
+    value: Any
+    where: str  # as in "policy.seed <where>: ..."
+    base: Path  # what relative paths are relative to
+
+
+def path_from(base: Path, text: str) -> Path:
+    """What a path means that was written where relative ones are relative to `base`."""
+    return base / os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for a user that does not exist
+
+
+def from_file(path: Path, environ: Mapping[str, str]) -> list[Setting]:
+    """The settings of a file; ConfigError when it cannot be used, or holds a secret that others may read."""
+    content, shared = read(path, "configuration file", environ)
+    sections = yamlfile.parse(content, str(path))
+    if not isinstance(sections, dict | None):
+        raise ConfigError(f"{path} is not a mapping: start it with one of {', '.join(TYPES)}")
+    settings = list(from_mapping(sections or {}, f"in {path}", path.parent))
+    held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
+    if held and shared:
+        raise ConfigError(f"{path} holds {held[0]} and others may read it: run {shared}")
+    return settings
+
+
+def read(path: Path, what: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The text, and where group or others may read it the command that ends that."""
+    directory = environ.get("CREDENTIALS_DIRECTORY")  # guarded by systemd, with modes that look too wide
+    guarded = directory and path.is_relative_to(directory)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            shared = os.fstat(file.fileno()).st_mode & (stat.S_IRGRP | stat.S_IROTH)
+            return file.read(), f"`chmod 600 {shlex.quote(str(path))}`" if shared and not guarded else ""
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", "it is not UTF-8 text")
+        raise ConfigError(f"{what} {path} cannot be read: {reason}") from None  # a UnicodeError holds the bytes
+
+
+def from_mapping(sections: Mapping[Any, Any], where: str, base: Path) -> Iterator[Setting]:
+    """The settings of sections; ConfigError for what is none."""
+    for section, values in sections.items():
+        if section not in TYPES:
+            raise ConfigError(f"unknown key {section} {where}: {_nearest(section, list(TYPES))}")
+        if not isinstance(values, Mapping | None):
+            raise ConfigError(f"{section} {where} is not a mapping: it has {', '.join(TYPES[section])}")
+        for key, value in (values or {}).items():
+            if key not in TYPES[section]:
+                raise ConfigError(f"unknown key {section}.{key} {where}: {_nearest(key, list(TYPES[section]))}")
+            yield Setting(section, key, value, where, base)
+
+
+def from_environment(environ: Mapping[str, str], cwd: Path) -> Iterator[Setting]:
+    """An empty variable counts as not given: container tools pass on what is not set that way."""
+    for name, value in environ.items():
+        if name in VARIABLES:
+            yield Setting(*VARIABLES[name], value or None, f"in ${name}", cwd)
+        elif name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+            nearest = difflib.get_close_matches(name, [*VARIABLES, CONFIG_VARIABLE], 1, 0)[0]
+            raise ConfigError(f"unknown variable ${name}: did you mean ${nearest}?")
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    return nearest(word, known, {key: path for path, (_, key) in PATHS.items()})
+
+
+def strongest(layers: Iterable[Iterable[Setting]]) -> dict[tuple[str, str], Setting]:
+    """The strongest setting of each key, the last layer being the strongest."""
+    chosen: dict[tuple[str, str], Setting] = {}
+    for layer in layers:
+        given = {(setting.section, setting.key): setting for setting in layer if setting.value is not None}
+        for section, key in given:
+            chosen.pop((section, OTHER.get(key, "")), None)
+        chosen |= given
+    return chosen

@@ -1,0 +1,58 @@
+"""Owns the sections of settings, the one about the API included, and which keys there are."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, get_type_hints
+
+from annotated_types import Gt
+from pydantic import SecretStr
+
+from planner.audience import Notify
+from planner.policy import Apply, Cluster, Policy
+from planner.service import Log, Metrics, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where the Proxmox VE API is and who asks (section `api`); what is needed is checked by `connection`."""
+
+    hosts: tuple[str, ...] = ()  # tried in order: name, IPv4 or IPv6, the port being optional
+    user: str = ""
+    token_id: str | None = None  # "name" or "user@realm!name"
+    token_secret: SecretStr | None = None
+    token_secret_file: str | None = None
+    password: SecretStr | None = None
+    password_file: str | None = None
+    verify_tls: bool = True
+    ca_file: str | None = None
+    fingerprint: str | None = None  # SHA-256 of the certificate
+    timeout: Annotated[float, Gt(0)] = 30.0  # seconds without a byte of answer
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings of a run."""
+
+    api: Api = field(default_factory=Api)
+    cluster: Cluster = field(default_factory=Cluster)
+    policy: Policy = field(default_factory=Policy)
+    apply: Apply = field(default_factory=Apply)
+    run: Run = field(default_factory=Run)
+    notify: Notify = field(default_factory=Notify)
+    metrics: Metrics = field(default_factory=Metrics)
+    log: Log = field(default_factory=Log)
+    source: str | None = None  # path of the file that was read
+
+
+SECRETS = ("token_secret", "password")
+"""Keys of section api that hold a secret."""
+OTHER = {key: f"{key}_file" for key in SECRETS} | {f"{key}_file": key for key in SECRETS}
+"""What is set for one of these replaces what a weaker place set for the other."""
+SECTIONS = {
+    "api": Api, "cluster": Cluster, "policy": Policy, "apply": Apply,
+    "run": Run, "notify": Notify, "metrics": Metrics, "log": Log,
+}  # fmt: skip
+TYPES = {name: get_type_hints(section) for name, section in SECTIONS.items()}
+"""Section to key to the type of its value."""
+PATHS = {f"{section}.{key}": (section, key) for section, types in TYPES.items() for key in types}
+FOR_NODES = ("reserve", "overcommit")
+"""Settings of several parts for each node; the parts alone are for all of them."""
