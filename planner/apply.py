@@ -141,7 +141,7 @@ class Applier:
         if self._stop():
             course.stop_for(Halt(STOPPED))
         if not self._may_start(course.now()) and course.queue.of(Step.PLANNED):
-            course.stop_for(Halt("the deadline has come, or the hours are over"))
+            course.stop_for(Halt("the deadline has come, or the time in which migrations may start is over"))
 
     def _end(self) -> RunRecord:
         course = self._course

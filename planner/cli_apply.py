@@ -93,6 +93,7 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
 def abort(choice: Any, run: RunArgument = None) -> None:
     """End a run for good: one that is alive starts no more, of one that is not it is found out how far it is."""
     from planner import conduct, report, report_run, runs
+    from planner.run import RunState
     from planner.state import cluster_name
 
     _check_kept(choice, "abort")
@@ -100,6 +101,10 @@ def abort(choice: Any, run: RunArgument = None) -> None:
         # A run that is alive is reached by the journal alone: the cluster may be what is in trouble.
         item = there.chosen(None, cluster_name(session.writable())) if run is None else there.journal.run(run)
         runs.check_abortable(item)
+        if item.state is RunState.PROPOSED:
+            there.journal.withdraw(item.id, conduct.wall(session.clock)(), "refused")
+            print(f"run {item.id} is withdrawn")
+            return
         item = conduct.stopped(there, item, session.clock)
         if item.state in runs.OPEN:
             there.chosen(item.id, cluster_name(session.writable()))

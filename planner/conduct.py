@@ -1,24 +1,24 @@
 """Owns how a run is conducted: lock, journal, gate, hooks, signals and display around what carries it out."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from planner import apply, patience, resume, returns, runs, watch
-from planner.clock import Clock, RealClock
+from planner.clock import Clock
 from planner.errors import Exit, Locked, StalePlan, UsageError
 from planner.gate import Gate
 from planner.hooks import HookRunner
-from planner.interrupt import heeded
 from planner.plan import Plan
-from planner.run import Entry, Kind, RunRecord, RunState, Step
+from planner.run import Entry, Kind, Moved, RunRecord, RunState, Step
 from planner.runs import OPEN, UNSETTLED, Runs, unsettled
-from planner.session import Session
+from planner.site import Site, wall
 from planner.times import Hours, until
 from planner.watch import say
+
+__all__ = ["Ended", "Site", "Times", "Work", "at_work", "ending", "stopped", "wall"]
 
 LOOK = 0.5
 """Seconds between two looks at a process that was asked to end."""
@@ -35,25 +35,6 @@ class Ended:
 
     record: RunRecord
     exit_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A cluster, by its name, and the runs of this machine."""
-
-    session: Session
-    runs: Runs
-    cluster: str
-    now: Callable[[], float]
-    """Unix seconds."""
-
-
-def wall(clock: Clock) -> Callable[[], float]:
-    """Unix seconds; in a demo, time goes as fast as its clock."""
-    if isinstance(clock, RealClock):
-        return time.time
-    offset = time.time() - clock.now()
-    return lambda: offset + clock.now()
 
 
 class Times:
@@ -86,7 +67,7 @@ class Times:
 def at_work(site: Site) -> Iterator["Work"]:
     """Wait for the hours of the day, then hold the lock of the cluster. Locked when another process has it."""
     times = Times(site)
-    times.wait(say)
+    times.wait(site.say)
     with site.runs.lock(site.cluster) as note:
         yield Work(site, times.may_start, note)
 
@@ -121,8 +102,35 @@ class Work:
 
     def begin(self, plan: Plan, kind: Kind = "apply", of: int | None = None) -> int:
         """A new run of a plan that still holds, in place of those that were left open with nothing under way."""
-        site, session = self._site, self._site.session
-        left = list(self.journal.open(site.cluster))
+        site = self._site
+        left = self._check_settled()
+        now = site.now()
+        self._gate(plan).before_run(now, moved=() if kind == "rollback" else self._moved(now))
+        run = self.journal.begin(plan, site.cluster, now, kind, of, [item.id for item in left])
+        self._note(run)
+        for item in left:
+            self._tell_end(item)
+        self.journal.prune(now - KEPT)
+        return run
+
+    def approve(self, run: int) -> int:
+        """A run that was proposed begins, if its plan still holds. UsageError when it is not proposed any more."""
+        record = self.journal.run(run)
+        runs.check_proposed(record)
+        self._check_settled()
+        now = self._site.now()
+        self._gate(record.plan).before_run(now, moved=self._moved(now))
+        self.journal.approve(run, now)
+        self._note(run)
+        return run
+
+    def _moved(self, now: float) -> tuple[Moved, ...]:
+        """What earlier runs have migrated, as long as that matters."""
+        return self.journal.moved(self._site.cluster, now - returns.memory(self._site.session.apply))
+
+    def _check_settled(self) -> list[RunRecord]:
+        """The runs that are not over. Locked while something of one may be under way."""
+        left = list(self.journal.open(self._site.cluster))
         for item in left:
             if guests := unsettled(item):
                 resumed = f"`proxlb-plan resume {item.id}` or " if item.readable else ""
@@ -130,15 +138,7 @@ class Work:
                     f"run {item.id} was interrupted, and {guests[0]} may still be on its way: "
                     f"{resumed}`proxlb-plan abort {item.id}` finds out"
                 )
-        now = site.now()
-        moved = self.journal.moved(site.cluster, now - returns.memory(session.apply)) if kind == "apply" else ()
-        self._gate(plan).before_run(now, moved=moved)
-        run = self.journal.begin(plan, site.cluster, now, kind, of, [item.id for item in left])
-        self._note(run)
-        for item in left:
-            self._tell_end(item)
-        self.journal.prune(now - KEPT)
-        return run
+        return left
 
     def take_up(self, run: int) -> RunRecord:
         """A run that is to go on. UsageError when it does not: others may have had it before the lock was ours."""
@@ -165,13 +165,15 @@ class Work:
         except BaseException:
             if hooks.owed:
                 what = f"hook after_run ({self._hooks.after_run[0]}) was not told of the end of run {run}"
-                say(f"note: {what}: the next `proxlb-plan resume {run}` or `proxlb-plan abort {run}` tells it")
+                self._site.say(
+                    f"note: {what}: the next `proxlb-plan resume {run}` or `proxlb-plan abort {run}` tells it"
+                )
             raise
 
     def _carry_out(self, run: int, hooks: HookRunner | None) -> Ended:
         site, session, record = self._site, self._site.session, self.journal.run(run)
         ended = [entry.number for entry in record.entries if entry.step in ENDED]
-        with heeded() as stopped, watch.watching(record.plan.migrations, ended, session.clock) as display:
+        with site.heed() as stopped, site.watching(record.plan.migrations, ended, session.clock) as display:
             applier = apply.Applier(
                 self.journal, run, session.writable(), clock=session.clock, now=site.now, gate=self._gate(record.plan),
                 settings=session.apply, watch=display, hooks=hooks, stop=stopped, may_start=self._may_start,
@@ -186,13 +188,18 @@ class Work:
         result = self._reconciled(record.id)
         now = {entry.number: entry for entry in result.entries}
         for entry in open_ones:
-            say(f"{watch.named(entry.migration)} {_became(now[entry.number])}")
+            self._site.say(f"{watch.named(entry.migration)} {_became(now[entry.number])}")
         return result
 
     def _reconciled(self, run: int) -> RunRecord:
         session = self._site.session
         return resume.reconcile(
-            self.journal, run, session.writable(), clock=session.clock, now=self._site.now, say=_once(say)
+            self.journal,
+            run,
+            session.writable(),
+            clock=session.clock,
+            now=self._site.now,
+            say=_once(self._site.say),
         )
 
     def reopen(self, record: RunRecord) -> int:
@@ -241,7 +248,7 @@ class Work:
     def _told(self, record: RunRecord) -> HookRunner:
         """The commands that are told of a run."""
         plan = record.plan if record.readable else None
-        return HookRunner(self._hooks, plan, record.id, record.cluster, os.environ, say)
+        return HookRunner(self._hooks, plan, record.id, record.cluster, os.environ, self._site.say)
 
     def _tell_end(self, before: RunRecord) -> None:
         """Tell of the end of a run whose process was killed: one that ended in good order has done so itself."""
@@ -252,7 +259,8 @@ class Work:
         """Who says whether this plan may be carried out, measuring what it measured."""
         session = self._site.session
         policy, me = session.judging(plan).policy, session.connected.connection.identity if session.connected else ""
-        return Gate(session.writable(), plan, policy, session.settings, session.apply, clock=session.clock, me=me)
+        return Gate(session.writable(), plan, policy, session.settings, session.apply, clock=session.clock, me=me,
+                    also=self._site.also)  # fmt: skip
 
 
 def stopped(there: Runs, record: RunRecord, clock: Clock) -> RunRecord:

@@ -1,6 +1,6 @@
 """Owns what must be true before a run and before each of its migrations, by fresh answers of the cluster."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,26 +22,31 @@ from planner.run import Moved
 from planner.snapshot import Source, rows
 from planner.underway import OwnUse, Trip
 
+NO_QUORUM = "the cluster has no quorum, Proxmox VE migrates nothing: see pvecm status on its nodes"
 LAG = 20.0
 """Seconds after which Proxmox VE's figures (a cycle of 10 s) surely show where a guest is."""
 ON_THE_WAY = ("migrate", "relocate")
 """States of a guest that the HA manager is taking elsewhere."""
 
 
+def content(cluster: Cluster) -> None:
+    """Has nothing to say against a migration."""
+
+
 class Gate:
     """Says no with a PlannerError of one line; asks, and changes nothing.
 
     `settings` and `policy` are those of today, measuring what the plan measured (`Session.judging`). `me`: who we are
-    in the names of tasks (`Connection.identity`), empty where that is not known.
+    in the names of tasks (`Connection.identity`), empty where that is not known. `also`: what else says no.
     """
 
     def __init__(
         self, source: Source, plan: Plan, policy: Policy, settings: ClusterPolicy, apply: Apply, *, clock: Clock,
-        me: str = "",
+        me: str = "", also: Callable[[Cluster], None] = content,
     ) -> None:  # fmt: skip
         self._source, self._plan, self._settings = source, plan, settings
         self._policy = without_history(policy)  # it is asked about rules and room alone
-        self._apply, self._clock, self._me = apply, clock, me
+        self._apply, self._clock, self._me, self._also = apply, clock, me, also
         self._own_use = OwnUse()
         self._seen: dict[int, Migration] = {}
         """By number, migrations that were under way when last looked..."""
@@ -62,6 +67,7 @@ class Gate:
             self._plan, cluster, self._settings, done=done, under_way=under_way, on_drift=self._apply.on_drift
         )
         _check_quorum(cluster)
+        self._also(cluster)
         self._check_alone(cluster, known, under_way)
         over = {migration.number for migration in done}
         left = [migration for migration in self._plan.migrations if migration.number not in over]
@@ -74,6 +80,7 @@ class Gate:
             memory.pop(migration.number, None)  # it was let through before, and did not start
         cluster = self._look(under_way)
         _check_quorum(cluster)
+        self._also(cluster)
         rules = rules_in_force(self._plan, cluster, self._settings)
         _check_guest(migration, cluster, rules)
         _check_target(migration, rules)
@@ -164,10 +171,15 @@ class Gate:
             raise Drift(f"{_named(migration)} has local disks, of which the plan does not know: make a new plan")
 
 
+def has_quorum(cluster: Cluster) -> bool:
+    """Whether the cluster has one, or does not say that it has none."""
+    told = rows(cluster.snapshot.get("/cluster/status") or [], "/cluster/status")
+    return not any(row.get("type") == "cluster" and str(row.get("quorate")) == "0" for row in told)
+
+
 def _check_quorum(cluster: Cluster) -> None:
-    for row in rows(cluster.snapshot.get("/cluster/status") or [], "/cluster/status"):
-        if row.get("type") == "cluster" and str(row.get("quorate")) == "0":
-            raise PlannerError("the cluster has no quorum, Proxmox VE migrates nothing: see pvecm status on its nodes")
+    if not has_quorum(cluster):
+        raise PlannerError(NO_QUORUM)
 
 
 def _check_guest(migration: Migration, cluster: Cluster, rules: Rules) -> None:

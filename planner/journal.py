@@ -120,6 +120,11 @@ class Journal:
         with self._db.writing():
             self._abandon(run, at, why)
 
+    def approve(self, run: int, at: float) -> None:
+        """A run that was proposed begins. ValueError when it is no longer proposed."""
+        with self._db.writing():
+            self._set_state(run, RunState.RUNNING, "began_at = ?", at)
+
     def withdraw(self, run: int, at: float, why: str) -> None:
         """A run that was proposed is not carried out. ValueError when it is no longer proposed."""
         with self._db.writing():

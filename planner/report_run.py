@@ -17,6 +17,8 @@ COMMAND = "proxlb-plan"
 STYLES = {Step.DONE: "", Step.FAILED: "red", Step.UNKNOWN: "red", Step.CHECKED: "red", Step.STARTED: "red"}
 """How steps look; the others are yellow."""
 
+_KINDS = {"apply": "", "scheduled": "scheduled "}
+
 
 def report(item: RunRecord, out: Console, *, kept: bool = True) -> None:
     """What was done, what failed, what may still be under way, what was not started and why, what to do next.
@@ -53,8 +55,10 @@ def advice(item: Summary, *, alive: bool) -> list[str]:
     if alive:
         return [f"it is running: `{COMMAND} abort {item.id}` ends it"]
     readable = not isinstance(item, RunRecord) or item.readable
-    back = item.counts.get(Step.DONE, 0) > 0 and item.kind == "apply" and readable
+    back = item.counts.get(Step.DONE, 0) > 0 and item.kind != "rollback" and readable
     way_back = [f"`{COMMAND} rollback {item.id}` takes back what was done"] if back else []
+    if item.state is RunState.PROPOSED:
+        return [f"`{COMMAND} approve {item.id}` carries it out, `{COMMAND} abort {item.id}` refuses it"]
     if item.state not in OPEN:
         return [] if item.state is RunState.ROLLED_BACK else way_back
     gone = "its process is gone: " if item.state is RunState.RUNNING else ""
@@ -74,7 +78,7 @@ def state(item: Summary, *, alive: bool) -> str:
 
 def status(item: RunRecord, out: Console, *, alive: bool) -> None:
     """One run: each migration with its step, since when, its task; and what can be done."""
-    what = "run" if item.kind == "apply" else f"rollback of run {item.of}: run"
+    what = f"rollback of run {item.of}: run" if item.kind == "rollback" else f"{_KINDS[item.kind]}run"
     times = [("began", item.began_at), ("resumed", item.resumed_at), ("ended", item.ended_at)]
     when = ", ".join(f"{word} {_time(at)}" for word, at in times if at is not None)
     _line(out, f"{what} {item.id} on {item.cluster}: {state(item, alive=alive)}, {when}")
@@ -114,7 +118,7 @@ def history(items: Sequence[Summary], alive: Iterable[int], out: Console) -> Non
         table.add_column(name, justify="right" if name in ("run", "took", "done", "failed") else "left",
                          no_wrap=name != "why")  # fmt: skip
     for item in items:
-        what = "apply" if item.kind == "apply" else f"rollback of {item.of}"
+        what = f"rollback of {item.of}" if item.kind == "rollback" else item.kind
         took = "" if item.ended_at is None else duration(item.ended_at - item.began_at)
         failed = item.counts.get(Step.FAILED, 0)
         done = f"{item.counts.get(Step.DONE, 0)} of {item.size}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from planner.recent import PATH, TYPES
 from planner.snapshot import Snapshot, rows
@@ -31,11 +32,22 @@ def backups(snapshot: Snapshot) -> list[Running]:
     return [task for task in _running(snapshot) if task.type == BACKUP]
 
 
+def backup_jobs(snapshot: Snapshot) -> list[str]:
+    """UPIDs of running backups, those of jobs over several guests too; none where the tasks are not known."""
+    return [str(row.get("upid") or "") for row in _active(snapshot) if row.get("type") == BACKUP]
+
+
 def _running(snapshot: Snapshot) -> Iterator[Running]:
-    for row in rows(snapshot.get(PATH) or [], PATH):
+    for row in _active(snapshot):
         upid, vmid = str(row.get("upid") or ""), str(row.get("id") or "")
-        over = row.get("endtime") or str(row.get("status") or "running").lower() != "running"
-        if not over and vmid.isdecimal():
+        if vmid.isdecimal():
             parts = upid.split(":")
             user = parts[7] if len(parts) > 7 else str(row.get("user") or "")
             yield Running(upid, str(row.get("type")), int(vmid), user)
+
+
+def _active(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
+    """Tasks that are not over."""
+    for row in rows(snapshot.get(PATH) or [], PATH):
+        if not row.get("endtime") and str(row.get("status") or "running").lower() == "running":
+            yield row

@@ -107,6 +107,8 @@ def check_resumable(runs: Runs, item: RunRecord) -> None:
 
 def check_open(runs: Runs, item: RunRecord) -> None:
     """UsageError when it is over, was told to end, or a later one is not over, or nobody can read what it is to do."""
+    if item.state is RunState.PROPOSED:
+        raise UsageError(f"run {item.id} is proposed: `proxlb-plan approve {item.id}` begins it")
     if item.state not in OPEN:
         raise UsageError(f"run {item.id} is {item.state.value.replace('_', ' ')}: there is nothing to resume")
     last = runs.journal.unfinished(item.cluster)
@@ -119,9 +121,18 @@ def check_open(runs: Runs, item: RunRecord) -> None:
         raise UsageError(f"{what}: `proxlb-plan abort {item.id}` ends it, then make a new plan")
 
 
+def check_proposed(item: RunRecord) -> None:
+    """UsageError when it does not wait to be approved, or nobody can read what it is to do."""
+    if item.state is not RunState.PROPOSED:
+        why = f": {item.why}" if item.why else ""
+        raise UsageError(f"run {item.id} is {item.state.value.replace('_', ' ')}, not proposed{why}")
+    if isinstance(item.written, str):
+        raise UsageError(f"run {item.id} cannot begin, as its plan is of another version, or damaged ({item.written})")
+
+
 def check_abortable(item: RunRecord) -> None:
     """UsageError when it is over."""
-    if item.state not in OPEN:
+    if item.state not in (*OPEN, RunState.PROPOSED):
         raise UsageError(f"run {item.id} is {item.state.value.replace('_', ' ')}: there is nothing to abort")
 
 

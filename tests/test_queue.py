@@ -226,7 +226,7 @@ def test_at_the_wrong_hour_nothing_more_is_started() -> None:
     run, _ = played(mated(1, 2, 3), dict.fromkeys((101, 102, 103), 5.0), ONE, may_start=lambda now: now < 4)
     assert run.steps == [Step.DONE, Step.PLANNED, Step.PLANNED]
     assert run.record.state is RunState.STOPPED
-    assert "the deadline has come, or the hours are over" in run.why
+    assert "the deadline has come, or the time in which migrations may start is over" in run.why
 
 
 class Told:
