@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from planner import capacity, eligibility, periods, pressure
+from planner import capacity, eligibility, periods, pressure, threshold
 from planner.cluster import Cluster
 from planner.eligibility import LOCAL_DISKS, REBALANCED
 from planner.errors import ConfigError, Forbidden, NoNode
@@ -51,6 +51,8 @@ class Formulation:
     """What a person should know about settings without effect."""
     hot: tuple[str, ...] | None = None
     """Nodes and guests whose pressure is above a threshold, in words; None: there is no threshold."""
+    below: str = ""
+    """That every node is below its threshold, in words; empty: one is not, or there is no threshold."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -60,7 +62,12 @@ class Formulation:
         elsewhere = sum(reason == REBALANCED for reason in self.fixed.values())
         stay += (f"{elsewhere} HA guests stay where they are: {REBALANCED}",) if elsewhere else ()
         warm = (self.hot or ("nothing is hot: no pressure is above its threshold",)) if self.hot is not None else ()
-        return (*self.rules.notes, *stay, *self.remarks, *warm)
+        return (*self.rules.notes, *stay, *self.remarks, *warm, *((self.below,) if self.below else ()))
+
+    @property
+    def is_cool(self) -> bool:
+        """Whether thresholds say that nothing is to be balanced, however uneven it is."""
+        return self.hot == () or bool(self.below)
 
     def changeable(self, assignment: Ints) -> Ints | None:
         """(k,) spreads in ppm, over the nodes that something can change where some cannot; None if all can."""
@@ -118,6 +125,7 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
     names = tuple(str(name) for name in nodes["node"])
     capacity.check_names(policy, (*rules.states, *cluster.assumed.gone))
     pressure.check_names(policy)
+    threshold.check_names(policy)
     guests = cluster.guests[cluster.guests["node"].isin(names) & ~cluster.guests["template"]]
     guests = eligibility.with_disks(cluster, guests)
     places = eligibility.places(cluster, guests, rules, policy, names, capacity.bound(cluster, guests, names))
@@ -152,6 +160,7 @@ def formulate(cluster: Cluster, rules: Rules, policy: Policy) -> Formulation:
         places.together_names, places.apart_names, balance.names, stuck, held.names,
         (*_remarks(policy), *balance.remarks, *capacity.remarks(nodes, policy), *eligibility.remarks(cluster, guests)),
         pressure.hot(cluster, nodes, guests, policy),
+        threshold.below(problem, names, balance.names, policy),
     )  # fmt: skip
 
 
@@ -209,7 +218,7 @@ def _aim(policy: Policy) -> dict[str, Any]:
 
 
 def _remarks(policy: Policy) -> tuple[str, ...]:
-    return (*_of_weights(policy), *periods.remarks(policy))
+    return (*_of_weights(policy), *threshold.remarks(policy), *periods.remarks(policy))
 
 
 def _of_weights(policy: Policy) -> tuple[str, ...]:

@@ -113,6 +113,10 @@ def _aimed(case: Case) -> Problem:
     problem = case.formulation.problem
     if case.policy.repair_only:
         return problem.replace(goal=ANY_SPREAD, tolerance=ANY_SPREAD, prefer=Cost.MIGRATIONS)
+    if case.formulation.is_cool:  # a repair shall not make it more uneven than it is, nor anything even
+        present = problem.spreads(problem.origin)
+        as_it_is = max(problem.tolerance, *(level.value(present) for level in problem.aims))
+        return problem.replace(goal=as_it_is, tolerance=as_it_is)
     return problem.replace(goal=problem.tolerance) if _is_quiet(case.formulation) else problem
 
 
@@ -153,10 +157,10 @@ def _got(case: Case, problem: Problem, result: Result, budget: Budget) -> tuple[
 
 
 def _is_quiet(formulation: Formulation) -> bool:
-    """Whether nothing is hot, or without thresholds every level is within what is tolerated, where nodes are stuck over
-    the others."""
-    if formulation.hot is not None:
-        return not formulation.hot
+    """Whether thresholds say so, or where none tells of pressure every level is within what is tolerated, where nodes
+    are stuck over the others."""
+    if formulation.is_cool or formulation.hot:
+        return formulation.is_cool
     problem, origin = formulation.problem, formulation.problem.origin
     changeable = formulation.changeable(origin)
     spreads = problem.spreads(origin) if changeable is None else changeable

@@ -225,6 +225,9 @@ class Policy:
     mode: Mode = Mode.USED
     balanciness: Annotated[float, Ge(0), Le(100)] = 10.0
     """Tolerated spread in percentage points: within it nothing is planned."""
+    threshold: dict[str, Annotated[float, Ge(0), Le(1000)]] = field(default_factory=dict)
+    """Resource to the load in percent from which on it is balanced: where every node is below, rules are repaired and
+    no more; with several, one node at one of them is enough."""
     max_migrations: Annotated[int, Ge(0)] | None = None
     """Hard limit; None: no limit."""
     max_gib: Annotated[float, Ge(0)] | None = None
