@@ -14,33 +14,22 @@ A command is started without a shell and gets one JSON object on stdin:
                note, and of a run done, failed and left (numbers of migrations)
 
 While one runs nothing is started, and what is under way in the cluster goes on without being looked at: that is done
-before the next one. What it prints is not shown, but for the last line on stderr of one that fails. It finds no secret
-of ours in its environment, and none is in what it gets.
+before the next one. It finds no secret of ours in its environment, and none is in what it gets.
 """
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import IO, Any, Final
+from typing import Any, Final
 
+from planner.command import carry_out
 from planner.errors import HookFailed
 from planner.plan import Migration, Plan
 from planner.policy import Hooks
 
-PRIVATE: Final = ("PROXLB_PLAN_API__", "CREDENTIALS_DIRECTORY")
-"""What variables begin with that are ours alone."""
 FIELDS: Final = (
     "number", "vmid", "name", "type", "source", "target", "running", "bypass", "memory_mib", "local_disk_mib", "reason",
 )  # fmt: skip
-TAIL: Final = 4096
-"""Bytes of what a command says in which its last line is looked for."""
-LONGEST: Final = 300
-"""Characters of a last line that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +54,7 @@ class HookRunner:
         note: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._hooks, self._note = hooks, note
-        self._environ = {name: value for name, value in environ.items() if not name.startswith(PRIVATE)}
+        self._environ = environ
         self._common = {"run": run, "cluster": cluster, "plan": plan and _figures(plan)}
         self.owed = False
         """Whether a command was told that the run begins, and one has still to be told of its end."""
@@ -99,53 +88,10 @@ class HookRunner:
         if not command:
             return
         about = f" of guest {told['migration']['vmid']}" if "migration" in told else ""
-        complaint = self._carry_out(command, json.dumps({"event": event, **self._common, **told}))
+        text = json.dumps({"event": event, **self._common, **told})
+        complaint = carry_out(command, text, self._environ, self._hooks.timeout, "apply.hooks.timeout")
         if complaint:
             raise HookFailed(f"hook {event}{about} ({command[0]}) {complaint}")
-
-    def _carry_out(self, command: tuple[str, ...], text: str) -> str:
-        """Run a command to its end; what is wrong with that, or nothing."""
-        # A file, not a pipe: what the command leaves running may hold on to it. A session of its own: Ctrl-C is for us.
-        with tempfile.TemporaryFile() as said:
-            try:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said, env=self._environ,
-                    start_new_session=True,
-                )  # fmt: skip
-            except (OSError, ValueError) as error:
-                return f"cannot be run: {getattr(error, 'strerror', None) or error}"
-            try:
-                process.communicate(text.encode(), timeout=self._hooks.timeout)
-            except subprocess.TimeoutExpired:
-                _kill(process)
-                return f"did not end within {self._hooks.timeout:g} s (apply.hooks.timeout) and was killed"
-            except BaseException:  # a second Ctrl-C
-                _kill(process)
-                raise
-            return _complaint(process.returncode, said)
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a command and what it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _complaint(code: int, said: IO[bytes]) -> str:
-    """What an exit code says, with the last line that was said."""
-    if code == 0:
-        return ""
-    said.seek(max(0, said.seek(0, os.SEEK_END) - TAIL))
-    last = _last_line(said.read())
-    how = f"ended with {code}" if code > 0 else f"was ended by signal {-code}"
-    return f"{how}: {last}" if last else how
-
-
-def _last_line(said: bytes) -> str:
-    """The last line that is not empty, fit for a terminal."""
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
-    return "".join(c for c in lines[-1] if c.isprintable())[:LONGEST] if lines else ""
 
 
 def _figures(plan: Plan) -> dict[str, Any]:
