@@ -11,19 +11,11 @@ from planner.errors import ApiRefused, Unreachable
 from planner.simulate import GIB, SimulatedCluster
 from planner.simulated_task import AFTER, BEFORE, DISK, SimulatedTask
 from planner.snapshot import RESOURCES
-from tests.faults import Fault, Faults, Trouble
+from tests.faults import DAY, Fault, Faults, Trouble
+from tests.lives import life
 
 SLOT: Final = 600.0
 """Seconds between two steps of what wanders."""
-DAY: Final = 24 * 3600.0
-BACK: Final = 1 / 144
-"""Part of its way back to normal that a guest goes in a step: it forgets within a day."""
-STEP: Final = 0.03
-"""How far a guest wanders from its normal memory in a step; after a day it is about a quarter away."""
-SWING: Final = 0.1
-"""Part of its memory that a guest has more or less in the course of a day."""
-PEAKS: Final = (14.0, 3.0, 20.0)
-"""Hours (UTC) at which guests are busiest."""
 BIRTHS, DEATHS, NAPS = 0.6, 0.6, 1.0
 """Guests that come, go, and are stopped for a while, a day."""
 NAP: Final = 20
@@ -31,33 +23,6 @@ NAP: Final = 20
 TASKS: Final = 300
 """Tasks that are remembered."""
 ROOT: Final = "root@pam"
-SELF: Final = "demo@pve"
-"""Who asks through the API."""
-
-
-@dataclass(slots=True)
-class Life:
-    """What a guest is like."""
-
-    draw: random.Random
-    memory: float
-    """Part of its memory that it normally uses..."""
-    cpu: float
-    """...and of its CPU at its peak."""
-    peak: float
-    """Hour of the day."""
-    away: float = 0.0
-    """How far its memory is from normal."""
-
-    def step(self) -> None:
-        self.away += -BACK * self.away + self.draw.gauss(0.0, STEP)
-
-    def figures(self, row: dict[str, Any], now: float) -> dict[str, Any]:
-        """What its row says while it runs."""
-        busy = 0.5 + 0.5 * math.cos((now / 3600 - self.peak) / 24 * 2 * math.pi)
-        part = min(0.97, max(0.05, self.memory * (1 + self.away) * (1 - SWING + 2 * SWING * busy)))
-        used = int(row["maxmem"] * part)
-        return {"mem": used, "memhost": used, "cpu": min(1.0, self.cpu * (0.3 + 0.7 * busy))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +51,7 @@ class LivingCluster(SimulatedCluster):
         self._nodes = sorted(self._own)
         self._master = masters or self._nodes[0]
         self._changing, self._slot = changing, int(epoch // SLOT)
-        self._lives = {row["vmid"]: self._life(row) for row in self._guests()}
+        self._lives = {row["vmid"]: life(row, seed) for row in self._guests()}
         self._roster = set(self._lives)
         """Guests whose time has not come."""
         self._newest = max(self._lives)
@@ -152,7 +117,7 @@ class LivingCluster(SimulatedCluster):
         """Percentage points of memory between the fullest and the emptiest node that is online."""
         self._settle()
         parts = [100 * row["mem"] / row["maxmem"] for row in self._of("node") if row["node"] not in self.down()]
-        return max(parts) - min(parts)
+        return float(max(parts) - min(parts))
 
     def homes(self) -> dict[int, str]:
         """Where guests are."""
@@ -234,8 +199,8 @@ class LivingCluster(SimulatedCluster):
                 del self._tasks[upid]
 
     def _wander(self) -> None:
-        for life in self._lives.values():
-            life.step()
+        for one in self._lives.values():
+            one.step()
         if not self._changing:
             return
         chance = [self._draw.random() * DAY / SLOT for _ in range(3)]
@@ -274,13 +239,9 @@ class LivingCluster(SimulatedCluster):
                "node": self._nodes[int(where * len(self._nodes))], "template": 0, "maxcpu": 2, "cpu": 0.1,
                "maxmem": memory, "mem": memory // 2, "memhost": memory // 2, "maxdisk": 32 * GIB, "disk": 0,
                "uptime": 60}  # fmt: skip
-        self._rows[row["id"]] = row  # type: ignore[index]
-        self._lives[vmid] = self._life(row)
+        self._rows[row["id"]] = row
+        self._lives[vmid] = life(row, self._seed)
         self._roster.add(vmid)
-
-    def _life(self, row: dict[str, Any]) -> Life:
-        draw = random.Random(f"{self._seed}-{row['vmid']}")
-        return Life(draw, row["mem"] / row["maxmem"], max(0.02, row["cpu"]), PEAKS[row["vmid"] % len(PEAKS)])
 
     def _guests(self) -> list[dict[str, Any]]:
         return self._of("qemu", "lxc")
@@ -333,27 +294,3 @@ class LivingCluster(SimulatedCluster):
             self._saved = None
         if wanted is not None and self._saved is None and (row := self._row(wanted)) and not row.get("lock"):
             row["lock"], self._saved = "backup", wanted
-
-
-def resources(nodes: int = 5, guests: int = 40, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of a cluster that is about half full and as even as chance has it, with a few rules."""
-    draw = random.Random(f"rows-{seed}")
-    names = [f"pve{number + 1}" for number in range(nodes)]
-    own = {"type": "node", "status": "online", "level": "", "maxcpu": 64, "cpu": 0.01, "maxmem": 128 * GIB,
-           "mem": 3 * GIB, "maxdisk": 100 * GIB, "disk": 12 * GIB, "uptime": 864000}  # fmt: skip
-    rows = {name: own | {"id": f"node/{name}", "node": name} for name in names}
-    found = []
-    for number in range(guests):
-        vmid, kind, node = 100 + number, "lxc" if number % 5 == 4 else "qemu", names[number % nodes]
-        memory, cores = draw.choice((4, 8, 16, 24)) * GIB, draw.choice((1, 2, 4))
-        used, cpu = int(memory * draw.uniform(0.4, 0.8)), round(draw.uniform(0.05, 0.5), 3)
-        rows[node]["mem"] += used
-        rows[node]["cpu"] += cpu * cores / 64
-        found.append({
-            "id": f"{kind}/{vmid}", "type": kind, "vmid": vmid, "name": f"g{vmid}", "node": node, "status": "running",
-            "template": 0, "maxcpu": cores, "cpu": cpu, "maxmem": memory, "mem": used, "memhost": used,
-            "maxdisk": 32 * GIB, "disk": 0, "uptime": 864000,
-        })  # fmt: skip
-    for row, tag in zip(found[3:], ("plb_anti_affinity_web",) * 2 + ("plb_affinity_app",) * 2, strict=False):
-        row["tags"] = tag
-    return [*rows.values(), *found]

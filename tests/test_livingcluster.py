@@ -9,7 +9,8 @@ from planner.clock import FastClock
 from planner.errors import ApiRefused, Unreachable
 from planner.snapshot import RESOURCES
 from tests.faults import DAY, HOUR, Fault, Faults, Trouble, drawn
-from tests.livingcluster import SLOT, LivingCluster, resources
+from tests.lives import resources
+from tests.livingcluster import SLOT, LivingCluster
 
 BEGIN = 1_790_000_000.0
 TASKS = "/cluster/tasks"
