@@ -71,7 +71,11 @@ def test_the_architecture_tree_names_every_module_and_nothing_else() -> None:
         part = re.search(rf"^{package}/\n((?:  .*\n)+)", tree, re.M)
         assert part is not None
         named = {line.split()[0].rstrip("/") for line in part.group(1).splitlines()}
-        there = {path.name for path in (ROOT / package).iterdir() if path.suffix == ".py" or path.name == "schemas"}
+        there = {
+            path.name
+            for path in (ROOT / package).iterdir()
+            if path.suffix == ".py" or path.name in ("schemas", "shipped")
+        }
         assert named == there
 
 
