@@ -1,5 +1,6 @@
 """Owns what an operator decides about scheduled runs: sections run, metrics and log, with every default."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -107,3 +108,30 @@ def check(settings: Run, where: Mapping[str, str]) -> None:
             raise ConfigError(f"run.{key} {where.get(key, '')}: {error}") from None
         if key == "every" and seconds < 1:
             raise ConfigError(f"run.every {where.get(key, '')}: {settings.every} is less than a second")
+
+
+LISTEN = re.compile(r"(?P<host>\[[^\[\]\s]+\]|[^\[\]:\s]*):(?P<port>\d{1,5})")
+"""An IPv6 address is in brackets."""
+
+
+def check_metrics(settings: Metrics, where: Mapping[str, str]) -> None:
+    """ConfigError for a file that nobody would read, and for what is no address; `where` as above."""
+
+    def wrong(key: str, text: str) -> ConfigError:
+        return ConfigError(f"metrics.{key}{f' {where[key]}' if key in where else ''}: {text}")
+
+    if settings.textfile is not None and not settings.textfile.endswith(".prom"):
+        reads = "node_exporter reads no files but those whose names end in .prom"
+        raise wrong("textfile", f"{settings.textfile} would not be read: {reads}")
+    try:
+        address(settings.listen or "127.0.0.1:9106")
+    except ConfigError as error:
+        raise wrong("listen", str(error)) from None
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port, the host being empty where all addresses are meant. ConfigError."""
+    found = LISTEN.fullmatch(listen.strip())
+    if found is None or int(found["port"]) > 65535:
+        raise ConfigError(f"{listen} is no address such as 127.0.0.1:9106 or [::1]:9106")
+    return found["host"].strip("[]"), int(found["port"])
