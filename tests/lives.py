@@ -52,8 +52,15 @@ def resources(nodes: int = 5, guests: int = 40, seed: int = 0) -> list[dict[str,
     """Rows of a cluster that is about half full and as even as chance has it, with a few rules."""
     draw = random.Random(f"rows-{seed}")
     names = [f"pve{number + 1}" for number in range(nodes)]
-    own: dict[str, Any] = {"type": "node", "status": "online", "level": "", "maxcpu": 64, "cpu": 0.01, "maxmem": 128 * GIB,
-           "mem": 3 * GIB, "maxdisk": 100 * GIB, "disk": 12 * GIB, "uptime": 864000}  # fmt: skip
+    own: dict[str, Any] = {
+        "type": "node",
+        "status": "online",
+        "level": "",
+        "uptime": 864000,
+        "cpu": 0.01,
+        "mem": 3 * GIB,
+    }
+    own |= {"maxcpu": 64, "maxmem": 128 * GIB, "maxdisk": 100 * GIB, "disk": 12 * GIB}
     rows = {name: own | {"id": f"node/{name}", "node": name} for name in names}
     found = []
     for number in range(guests):
