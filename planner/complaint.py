@@ -52,10 +52,19 @@ def complaint(error: ErrorDetails, where: str, keys: Sequence[str]) -> str:
 
 
 def clearest(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The first, but for a key that is missing the unknown one beside it: that is the same, misspelt."""
-    first = errors[0]
-    unknown = (e for e in errors if e["type"] == UNKNOWN_KEY and e["loc"][:-1] == first["loc"][:-1])
-    return next(unknown, first) if first["type"] == "missing" else first
+    """The first of what `clear` says."""
+    return _misspelt(errors[0], errors)
+
+
+def clear(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Each once, and for a key that is missing the unknown one beside it: that is the same, misspelt."""
+    found = [_misspelt(error, errors) for error in errors]
+    return [error for i, error in enumerate(found) if error not in found[:i]]
+
+
+def _misspelt(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    unknown = (e for e in errors if e["type"] == UNKNOWN_KEY and e["loc"][:-1] == error["loc"][:-1])
+    return next(unknown, error) if error["type"] == "missing" else error
 
 
 def nearest(word: str, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:

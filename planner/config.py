@@ -3,25 +3,41 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from planner import service, times
-from planner.complaint import clearest, complaint, nearest, refuse_infinite
+from planner.complaint import clear, complaint, nearest, refuse_infinite
 from planner.credentials import connection
 from planner.errors import ConfigError
-from planner.origin import CONFIG_VARIABLE, Setting, from_environment, from_file, from_mapping, path_from, strongest
+from planner.origin import (
+    CONFIG_VARIABLE,
+    Refuse,
+    Setting,
+    Settings,
+    from_environment,
+    from_file,
+    from_mapping,
+    path_from,
+    stop,
+    strongest,
+)
 from planner.settings import FOR_NODES, TYPES, Api, Config
 from planner.words import with_lists, words
 
-__all__ = ["SYSTEM_FILE", "Api", "Config", "chosen", "connection", "load"]
+__all__ = ["SYSTEM_FILE", "Api", "Config", "chosen", "connection", "gathered", "load", "validated"]
 
 SYSTEM_FILE = Path("/etc/proxlb-plan/config.yaml")
+CHECKS: tuple[tuple[str, Callable[[Any, Mapping[str, str]], None]], ...] = (
+    ("apply", times.check), ("run", service.check), ("metrics", service.check_metrics),
+)  # fmt: skip
+"""Section and what raises ConfigError for what makes no sense in it; it is told where each key was written."""
 
 
 def load(
@@ -34,15 +50,26 @@ def load(
 
     A setting replaces the weaker one as a whole. A file that is named must exist; the usual places may be empty.
     """
+    return validated(*gathered(path, flags, environ, cwd))
+
+
+def gathered(
+    path: str | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    refuse: Refuse = stop,
+) -> tuple[Settings, str | None]:
+    """The settings that hold, with where each was written, not yet validated; and the file that was read."""
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     named = path or environ.get(CONFIG_VARIABLE)
     xdg = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     usual = [cwd / "proxlb-plan.yaml", Path(xdg, "proxlb-plan", "config.yaml"), SYSTEM_FILE]
     source = path_from(cwd, named) if named else next(filter(os.path.exists, usual), None)
-    layers: list[Iterable[Setting]] = [from_file(source, environ)] if source else []
-    layers += [from_environment(environ, cwd), from_mapping(flags or {}, "on the command line", cwd)]
-    return _validated(strongest(layers), str(source) if source else None)
+    layers: list[Iterable[Setting]] = [from_file(source, environ, refuse)] if source else []
+    layers += [from_environment(environ, cwd, refuse), from_mapping(flags or {}, "on the command line", cwd, refuse)]
+    return strongest(layers), str(source) if source else None
 
 
 def chosen(settings: Mapping[str, Any], base: Config | None = None, where: str = "among the keywords") -> Config:
@@ -54,7 +81,7 @@ def chosen(settings: Mapping[str, Any], base: Config | None = None, where: str =
             known = [key for name in sections for key in TYPES[name]]
             raise ConfigError(f"there is no setting {key}: {nearest(key, known)}")
         sections[section][key] = value
-    given = _validated(strongest([from_mapping(sections, where, Path())]), None)
+    given = validated(strongest([from_mapping(sections, where, Path())]), None)
     return given if base is None else _over(base, given, sections)
 
 
@@ -67,26 +94,45 @@ def _over(base: Config, given: Config, keys: Mapping[str, Mapping[str, Any]]) ->
     return replace(base, **sections)
 
 
-def _validated(chosen: Mapping[tuple[str, str], Setting], source: str | None) -> Config:
-    values: dict[str, Any] = {section: {} for section in TYPES}
+def validated(chosen: Settings, source: str | None, refuse: Refuse = stop) -> Config:
+    """The settings as types; those that are refused are left out."""
+    values: dict[str, dict[str, Any]] = {section: {} for section in TYPES}
     for (section, key), setting in chosen.items():
-        values[section][key] = _prepared(setting)
+        try:
+            values[section][key] = _prepared(setting)
+        except ConfigError as error:
+            refuse(str(error))
+    left = {(section, key): chosen[section, key] for section, keys in values.items() for key in keys}
     try:
         config = _adapter().validate_python(values | {"source": source})
     except ValidationError as error:
-        first = clearest(error.errors(include_url=False))
+        wrong = clear(error.errors(include_url=False))
     else:
-        times.check(config.apply, _origins(chosen, "apply"))
-        service.check(config.run, _origins(chosen, "run"))
+        _check(config, left, refuse)
         return config
-    section, key = str(first["loc"][0]), str(first["loc"][1])
-    keys = [item.name for inner in _inner(TYPES[section][key]) for item in fields(inner)]
-    raise ConfigError(complaint(first, chosen[section, key].where, keys))  # not in the except clause: that has values
+    places = [_place(item) for item in wrong]
+    for item, place in zip(wrong, places, strict=True):  # not in the except clause: that has values
+        refuse(complaint(item, left[place].where, _keys(*place)))
+    return validated({place: its for place, its in left.items() if place not in places}, source, refuse)
 
 
-def _origins(chosen: Mapping[tuple[str, str], Setting], section: str) -> dict[str, str]:
-    """Key to where it was written."""
-    return {key: its.where for (of, key), its in chosen.items() if of == section}
+def _check(config: Config, chosen: Settings, refuse: Refuse) -> None:
+    """What pydantic cannot see."""
+    for section, check in CHECKS:
+        try:
+            check(getattr(config, section), {key: its.where for (of, key), its in chosen.items() if of == section})
+        except ConfigError as error:
+            refuse(str(error))
+
+
+def _place(error: ErrorDetails) -> tuple[str, str]:
+    """Section and key."""
+    return str(error["loc"][0]), str(error["loc"][1])
+
+
+def _keys(section: str, key: str) -> list[str]:
+    """Those of the mappings that a setting consists of."""
+    return [item.name for inner in _inner(TYPES[section][key]) for item in fields(inner)]
 
 
 @cache
@@ -107,7 +153,7 @@ def _prepared(setting: Setting) -> Any:
     """The value as pydantic takes it: lists and mappings from text, paths from where they were written."""
     section, key, value, where, base = setting
     kind = TYPES[section][key]
-    if isinstance(value, str) and key.endswith("_file"):
+    if isinstance(value, str) and key.endswith(("_file", "textfile")):
         return str(path_from(base, value)) if value else None
     if key == "max_guests" and not isinstance(value, Mapping) and not str(value).lstrip().startswith("{"):
         value = {"default": value}

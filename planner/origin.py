@@ -4,9 +4,9 @@ import difflib
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from planner import yamlfile
 from planner.complaint import nearest
@@ -16,6 +16,10 @@ from planner.settings import OTHER, PATHS, SECRETS, TYPES
 PREFIX = "PROXLB_PLAN_"
 CONFIG_VARIABLE = "PROXLB_PLAN_CONFIG"
 VARIABLES = {PREFIX + path.upper().replace(".", "__"): found for path, found in PATHS.items()}
+
+
+Refuse = Callable[[str], None]
+"""What is done with a complaint: whoever wants to hear all of them does not raise."""
 
 
 class Setting(NamedTuple):
@@ -28,21 +32,30 @@ class Setting(NamedTuple):
     base: Path  # what relative paths are relative to
 
 
+Settings = dict[tuple[str, str], Setting]
+"""Section and key to what holds."""
+
+
+def stop(complaint: str) -> NoReturn:
+    """The first complaint is the last."""
+    raise ConfigError(complaint)
+
+
 def path_from(base: Path, text: str) -> Path:
     """What a path means that was written where relative ones are relative to `base`."""
     return base / os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for a user that does not exist
 
 
-def from_file(path: Path, environ: Mapping[str, str]) -> list[Setting]:
+def from_file(path: Path, environ: Mapping[str, str], refuse: Refuse = stop) -> list[Setting]:
     """The settings of a file; ConfigError when it cannot be used, or holds a secret that others may read."""
     content, shared = read(path, "configuration file", environ)
     sections = yamlfile.parse(content, str(path))
     if not isinstance(sections, dict | None):
         raise ConfigError(f"{path} is not a mapping: start it with one of {', '.join(TYPES)}")
-    settings = list(from_mapping(sections or {}, f"in {path}", path.parent))
+    settings = list(from_mapping(sections or {}, f"in {path}", path.parent, refuse))
     held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
     if held and shared:
-        raise ConfigError(f"{path} holds {held[0]} and others may read it: run {shared}")
+        refuse(f"{path} holds {held[0]} and others may read it: run {shared}")
     return settings
 
 
@@ -59,36 +72,38 @@ def read(path: Path, what: str, environ: Mapping[str, str]) -> tuple[str, str]:
         raise ConfigError(f"{what} {path} cannot be read: {reason}") from None  # a UnicodeError holds the bytes
 
 
-def from_mapping(sections: Mapping[Any, Any], where: str, base: Path) -> Iterator[Setting]:
-    """The settings of sections; ConfigError for what is none."""
+def from_mapping(sections: Mapping[Any, Any], where: str, base: Path, refuse: Refuse = stop) -> Iterator[Setting]:
+    """The settings of sections; what is none is refused."""
     for section, values in sections.items():
         if section not in TYPES:
-            raise ConfigError(f"unknown key {section} {where}: {_nearest(section, list(TYPES))}")
-        if not isinstance(values, Mapping | None):
-            raise ConfigError(f"{section} {where} is not a mapping: it has {', '.join(TYPES[section])}")
-        for key, value in (values or {}).items():
-            if key not in TYPES[section]:
-                raise ConfigError(f"unknown key {section}.{key} {where}: {_nearest(key, list(TYPES[section]))}")
-            yield Setting(section, key, value, where, base)
+            refuse(f"unknown key {section} {where}: {_nearest(section, list(TYPES))}")
+        elif not isinstance(values, Mapping | None):
+            refuse(f"{section} {where} is not a mapping: it has {', '.join(TYPES[section])}")
+        else:
+            for key, value in (values or {}).items():
+                if key in TYPES[section]:
+                    yield Setting(section, key, value, where, base)
+                else:
+                    refuse(f"unknown key {section}.{key} {where}: {_nearest(key, list(TYPES[section]))}")
 
 
-def from_environment(environ: Mapping[str, str], cwd: Path) -> Iterator[Setting]:
+def from_environment(environ: Mapping[str, str], cwd: Path, refuse: Refuse = stop) -> Iterator[Setting]:
     """An empty variable counts as not given: container tools pass on what is not set that way."""
     for name, value in environ.items():
         if name in VARIABLES:
             yield Setting(*VARIABLES[name], value or None, f"in ${name}", cwd)
         elif name.startswith(PREFIX) and name != CONFIG_VARIABLE:
-            nearest = difflib.get_close_matches(name, [*VARIABLES, CONFIG_VARIABLE], 1, 0)[0]
-            raise ConfigError(f"unknown variable ${name}: did you mean ${nearest}?")
+            close = difflib.get_close_matches(name, [*VARIABLES, CONFIG_VARIABLE], 1, 0)[0]
+            refuse(f"unknown variable ${name}: did you mean ${close}?")
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
     return nearest(word, known, {key: path for path, (_, key) in PATHS.items()})
 
 
-def strongest(layers: Iterable[Iterable[Setting]]) -> dict[tuple[str, str], Setting]:
+def strongest(layers: Iterable[Iterable[Setting]]) -> Settings:
     """The strongest setting of each key, the last layer being the strongest."""
-    chosen: dict[tuple[str, str], Setting] = {}
+    chosen: Settings = {}
     for layer in layers:
         given = {(setting.section, setting.key): setting for setting in layer if setting.value is not None}
         for section, key in given:
