@@ -15,17 +15,28 @@ from planner.service import Log, Metrics, Run
 class Api:
     """Where the Proxmox VE API is and who asks (section `api`); what is needed is checked by `connection`."""
 
-    hosts: tuple[str, ...] = ()  # tried in order: name, IPv4 or IPv6, the port being optional
+    hosts: tuple[str, ...] = ()
+    """Nodes of the cluster, tried in order: name, IPv4 or IPv6, the port being optional."""
     user: str = ""
-    token_id: str | None = None  # "name" or "user@realm!name"
+    """Such as root@pam; not needed where the token id names it."""
+    token_id: str | None = None
+    """name or user@realm!name."""
     token_secret: SecretStr | None = None
+    """The secret itself: better in a file of its own."""
     token_secret_file: str | None = None
+    """A file with nothing but the secret, that others may not read; None: the credential `token_secret` of systemd."""
     password: SecretStr | None = None
+    """Of the user, instead of a token."""
     password_file: str | None = None
+    """A file with nothing but the password, that others may not read; None: the credential `password` of systemd."""
     verify_tls: bool = True
+    """Whether certificates are checked."""
     ca_file: str | None = None
-    fingerprint: str | None = None  # SHA-256 of the certificate
-    timeout: Annotated[float, Gt(0)] = 30.0  # seconds without a byte of answer
+    """Who has signed them: a copy of /etc/pve/pve-root-ca.pem; None: the authorities that this machine trusts."""
+    fingerprint: str | None = None
+    """SHA-256 of the certificate, instead of the check of who has signed it."""
+    timeout: Annotated[float, Gt(0)] = 30.0
+    """Seconds without a byte of answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +51,10 @@ class Config:
     notify: Notify = field(default_factory=Notify)
     metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
-    source: str | None = None  # path of the file that was read
+    source: str | None = None
+    """Path of the file that was read."""
+    remarks: tuple[str, ...] = ()
+    """What in it has no effect, and why."""
 
 
 SECRETS = ("token_secret", "password")
