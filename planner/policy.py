@@ -120,13 +120,22 @@ class RuleSetting:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When a node is in maintenance; times without a zone are local ones."""
+    """When a node is in maintenance: once, from `begin` to `end`, or again and again. Times without a zone are local
+    ones."""
 
     __pydantic_config__ = {"extra": "forbid"}
 
     node: str
-    begin: datetime
-    end: datetime
+    begin: datetime | None = None
+    end: datetime | None = None
+    every: str | None = None
+    """A calendar event of systemd, such as `Mon 22:00`, or a cron expression, such as `0 22 * * 1`..."""
+    lasts: str | None = None
+    """...and for how long then, such as 4h."""
+    ahead: str = "0s"
+    """By so much earlier guests begin to leave."""
+    time_zone: str | None = None
+    """Of `every`, such as Europe/Berlin; None: that of this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,14 @@
 """Owns the rules of a cluster: those from every place where operators write them, and the states of nodes."""
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
 import pandas as pd
 
-from planner import frames, ha, tags, written
+from planner import frames, ha, maintenance, tags, written
 from planner.cluster import Cluster
 from planner.errors import ConfigError
 from planner.policy import Cluster as ClusterPolicy
@@ -130,7 +128,7 @@ def _with_prices(
 
 
 def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:
-    maintenance = {*settings.maintenance_nodes, *_scheduled(settings, cluster.snapshot.taken_at)}
+    maintained = {*settings.maintenance_nodes, *maintenance.nodes(settings, cluster.snapshot.taken_at)}
     known = [str(name) for name in cluster.nodes["node"]]
     windows = [window.node for window in settings.scheduled_maintenance]
     for key, names in (
@@ -149,24 +147,8 @@ def _states(cluster: Cluster, settings: ClusterPolicy) -> dict[str, NodeState]:
             result[name] = NodeState.OFFLINE
         elif name in settings.ignore_nodes:
             result[name] = NodeState.IGNORED
-        elif row.maintenance or name in maintenance:
+        elif row.maintenance or name in maintained:
             result[name] = NodeState.MAINTENANCE
         else:
             result[name] = NodeState.BALANCED
     return result
-
-
-def _scheduled(settings: ClusterPolicy, taken_at: str) -> Iterator[str]:
-    """Nodes that are in maintenance at the time of a snapshot. ConfigError for a time that ends before it begins."""
-    for window in settings.scheduled_maintenance:
-        try:
-            begin, end = window.begin.astimezone(), window.end.astimezone()
-        except (ValueError, OverflowError):  # at the ends of the calendar a zone leads out of it
-            when = f"{window.begin.isoformat()} to {window.end.isoformat()}"
-            where = f"cluster.scheduled_maintenance of {window.node}"
-            raise ConfigError(f"{where} is from {when}: write years from 1970 to 9000") from None
-        if end <= begin:
-            raise ConfigError(f"cluster.scheduled_maintenance of {window.node} ends before it begins: swap the two")
-        with contextlib.suppress(ValueError, OverflowError):  # a snapshot without a time is of no time
-            if begin <= datetime.fromisoformat(taken_at).astimezone() < end:
-                yield window.node

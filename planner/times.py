@@ -26,7 +26,7 @@ def until(text: str, now: datetime) -> datetime:
         if seconds := span(text):
             return (now.astimezone(UTC) + timedelta(seconds=seconds)).astimezone()
         raise ConfigError(f"{text} is no time at all: write a time such as 06:00, or a while such as 90m or 2h30m")
-    minute = _minute(text)
+    minute = minute_of(text)
     if minute is None:
         raise ConfigError(f"{text} is neither a time such as 06:00 nor a while such as 90m, 2h30m or 45s")
     return _next(minute, now)
@@ -71,7 +71,7 @@ def check(settings: Apply, where: Mapping[str, str]) -> None:
         raise ConfigError(f"apply.{key} {where.get(key, '')}: {error}") from None
 
 
-def _minute(text: str) -> Minute | None:
+def minute_of(text: str) -> Minute | None:
     """A time of the day, 24:00 being one; None when it is none."""
     found = TIME.fullmatch(text.strip())
     if not found or int(found[2]) > 59:
@@ -82,7 +82,7 @@ def _minute(text: str) -> Minute | None:
 
 def _part(text: str) -> tuple[Minute, Minute]:
     found = PART.fullmatch(text.strip())
-    begin, end = (_minute(found[i]) for i in (1, 2)) if found else (None, None)
+    begin, end = (minute_of(found[i]) for i in (1, 2)) if found else (None, None)
     if begin is None or end is None:
         raise ConfigError(f"{text} is no part of the day such as 22:00-06:00")
     if begin % MIDNIGHT == end:
