@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from planner.errors import JournalError
+from planner.state import hand_over
 
 APPLICATION: Final = 0x506C6250
 """Tells a journal from other SQLite files."""
@@ -220,7 +221,11 @@ def is_there(path: Path) -> bool:
 def _made(path: Path) -> None:
     """Make a file that only its owner can read; SQLite gives those that it puts beside it the same mode."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            hand_over(handle, path.parent)
+        finally:
+            os.close(handle)
     except OSError as error:
         what = f"the journal {path} cannot be opened: {error.strerror}"
         raise JournalError(f"{what}; see who owns it, or set apply.state_directory") from None

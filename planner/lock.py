@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from planner.errors import JournalError, Locked
+from planner.state import hand_over
 
 ATTEMPTS: Final = 5
 """How often a lock is tried: who asks for its holder has it for an instant."""
@@ -41,6 +42,7 @@ def locked(directory: Path, cluster: str) -> Iterator[Callable[[int], None]]:
     except OSError as error:
         raise JournalError(f"the lock {path} cannot be opened: {error.strerror}; set apply.state_directory") from None
     try:
+        hand_over(handle, directory)
         if not _taken(handle):
             raise Locked(_refusal(path, cluster))
         _write(handle, 0)

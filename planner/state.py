@@ -52,3 +52,10 @@ def state_directory(settings: Apply, environ: Mapping[str, str]) -> Path:
         what = f"the state directory {path} cannot be made: {error.strerror}"
         raise JournalError(f"{what}; set apply.state_directory, or $STATE_DIRECTORY") from None
     return path
+
+
+def hand_over(handle: int, directory: Path) -> None:
+    """What root makes in the state directory of a service has to be the service's, which could not open it else."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(handle, owner.st_uid, owner.st_gid)
