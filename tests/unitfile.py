@@ -12,13 +12,8 @@ PROGRAM = "/opt/proxlb-plan/bin/proxlb-plan"
 """Where the shipped files expect the command."""
 INSTALLED = Path(sys.executable).with_name("proxlb-plan")
 """Where the tests have it."""
-GIVEN = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
-    "LANG": "C.UTF-8",
-    "HOME": "/",
-    "USER": "proxlb-plan",
-}
-"""What systemd gives to every service of a user without a home."""  # fmt: skip
+GIVEN = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin", "LANG": "C.UTF-8", "HOME": "/", "USER": "proxlb-plan"}
+"""What systemd gives to every service of a user without a home."""
 
 
 @dataclass(frozen=True)
