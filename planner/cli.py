@@ -14,11 +14,13 @@ from typer.exceptions import Abort, TyperException
 
 from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_backtest import backtest
+from planner.cli_check import Checking, check
 from planner.cli_consolidate import consolidate
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
 from planner.cli_frontier import frontier
 from planner.cli_report import report
+from planner.cli_run import approve, looks, run
 from planner.cli_snapshot import app as snapshot
 from planner.cli_sweep import sweep
 from planner.cli_whatif import InOrder, capacity, place, whatif
@@ -151,11 +153,12 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
 
 
 for command in (
-    place, capacity, consolidate, backtest, apply, resume, abort, status, history, rollback, doctor, explain, frontier,
-    report, sweep,
+    place, capacity, consolidate, backtest, apply, resume, abort, status, history, rollback, run, approve, looks,
+    doctor, explain, frontier, report, sweep,
 ):  # fmt: skip
     app.command()(command)
 app.command(cls=InOrder)(whatif)
+app.command(cls=Checking)(check)
 app.add_typer(snapshot, name="snapshot")
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from planner import apply, patience, resume, returns, runs, watch
 from planner.clock import Clock
-from planner.errors import Exit, Locked, StalePlan, UsageError
+from planner.errors import Exit, Locked, PlannerError, StalePlan, UsageError
 from planner.gate import Gate
 from planner.hooks import HookRunner
 from planner.plan import Plan
@@ -35,6 +35,8 @@ class Ended:
 
     record: RunRecord
     exit_code: int
+    error: PlannerError | None = None
+    """What ended it, or the first thing in it that failed or was not as planned."""
 
 
 class Times:
@@ -180,7 +182,8 @@ class Work:
             )  # fmt: skip
             record = applier.carry_out()
             interrupted = stopped() and record.state is RunState.STOPPED
-        return Ended(record, Exit.INTERRUPTED if interrupted else apply.exit_code(record, applier.error))
+        code = Exit.INTERRUPTED if interrupted else apply.exit_code(record, applier.error)
+        return Ended(record, code, applier.error)
 
     def settle(self, record: RunRecord) -> RunRecord:
         """Find out from the cluster what became of what was under way, and say so; it may be so still."""
@@ -260,7 +263,7 @@ class Work:
         session = self._site.session
         policy, me = session.judging(plan).policy, session.connected.connection.identity if session.connected else ""
         return Gate(session.writable(), plan, policy, session.settings, session.apply, clock=session.clock, me=me,
-                    also=self._site.also)  # fmt: skip
+                    also=self._site.also, now=self._site.now)  # fmt: skip
 
 
 def stopped(there: Runs, record: RunRecord, clock: Clock) -> RunRecord:

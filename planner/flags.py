@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from planner.choices import LogFormat, LogLevel, RunMode
 from planner.policy import (
     Apply,
     Cheapest,
@@ -19,7 +20,9 @@ from planner.policy import (
     Profile,
     Resource,
 )
+from planner.service import Log, Metrics, Run
 
+SERVICES: dict[str, Any] = {"run": Run, "metrics": Metrics, "log": Log}
 FOR_RUNS = ("config", "snapshot_file", "demo", "allow_partial", "maintenance_nodes", "ignore_nodes")
 """Options that matter when nothing is planned."""
 
@@ -30,8 +33,11 @@ def option(names: str, text: str, default: str, **more: Any) -> Any:
 
 
 def _setting(names: str, text: str, field: str, **more: Any) -> Any:
-    """An option that sets a field of the policy, or of section apply, which own the defaults."""
-    value = getattr(Policy() if hasattr(Policy, field) else Apply(), field)
+    """An option that sets a field of the policy, of section apply, or of the section before a dot; these own the
+    defaults."""
+    section, _, name = field.rpartition(".")
+    of = SERVICES[section] if section else Policy if hasattr(Policy, field) else Apply
+    value = getattr(of(), name)
     words = {None: "none", False: "no", True: "yes"}
     if value is None or isinstance(value, bool):
         shown = words[value]
@@ -164,3 +170,33 @@ APPLYING: dict[str, Any] = {
     ],
 }
 """How a plan is carried out: settings of section apply, for commands that do so."""
+
+RUNNING: dict[str, Any] = {
+    "run_mode": Annotated[
+        RunMode | None, _setting("--mode", "observe changes nothing, approve proposes, auto carries out.", "run.mode")
+    ],
+    "solver": Annotated[str | None, _setting("--solver", "Who plans.", "run.solver")],
+    "every": Annotated[str | None, _setting("--every", "Between two looks: 10m, 1h.", "run.every")],
+    "jitter": Annotated[str | None, _setting("--jitter", "By up to so much each look is later.", "run.jitter")],
+    "looks": Annotated[int | None, _setting("--looks", "Looks in a row out of balance before it acts.", "run.looks")],
+    "min_gain": Annotated[
+        float | None, _setting("--min-gain", "Points of spread gained per GiB migrated, at least.", "run.min_gain")
+    ],
+    "per_hour": Annotated[int | None, _setting("--per-hour", "Migrations within an hour, at most.", "run.per_hour")],
+    "per_day": Annotated[int | None, _setting("--per-day", "Migrations within a day, at most.", "run.per_day")],
+    "textfile": Annotated[
+        str | None, _setting("--textfile", "File for Prometheus, replaced after each look.", "metrics.textfile")
+    ],
+    "listen": Annotated[
+        str | None, _setting("--listen", "HOST:PORT to answer Prometheus on: 127.0.0.1:9106.", "metrics.listen")
+    ],
+    "log_level": Annotated[LogLevel | None, _setting("--log-level", "From which severity on.", "log.level")],
+    "log_format": Annotated[LogFormat | None, _setting("--log-format", "How messages are written.", "log.format")],
+}  # fmt: skip
+"""What scheduled looks do, and how they tell of it: settings of sections run, metrics and log."""
+SECTIONS = {
+    "run": ("run_mode", "solver", "every", "jitter", "looks", "min_gain", "per_hour", "per_day"),
+    "metrics": ("textfile", "listen"),
+    "log": ("log_level", "log_format"),
+}
+"""Section to those of these options that set it."""

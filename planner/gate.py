@@ -1,7 +1,9 @@
 """Owns what must be true before a run and before each of its migrations, by fresh answers of the cluster."""
 
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from planner import collect, preconditions, returns, running, snapshot
@@ -37,16 +39,17 @@ class Gate:
     """Says no with a PlannerError of one line; asks, and changes nothing.
 
     `settings` and `policy` are those of today, measuring what the plan measured (`Session.judging`). `me`: who we are
-    in the names of tasks (`Connection.identity`), empty where that is not known. `also`: what else says no.
+    in the names of tasks (`Connection.identity`), empty where that is not known. `also`: what else says no; `now`: unix
+    seconds.
     """
 
     def __init__(
         self, source: Source, plan: Plan, policy: Policy, settings: ClusterPolicy, apply: Apply, *, clock: Clock,
-        me: str = "", also: Callable[[Cluster], None] = content,
+        me: str = "", also: Callable[[Cluster], None] = content, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._source, self._plan, self._settings = source, plan, settings
         self._policy = without_history(policy)  # it is asked about rules and room alone
-        self._apply, self._clock, self._me, self._also = apply, clock, me, also
+        self._apply, self._clock, self._me, self._also, self._now = apply, clock, me, also, now
         self._own_use = OwnUse()
         self._seen: dict[int, Migration] = {}
         """By number, migrations that were under way when last looked..."""
@@ -95,7 +98,7 @@ class Gate:
 
     def _look(self, under_way: Collection[Migration]) -> Cluster:
         """The cluster as it is now, less what its figures count twice."""
-        taken = snapshot.take(self._source)
+        taken = snapshot.take(self._source, now=datetime.fromtimestamp(self._now(), UTC))
         if self._policy.reclaim_arc:
             taken = snapshot.with_last_hour(taken, self._source)
         now = self._clock.now()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
-from planner.flags import APPLYING, FOR_RUNS, SCHEDULE, SHARED
+from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED
 from planner.policy import Resource
 
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
@@ -108,8 +108,19 @@ def with_run(command: Callable[..., None]) -> Callable[..., None]:
     return with_choice(command, {name: SHARED[name] for name in FOR_RUNS} | APPLYING)
 
 
+def with_service(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all options of planning, carrying out and looking on schedule, as one Choice. Its --mode is that
+    of `run`, and which figures count is left to the configuration."""
+    shared = {name: kind for name, kind in SHARED.items() if name != "mode"}
+    return with_choice(command, RUNNING | shared | SCHEDULE | APPLYING)
+
+
 def _choice(given: dict[str, Any]) -> Choice:
-    chosen = dict.fromkeys(SHARED | SCHEDULE | APPLYING) | given
+    chosen = dict.fromkeys(SHARED | SCHEDULE | APPLYING | RUNNING) | given
+    services = {
+        section: {name.removeprefix(f"{section}_"): chosen.pop(name) for name in names}
+        for section, names in SECTIONS.items()
+    }
     config, file, demo = (chosen.pop(name) for name in ("config", "snapshot_file", "demo"))
     cluster = {name: chosen.pop(name) or None for name in ("maintenance_nodes", "ignore_nodes")}
     apply = {name: chosen.pop(name) for name in SCHEDULE | APPLYING}
@@ -119,7 +130,8 @@ def _choice(given: dict[str, Any]) -> Choice:
     chosen["max_guests"] = _max_guests(chosen["max_guests"] or [])
     chosen["weights"] = _weights(chosen["weights"] or [])
     chosen["resource"] = _resources(chosen["resource"])
-    return Choice(str(config) if config else None, {"policy": chosen, "cluster": cluster, "apply": apply}, file, demo)
+    flags = {"policy": chosen, "cluster": cluster, "apply": apply, **services}
+    return Choice(str(config) if config else None, flags, file, demo)
 
 
 def _for_nodes(name: str, items: list[str], example: str) -> dict[str, dict[str, str]] | None:

@@ -69,7 +69,7 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, d
     problem = _aimed(case)
     broken = check.violations(problem, problem.origin)
     failover = outlook.failover(case)
-    quiet = case.policy.repair_only or _is_quiet(case.formulation)
+    quiet = case.policy.repair_only or is_quiet(case.formulation)
     if quiet and not broken and not (failover and failover.losses(problem.origin)):
         score = check.score(problem, problem.origin)
         bound, spread = bounds.spread_bound(problem), problem.spread(problem.origin)
@@ -117,7 +117,7 @@ def _aimed(case: Case) -> Problem:
         present = problem.spreads(problem.origin)
         as_it_is = max(problem.tolerance, *(level.value(present) for level in problem.aims))
         return problem.replace(goal=as_it_is, tolerance=as_it_is)
-    return problem.replace(goal=problem.tolerance) if _is_quiet(case.formulation) else problem
+    return problem.replace(goal=problem.tolerance) if is_quiet(case.formulation) else problem
 
 
 def _only_from(formulation: Formulation, problem: Problem, nodes: Collection[str]) -> Problem:
@@ -156,7 +156,7 @@ def _got(case: Case, problem: Problem, result: Result, budget: Budget) -> tuple[
     return result, reach
 
 
-def _is_quiet(formulation: Formulation) -> bool:
+def is_quiet(formulation: Formulation) -> bool:
     """Whether thresholds say so, or where none tells of pressure every level is within what is tolerated, where nodes
     are stuck over the others."""
     if formulation.is_cool or formulation.hot:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,12 @@ class Session:
         if self.connected is not None:
             self.connected.close()
 
-    def snapshot(self) -> Snapshot:
-        """The recorded answers, or fresh ones."""
+    def snapshot(self, now: datetime | None = None) -> Snapshot:
+        """The recorded answers, or fresh ones; `now` where time is simulated."""
         if self.source is None:
             assert self.recorded is not None
             return self.recorded
-        taken = snapshot.take(self.source)
+        taken = snapshot.take(self.source, now=now)
         for frame in rrd.timeframes(self.policy):
             taken = rrd.asked(taken, self.source, frame)
         return snapshot.with_last_hour(taken, self.source) if self.policy.reclaim_arc else taken

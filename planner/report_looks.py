@@ -1,0 +1,63 @@
+"""Owns how looks are shown: a row each, and one with all that it says."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from planner.look import Look, Outcome
+
+STYLES = {Outcome.ERROR: "red", Outcome.FAILED: "red", Outcome.PARTLY: "red", Outcome.REFUSED: "yellow"}
+COLUMNS = ("look", "cluster", "at", "spread", "planned", "bound", "migrations", "GiB", "outcome", "run", "why")
+RIGHT = ("look", "spread", "planned", "bound", "migrations", "GiB", "run")
+
+
+def table(items: Sequence[Look], out: Console) -> None:
+    """One row per look."""
+    result = Table(box=None, pad_edge=False)
+    for name in COLUMNS:
+        result.add_column(name, justify="right" if name in RIGHT else "left", no_wrap=name != "why")
+    for each in items:
+        planned = each.migrations > 0
+        result.add_row(
+            str(each.number), Text(each.cluster), _when(each.at), _points(each.spread_before),
+            _points(each.spread_after) if planned else "", _points(each.bound), str(each.migrations) if planned else "",
+            f"{each.gib:.1f}" if planned else "", Text(each.outcome, STYLES.get(each.outcome, "")),
+            "" if each.run is None else str(each.run), Text(_why(each)),
+        )  # fmt: skip
+    out.print(result)
+
+
+def one(item: Look, out: Console) -> None:
+    """All that a look says but its plan."""
+    lines = [f"look {item.number} of {item.cluster}, {_when(item.at)}, mode {item.mode}: {item.outcome}"]
+    if item.why and not item.refusals:
+        lines.append(item.why)
+    lines += [f"gate {refusal.gate}: {refusal.why}" for refusal in item.refusals]
+    lines += [f"broken today: {rule}" for rule in item.violations_before]
+    lines += [f"broken after the plan: {rule}" for rule in item.violations_after]
+    if item.run is not None:
+        lines.append(f"run {item.run}: {item.done} done, {item.failed} failed, {item.left} left")
+    lines.append(f"took {item.seconds:.1f} s" + _solved(item))
+    for line in lines:
+        out.print(Text(line), soft_wrap=True)
+
+
+def _solved(item: Look) -> str:
+    if item.solver_seconds is None:
+        return ""
+    return f", of which {item.solver} {item.solver_seconds:.1f} s ({item.status})"
+
+
+def _why(item: Look) -> str:
+    return "; ".join(f"{refusal.gate}: {refusal.why}" for refusal in item.refusals) or item.why
+
+
+def _when(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _points(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
