@@ -19,11 +19,11 @@ from proxmoxer.backends.https import (
     ProxmoxHttpSession,
 )
 from requests.adapters import HTTPAdapter
-from urllib3 import exceptions as urllib3_errors
 from urllib3.util.retry import Retry
 
 from planner.connection import Connection, base_url
 from planner.errors import ApiRefused, BadAnswer, ConfigError, Forbidden, PlannerError, Unreachable
+from planner.unreached import reason
 
 CONNECT_SECONDS = 5.0
 POOL_SIZE = 32
@@ -240,33 +240,8 @@ def _verification(connection: Connection) -> bool | str:
 
 
 def _down(error: requests.RequestException) -> _Down:
-    """The reason in a few words."""
-    cause = error.args[0] if error.args else error
-    cause = getattr(cause, "reason", cause)
-    if isinstance(cause, urllib3_errors.NameResolutionError):
-        return _Down("no such host name", never_left=True)
-    if isinstance(cause, urllib3_errors.NewConnectionError):
-        reason = getattr(cause.__cause__, "strerror", None) or "no connection"
-        return _Down(reason.lower(), never_left=True)
-    if isinstance(cause, urllib3_errors.ConnectTimeoutError):
-        return _Down("no connection in time", never_left=True)
-    if isinstance(error, requests.exceptions.ProxyError):
-        return _Down("no connection through the proxy that HTTPS_PROXY names")
-    if isinstance(error, requests.exceptions.SSLError):
-        return _tls_down(cause)
-    if isinstance(error, requests.ReadTimeout) or isinstance(cause, urllib3_errors.ReadTimeoutError):
-        return _Down("no answer in time")
-    return _Down("connection lost")
-
-
-def _tls_down(cause: Any) -> _Down:
-    inner = cause.args[0] if isinstance(cause, Exception) and cause.args else cause
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        reason = f"its certificate is not trusted ({inner.verify_message}): set api.ca_file or api.fingerprint"
-        return _Down(reason, never_left=True)
-    if "ingerprint" in str(inner):
-        return _Down("its certificate does not have the fingerprint in api.fingerprint", never_left=True)
-    return _Down(f"TLS failed ({getattr(inner, 'reason', None) or 'no reason given'})")
+    words, never_left = reason(error, "set api.ca_file or api.fingerprint")
+    return _Down(words, never_left=never_left)
 
 
 def _give_up(method: str, path: str, failed: "dict[str, _Down]") -> NoReturn:
