@@ -88,6 +88,25 @@ class Looks:
             ).fetchone()
         return None if row[0] is None else float(row[0])
 
+    def newest(self, cluster: str, *outcomes: Outcome) -> Look | None:
+        """The newest look that came to one of these."""
+        if not self._there:
+            return None
+        marks = ", ".join("?" * len(outcomes))
+        with self._db.at_once():
+            row = self._db.execute(
+                f"SELECT id, document FROM look WHERE cluster = ? AND outcome IN ({marks}) ORDER BY id DESC LIMIT 1",
+                (cluster, *outcomes),
+            ).fetchone()
+        return None if row is None else parse(row["document"], row["id"])
+
+    def clusters(self) -> tuple[str, ...]:
+        """Names of the clusters that were looked at."""
+        if not self._there:
+            return ()
+        with self._db.at_once():
+            return tuple(row[0] for row in self._db.execute("SELECT DISTINCT cluster FROM look ORDER BY cluster"))
+
     def prune(self, before: float) -> None:
         """Forget looks that began before then."""
         with self._db.writing():
