@@ -29,13 +29,15 @@ SAYS = {
 """What is wrong with a value, by pydantic's error type or the part of it before the first `_`."""
 
 
+SECRET = (("api",), ("notify", "webhooks"), ("notify", "apprise"))
+"""Where values stand that are not shown."""
 UNKNOWN_KEY = "unexpected_keyword_argument"
 """pydantic's error type for a key that a mapping does not have."""
 
 
 def complaint(error: ErrorDetails, where: str, keys: Sequence[str]) -> str:
     """One line for pydantic's error about a setting; `keys` are those of the mappings that it consists of."""
-    place, value, kind = error["loc"], error["input"], error["type"]
+    place, value, kind = _without_choice(error["loc"]), error["input"], error["type"]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)[1:]
     if kind == UNKNOWN_KEY:
         return f"unknown key {path} {where}: {nearest(str(place[-1]), keys)}"
@@ -47,7 +49,8 @@ def complaint(error: ErrorDetails, where: str, keys: Sequence[str]) -> str:
     if kind.startswith("dataclass"):
         says = f"is not a mapping of {', '.join(keys)}"
     says = says.replace("'", "")
-    shown = json.dumps(value) if place[0] != "api" and isinstance(value, str | int | float) else "the value"
+    hidden = place[:1] in SECRET or place[:2] in SECRET
+    shown = json.dumps(value) if not hidden and isinstance(value, str | int | float) else "the value"
     return f"{path} {where}: {shown} {says}"
 
 
@@ -65,6 +68,11 @@ def clear(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
 def _misspelt(error: ErrorDetails, errors: Sequence[ErrorDetails]) -> ErrorDetails:
     unknown = (e for e in errors if e["type"] == UNKNOWN_KEY and e["loc"][:-1] == error["loc"][:-1])
     return next(unknown, error) if error["type"] == "missing" else error
+
+
+def _without_choice(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where it is, without the type that was tried, of several."""
+    return place[:-1] if len(place) > 2 and place[-1] == "bool" else place
 
 
 def nearest(word: str, known: Sequence[str], elsewhere: Mapping[str, str] | None = None) -> str:

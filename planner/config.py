@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from planner import service, times
+from planner import audience, maintenance, openings, service, times
 from planner.complaint import clear, complaint, nearest, refuse_infinite
 from planner.credentials import connection
 from planner.errors import ConfigError
@@ -21,6 +21,7 @@ from planner.origin import (
     Refuse,
     Setting,
     Settings,
+    Written,
     from_environment,
     from_file,
     from_mapping,
@@ -35,7 +36,8 @@ __all__ = ["SYSTEM_FILE", "Api", "Config", "chosen", "connection", "gathered", "
 
 SYSTEM_FILE = Path("/etc/proxlb-plan/config.yaml")
 CHECKS: tuple[tuple[str, Callable[[Any, Mapping[str, str]], None]], ...] = (
-    ("apply", times.check), ("run", service.check), ("metrics", service.check_metrics),
+    ("cluster", maintenance.check), ("apply", times.check), ("run", service.check), ("run", openings.check),
+    ("notify", audience.check), ("metrics", service.check_metrics),
 )  # fmt: skip
 """Section and what raises ConfigError for what makes no sense in it; it is told where each key was written."""
 
@@ -67,9 +69,12 @@ def gathered(
     xdg = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     usual = [cwd / "proxlb-plan.yaml", Path(xdg, "proxlb-plan", "config.yaml"), SYSTEM_FILE]
     source = path_from(cwd, named) if named else next(filter(os.path.exists, usual), None)
-    layers: list[Iterable[Setting]] = [from_file(source, environ, refuse)] if source else []
+    file = from_file(source, environ, refuse) if source else Written([])
+    layers: list[Iterable[Setting]] = [file.settings]
     layers += [from_environment(environ, cwd, refuse), from_mapping(flags or {}, "on the command line", cwd, refuse)]
-    return strongest(layers), str(source) if source else None
+    found = strongest(layers)
+    found.remarks = file.remarks
+    return found, str(source) if source else None
 
 
 def chosen(settings: Mapping[str, Any], base: Config | None = None, where: str = "among the keywords") -> Config:
@@ -104,7 +109,7 @@ def validated(chosen: Settings, source: str | None, refuse: Refuse = stop) -> Co
             refuse(str(error))
     left = {(section, key): chosen[section, key] for section, keys in values.items() for key in keys}
     try:
-        config = _adapter().validate_python(values | {"source": source})
+        config = _adapter().validate_python(values | {"source": source, "remarks": chosen.remarks})
     except ValidationError as error:
         wrong = clear(error.errors(include_url=False))
     else:
@@ -113,10 +118,12 @@ def validated(chosen: Settings, source: str | None, refuse: Refuse = stop) -> Co
     places = [_place(item) for item in wrong]
     for item, place in zip(wrong, places, strict=True):  # not in the except clause: that has values
         refuse(complaint(item, left[place].where, _keys(*place)))
-    return validated({place: its for place, its in left.items() if place not in places}, source, refuse)
+    good = Settings({place: its for place, its in left.items() if place not in places})
+    good.remarks = chosen.remarks
+    return validated(good, source, refuse)
 
 
-def _check(config: Config, chosen: Settings, refuse: Refuse) -> None:
+def _check(config: Config, chosen: Mapping[tuple[str, str], Setting], refuse: Refuse) -> None:
     """What pydantic cannot see."""
     for section, check in CHECKS:
         try:
@@ -149,6 +156,20 @@ def _inner(kind: Any) -> Iterator[Any]:
         yield from _inner(part)
 
 
+def _located(value: Any, base: Path) -> Any:
+    """Paths in mappings of a list, from where they were written."""
+    if isinstance(value, list):
+        return [_located(part, base) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    files = {
+        key: str(path_from(base, part))
+        for key, part in value.items()
+        if isinstance(part, str) and str(key).endswith("_file")
+    }
+    return {**value, **files}
+
+
 def _prepared(setting: Setting) -> Any:
     """The value as pydantic takes it: lists and mappings from text, paths from where they were written."""
     section, key, value, where, base = setting
@@ -163,6 +184,8 @@ def _prepared(setting: Setting) -> Any:
             value = json.loads(value)
         except ValueError:
             raise ConfigError(f"{section}.{key} {where} is not JSON") from None
+    if section == "notify":
+        value = _located(audience.parts(key, value) if isinstance(value, str) and listed else value, base)
     if isinstance(value, str) and listed:
         return [word for word in re.split(r"[,\s]+", value) if word]
     if kind == tuple[str, ...]:

@@ -167,9 +167,11 @@ def _handling(case: Case) -> Handling:
     """What Proxmox VE is told with every migration. ConfigError where it would not understand."""
     settings, release = case.apply, str((case.cluster.snapshot.get("/version") or {}).get("version", ""))
     major = release.partition(".")[0]
-    if settings.conntrack and major.isdecimal() and int(major) < CONNTRACK:
+    is_older = major.isdecimal() and int(major) < CONNTRACK
+    if settings.conntrack is True and is_older:
         raise ConfigError(f"apply.conntrack needs Proxmox VE {CONNTRACK}, and this is {release}: leave it out")
-    return Handling(settings.bwlimit, dict(settings.target_storage), settings.conntrack, settings.restart_timeout)
+    conntrack = bool(settings.conntrack) and not is_older
+    return Handling(settings.bwlimit, dict(settings.target_storage), conntrack, settings.restart_timeout)
 
 
 def _assumes(case: Case) -> Assumes:

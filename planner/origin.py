@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from planner import yamlfile
+from planner import proxlb_settings, yamlfile
+from planner.audience import holds_secret
 from planner.complaint import nearest
 from planner.errors import ConfigError
 from planner.settings import OTHER, PATHS, SECRETS, TYPES
@@ -32,8 +33,18 @@ class Setting(NamedTuple):
     base: Path  # what relative paths are relative to
 
 
-Settings = dict[tuple[str, str], Setting]
-"""Section and key to what holds."""
+class Settings(dict[tuple[str, str], Setting]):
+    """Section and key to what holds."""
+
+    remarks: tuple[str, ...] = ()
+    """What a person should know about the file that was read."""
+
+
+class Written(NamedTuple):
+    """What stands in a file."""
+
+    settings: list[Setting]
+    remarks: tuple[str, ...] = ()
 
 
 def stop(complaint: str) -> NoReturn:
@@ -46,17 +57,27 @@ def path_from(base: Path, text: str) -> Path:
     return base / os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for a user that does not exist
 
 
-def from_file(path: Path, environ: Mapping[str, str], refuse: Refuse = stop) -> list[Setting]:
-    """The settings of a file; ConfigError when it cannot be used, or holds a secret that others may read."""
+def from_file(path: Path, environ: Mapping[str, str], refuse: Refuse = stop) -> Written:
+    """The settings of a file, ours or ProxLB's; ConfigError when it cannot be used, or holds a secret that others may
+    read."""
     content, shared = read(path, "configuration file", environ)
+    settings, remarks = _settings(content, path, refuse)
+    held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
+    held += [f"notify.{s.key}" for s in settings if s.section == "notify" and holds_secret(s.key, s.value)]
+    if held and shared:
+        refuse(f"{path} holds {held[0]} and others may read it: run {shared}")
+    return Written(settings, remarks)
+
+
+def _settings(content: str, path: Path, refuse: Refuse) -> Written:
+    if proxlb_settings.is_proxlb(content, str(path)):
+        found = proxlb_settings.translate(content, str(path))
+        said = [Setting(t.section, t.key, t.value, f"in {path} ({t.origin})", path.parent) for t in found.settings]
+        return Written(said, tuple(map(str, found.remarks)))
     sections = yamlfile.parse(content, str(path))
     if not isinstance(sections, dict | None):
         raise ConfigError(f"{path} is not a mapping: start it with one of {', '.join(TYPES)}")
-    settings = list(from_mapping(sections or {}, f"in {path}", path.parent, refuse))
-    held = [f"api.{s.key}" for s in settings if s.section == "api" and s.key in SECRETS and s.value is not None]
-    if held and shared:
-        refuse(f"{path} holds {held[0]} and others may read it: run {shared}")
-    return settings
+    return Written(list(from_mapping(sections or {}, f"in {path}", path.parent, refuse)))
 
 
 def read(path: Path, what: str, environ: Mapping[str, str]) -> tuple[str, str]:
@@ -103,7 +124,7 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 def strongest(layers: Iterable[Iterable[Setting]]) -> Settings:
     """The strongest setting of each key, the last layer being the strongest."""
-    chosen: Settings = {}
+    chosen = Settings()
     for layer in layers:
         given = {(setting.section, setting.key): setting for setting in layer if setting.value is not None}
         for section, key in given:

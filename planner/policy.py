@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
@@ -199,8 +199,9 @@ class Apply:
     """Whether a guest may stop on a third node on its way, where it blocks others otherwise."""
     target_storage: dict[str, str] = field(default_factory=dict)
     """Storage on the source to that on the target, for local disks; `default`: for all others."""
-    conntrack: bool = False
-    """Whether connections that the firewall of Proxmox VE 9 knows are handed over with a virtual machine."""
+    conntrack: bool | Literal["auto"] = False
+    """Whether connections that the firewall of Proxmox VE 9 knows are handed over with a virtual machine; auto: unless
+    this is an older one."""
     restart_timeout: Count | None = None
     """Seconds that a container has to shut down; None: Proxmox VE's own default."""
     migration_timeout: Annotated[float, Gt(0)] = 3600.0
