@@ -235,9 +235,6 @@ class Policy:
     mode: Mode = Mode.USED
     balanciness: Annotated[float, Ge(0), Le(100)] = 10.0
     """Tolerated spread in percentage points: within it nothing is planned."""
-    threshold: dict[str, Annotated[float, Ge(0), Le(1000)]] = field(default_factory=dict)
-    """Resource to the load in percent from which on it is balanced: where every node is below, rules are repaired and
-    no more; with several, one node at one of them is enough."""
     max_migrations: Annotated[int, Ge(0)] | None = None
     """Hard limit; None: no limit."""
     max_gib: Annotated[float, Ge(0)] | None = None
@@ -280,6 +277,9 @@ class Policy:
     """Which figure of the window counts."""
     forecast: bool = False
     """Whether the next day, as the same hours of the last days foretell it, is one more set of periods."""
+    threshold: dict[str, Annotated[float, Ge(0), Le(1000)]] = field(default_factory=dict)
+    """Resource to the load in percent from which on it is balanced: where every node is below, rules are repaired and
+    no more; with several, one node at one of them is enough."""
     pressure: dict[str, Pressure] = field(default_factory=dict)
     """Resource such as memory-pressure to the thresholds from which a node or guest is hot; where some are given, a
     cluster without anything hot is left as it is."""

@@ -10,7 +10,7 @@ import yaml
 
 from planner import proxlb_ini, proxlb_keys, yamlfile
 from planner.errors import ConfigError, InputError
-from planner.proxlb_values import Kept, Outcome, Remark, Taken, document, translated
+from planner.proxlb_values import IDLE, Kept, Outcome, Remark, Taken, document, translated
 from planner.settings import OTHER, SECRETS, SECTIONS
 
 OWN: Final = "proxmox_api"
@@ -60,9 +60,9 @@ def translate(content: str, name: str) -> Translation:
         raise ConfigError(said if name in said else f"in {name}, a configuration of ProxLB: {said}") from None
 
 
-def note(translation: Translation) -> str:
-    """What is said of it at every command; nothing where all has an effect."""
-    count = len(translation.idle)
+def note(remarks: Iterable[str]) -> str:
+    """What is said of remarks at every command; nothing where all has an effect."""
+    count = len({remark.split()[0] for remark in remarks if IDLE in remark})
     keys = "1 key has" if count == 1 else f"{count} keys have"
     return f"settings of ProxLB: {keys} no effect, see proxlb-plan config validate" if count else ""
 

@@ -12,6 +12,7 @@ Reader = Callable[[Any, str], Any]
 """The value of a key, of which the name is given; ConfigError where it makes no sense."""
 YES: Final = ("true", "yes", "on", "1", "y", "t")
 NO: Final = ("false", "no", "off", "0", "n", "f")
+IDLE: Final = "has no effect: "
 PRIVATE: Final = "proxmox"
 """How sections begin whose values are never shown."""
 
@@ -42,7 +43,7 @@ class Remark(NamedTuple):
     """Whether it has no effect; otherwise it has another one."""
 
     def __str__(self) -> str:
-        return f"{self.key} {'has no effect: ' if self.idle else ''}{self.text}"
+        return f"{self.key} {IDLE if self.idle else ''}{self.text}"
 
 
 class Kept(NamedTuple):

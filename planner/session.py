@@ -1,5 +1,6 @@
 """Owns where a command gets its cluster from: the API, a snapshot, or the demo."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner import collect, rrd, snapshot
+from planner import collect, proxlb_settings, rrd, snapshot
 from planner.clock import Clock, FastClock, RealClock
 from planner.cluster import Cluster
 from planner.errors import UsageError
@@ -97,6 +98,8 @@ def open_session(
     if file is not None and demo_size is not None:
         raise UsageError("--snapshot and --demo exclude each other: choose one")
     settings = load(config, flags)
+    if note := proxlb_settings.note(settings.remarks):
+        logging.getLogger(__name__).warning(note)
     if demo_size is not None:
         return demonstrate(settings, demo_size)
     if file is not None:
