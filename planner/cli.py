@@ -15,6 +15,7 @@ from typer.exceptions import Abort, TyperException
 from planner.cli_apply import abort, apply, history, resume, rollback, status
 from planner.cli_backtest import backtest
 from planner.cli_check import Checking, check
+from planner.cli_config import app as config
 from planner.cli_consolidate import consolidate
 from planner.cli_doctor import doctor
 from planner.cli_explain import explain
@@ -23,8 +24,8 @@ from planner.cli_report import report
 from planner.cli_run import approve, looks, run
 from planner.cli_snapshot import app as snapshot
 from planner.cli_sweep import sweep
-from planner.cli_whatif import InOrder, capacity, place, whatif
-from planner.errors import Exit, PlannerError, UsageError
+from planner.cli_whatif import InOrder, PlaceOutput, best_node, capacity, place, whatif
+from planner.errors import Exit, PlannerError, UsageError, internal
 from planner.flags import option
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
 
@@ -47,6 +48,23 @@ OutputOption = Annotated[Output, option("--output", "commands: for a shell on a 
 OutOption = Annotated[Path | None, option("--out", "Also write the plan to this file.", "none")]
 ExplainOption = Annotated[bool, option("--explain", "In the table, also what each migration gains.", "no")]
 ExitcodeOption = Annotated[bool, option("--detailed-exitcode", "Exit 2 when migrations are planned.", "no")]
+BestOption = Annotated[bool, option("--best-node -b", "Plan nothing: print the best node for a small new guest.", "no")]
+DryOption = Annotated[bool, option("--dry-run -d", "Change nothing, which is so without it as well.", "no")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def proxlb_plan(
+    version: Annotated[
+        bool, typer.Option("--version", "-v", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """What holds for all commands."""
 
 
 @app.command()
@@ -58,8 +76,14 @@ def plan(
     out: OutOption = None,
     explained: ExplainOption = False,
     detailed_exitcode: ExitcodeOption = False,
+    best: BestOption = False,
+    dry_run: DryOption = False,
 ) -> None:
     """Show which migrations would balance the cluster. Changes nothing."""
+    if best and (out is not None or output is Output.COMMANDS):
+        raise UsageError("--best-node plans nothing: leave out --out and --output commands")
+    if best:
+        return best_node(session, PlaceOutput.JSON if output is Output.JSON else PlaceOutput.NAME)
     _show(_plan(session, solver), output, out, explained, detailed_exitcode)
 
 
@@ -160,6 +184,7 @@ for command in (
 app.command(cls=InOrder)(whatif)
 app.command(cls=Checking)(check)
 app.add_typer(snapshot, name="snapshot")
+app.add_typer(config, name="config")
 
 
 @app.command()
@@ -203,8 +228,4 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Exit.ERROR)  # as typer and rich do
     except Exception as error:
-        frame = error.__traceback__
-        while frame and frame.tb_next:
-            frame = frame.tb_next
-        place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
-        _fail(f"internal error at {place}: {type(error).__name__}: {error}; please report it", Exit.ERROR)
+        _fail(internal(error), Exit.ERROR)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from planner.errors import Exit, PlannerError, UsageError
-from planner.flags import SCHEDULE, option
-from planner.options import SolverName, TableOrJson, with_apply, with_run
+from planner.flags import SCHEDULE, ConfigOption, option
+from planner.options import SolverName, TableOrJson, with_apply, with_json, with_run
 
 if TYPE_CHECKING:
     from planner.conduct import Site, Work
@@ -27,7 +27,6 @@ FIGURES = 12.0
 """Seconds after which Proxmox VE's figures (a cycle of 10 s) show where the guests are now."""
 LARGEST = 2**63 - 1
 """No run has a larger number."""
-ConfigOption = Annotated[Path | None, option("--config", "Configuration file.", "./proxlb-plan.yaml, ...")]
 OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 
 
@@ -45,19 +44,23 @@ AnyRun = Annotated[int | None, _run("Number of the run. \\[default: the newest]"
 
 SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
 YesOption = Annotated[bool, option("--yes", "Do not ask.", "no")]
+DryOption = Annotated[bool, option("--dry-run -d", "Show what would be carried out, and end.", "no")]
 PlanArgument = Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="A plan written with --out.")]
 
 
 @with_apply
 def apply(
-    choice: Any, plan_file: PlanArgument = None, solver: SolverOption = SolverName.CPSAT, yes: YesOption = False
-) -> None:
+    choice: Any, plan_file: PlanArgument = None, solver: SolverOption = SolverName.CPSAT, yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:  # fmt: skip
     """Carry out a plan, side by side as far as it allows; without a file: plan, show, ask."""
     from planner import conduct, progress, report
     from planner.assumptions import check_real
     from planner.plan import load
 
     _check_limits(choice, plan_file)
+    if dry_run:
+        return _show(choice, plan_file, solver)
     with _site(choice, yes) as site:
         with site.runs.lock(site.cluster):  # who is at work is known before anybody plans
             pass
@@ -70,6 +73,24 @@ def apply(
         if _agreed(yes, f"Carry out {_counted(len(chosen.migrations))}?"):
             with conduct.at_work(site) as work:
                 _carry_out(site, work, work.begin(chosen))
+
+
+def _show(choice: "Choice", plan_file: Path | None, solver: SolverName) -> None:
+    """What would be carried out. StalePlan where a file no longer holds."""
+    from planner import progress, report
+    from planner.assumptions import check_assumptions, check_real
+    from planner.plan import load
+    from planner.session import open_session
+
+    with closing(open_session(*choice)) as session:
+        session.writable()
+        cluster = session.cluster()
+        plan = load(plan_file) if plan_file else progress.plan(session, cluster, solver)
+        check_real(plan)
+        check_assumptions(plan, cluster, session.settings)
+    report.plan(plan, report.console())
+    if plan.status.value == "infeasible":
+        raise typer.Exit(Exit.INFEASIBLE)
 
 
 @with_run
@@ -139,6 +160,7 @@ def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
                 _carry_out(site, work, work.begin(back, "rollback", item.id))
 
 
+@with_json
 def status(run: AnyRun = None, config: ConfigOption = None, output: OutputOption = TableOrJson.TABLE) -> None:
     """Show a run: how far each migration is, whether its process is alive, what to do next. Asks no cluster."""
     from planner import report, report_run, runs
@@ -157,6 +179,7 @@ def status(run: AnyRun = None, config: ConfigOption = None, output: OutputOption
 LimitOption = Annotated[int, option("--limit", "The newest so many.", "20", min=1, max=LARGEST)]
 
 
+@with_json
 def history(config: ConfigOption = None, limit: LimitOption = 20, output: OutputOption = TableOrJson.TABLE) -> None:
     """List the runs of this machine, the newest first. Asks no cluster."""
     from planner import report, report_run, runs

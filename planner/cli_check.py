@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,7 +10,7 @@ from typer.exceptions import TyperException
 
 from planner.check import NO_LOOK, Format, Limits, State, gather, judge, lines, unknown, worst
 from planner.errors import ConfigError, UsageError
-from planner.flags import option
+from planner.flags import ConfigOption, option
 
 if TYPE_CHECKING:
     from planner.check import Verdict
@@ -59,7 +58,6 @@ def _code(state: State, form: Format) -> int:
     return State.OK if form is Format.CHECKMK else state
 
 
-ConfigOption = Annotated[Path | None, option("--config", "Configuration file.", "./proxlb-plan.yaml, ...")]
 ClusterOption = Annotated[str | None, option("--cluster", "The cluster of this name alone.", "all in the journal")]
 WarningOption = Annotated[float | None, option("--warning", "Warn above so many points of spread.", "none", min=0)]
 CriticalOption = Annotated[float | None, option("--critical", "Critical above so many.", "none", min=0)]

@@ -8,7 +8,6 @@ import typer
 
 from planner.cli_apply import (
     LARGEST,
-    ConfigOption,
     LimitOption,
     OutputOption,
     YesOption,
@@ -20,8 +19,8 @@ from planner.cli_apply import (
     _site,
 )
 from planner.errors import Exit, UsageError
-from planner.flags import option
-from planner.options import TableOrJson, with_run, with_service
+from planner.flags import ConfigOption, option
+from planner.options import TableOrJson, with_json, with_run, with_service
 
 if TYPE_CHECKING:
     from planner.config import Config
@@ -101,6 +100,7 @@ LookArgument = Annotated[
 ]
 
 
+@with_json
 def looks(
     number: LookArgument = None, config: ConfigOption = None, limit: LimitOption = 20,
     output: OutputOption = TableOrJson.TABLE,

@@ -11,7 +11,7 @@ import typer
 
 from planner.errors import PlannerError, UsageError
 from planner.flags import option
-from planner.options import TableOrJson
+from planner.options import TableOrJson, with_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,7 @@ OutOption = Annotated[
 OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 
 
+@with_json
 def sweep(
     scenarios: FileArgument,
     jobs: JobsOption = None,

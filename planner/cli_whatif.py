@@ -152,9 +152,22 @@ def place(
     output: PlaceOption = PlaceOutput.TABLE,
 ) -> None:
     """Show the best node for a new guest under all rules; ends with 3 where none takes it. Changes nothing."""
-    from planner import newguest, place, report, report_whatif
+    from planner import newguest
 
     new = newguest.of(newguest.gib(memory, "--memory"), cores, tags=tags, pool=pool, name=name, used=used, cpu=cpu)
+    _place(session, new, count, output)
+
+
+def best_node(session: "Session", output: PlaceOutput) -> None:
+    """Print the best node for a small guest; what -b does."""
+    from planner import newguest
+
+    _place(session, newguest.of(*newguest.SMALL), 1, output)
+
+
+def _place(session: "Session", new: "NewGuest", count: int, output: PlaceOutput) -> None:
+    from planner import place, report, report_whatif
+
     cluster = _configured(session)
     _notes(cluster)
     with _working("place"):

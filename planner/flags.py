@@ -46,8 +46,10 @@ def _setting(names: str, text: str, field: str, **more: Any) -> Any:
     return option(names, text, ",".join(value) if isinstance(value, tuple) else str(shown), **more)
 
 
+ConfigOption = Annotated[Path | None, option("--config -c", "Configuration file.", "./proxlb-plan.yaml, ...")]
+JsonOption = Annotated[bool, option("--json -j", "Same as --output json.", "no")]
 SHARED: dict[str, Any] = {
-    "config": Annotated[Path | None, option("--config", "Configuration file.", "./proxlb-plan.yaml, ...")],
+    "config": ConfigOption,
     "snapshot_file": Annotated[Path | None, option("--snapshot", "Plan from this file.", "ask the API")],
     "demo": Annotated[
         str | None,

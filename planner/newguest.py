@@ -10,6 +10,8 @@ from planner.errors import UsageError
 MIB, MIB_PER_GIB = 2**20, 1024
 USED, CPU = 0.7, 0.1
 """Shares of memory and cores that a new guest is taken to use, where nothing else is said."""
+SMALL = (1.0, 1)
+"""GiB and cores of a guest of which nothing is said."""
 MOST = {"memory": 2**20, "cores": 2**16}
 """GiB, cores: more is a mistake."""
 SIZE = re.compile(r"(?P<memory>\d+(?:\.\d+)?)(?P<unit>[MGT]?)(?:i?B)?", re.I)

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from typer.core import TyperGroup
 
 from planner.errors import UsageError
-from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED
+from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED, JsonOption
 from planner.policy import Resource
 
-GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
+GROUP_OPTIONS = ("-h", "--help", "-v", "--version", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
 
 
@@ -67,6 +67,7 @@ class Choice(NamedTuple):
 
 def with_choice(command: Callable[..., None], options: Mapping[str, Any] = SHARED | SCHEDULE) -> Callable[..., None]:
     """Give a command the shared options; they arrive as one Choice, of which nothing has been opened."""
+    command = with_json(command)
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
@@ -79,10 +80,34 @@ def with_choice(command: Callable[..., None], options: Mapping[str, Any] = SHARE
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in options.items()
     ]
-    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    wrapper.__signature__ = inspect.Signature([*keyword, *shared])  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in [*keyword, *shared]}
-    return wrapper
+    return _signed(wrapper, [*own, *shared])
+
+
+def with_json(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that has --output the flag --json."""
+    own = inspect.signature(command).parameters
+    if "output" not in own:
+        return command
+
+    @functools.wraps(command)
+    def wrapper(as_json: bool, **values: Any) -> None:
+        if as_json:
+            output: StrEnum = values["output"]
+            if output not in ("table", "json"):
+                raise UsageError(f"--json and --output {output} exclude each other: choose one")
+            values["output"] = type(output)("json")
+        command(**values)
+
+    flag = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
+    return _signed(wrapper, [*own.values(), flag])
+
+
+def _signed(command: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
+    """A command as typer sees it: with these parameters."""
+    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
+    return command
 
 
 def with_session(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,7 @@ from planner.service import Log, Metrics, Run
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Where the Proxmox VE API is and who asks (section `api`); what is needed is checked by `connection`."""
+    """Where the Proxmox VE API is and who asks (section `api`)."""
 
     hosts: tuple[str, ...] = ()
     """Nodes of the cluster, tried in order: name, IPv4 or IPv6, the port being optional."""

@@ -1,0 +1,156 @@
+"""Owns the command config: settings are checked, shown, described, begun with, taken over; files that come along."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planner.errors import Exit, UsageError
+from planner.flags import APPLYING, SCHEDULE, SHARED, option
+from planner.options import with_choice
+
+if TYPE_CHECKING:
+    from planner.firstfile import Answers
+
+app = typer.Typer(help="Check, show and write the configuration; files that come along.")
+
+SHIPPED = Path(__file__).parent / "shipped"
+SETTINGS = {
+    name: flag for name, flag in (SHARED | SCHEDULE | APPLYING).items() if name not in ("snapshot_file", "demo")
+}
+"""Options that set something."""
+FileArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="Configuration file. \\[default: as for all commands]", show_default=False),
+]
+OriginOption = Annotated[bool, option("--origin", "Beside each: file, variable, command line or default.", "no")]
+PathArgument = Annotated[Path, typer.Argument(metavar="[PATH]", help="File to write.")]
+HostOption = Annotated[
+    list[str] | None, option("--host", "Node of the cluster: pve1, pve1:8006. Repeatable.", "asked for on a terminal")
+]
+TokenOption = Annotated[str | None, option("--token-id", "user@realm!name.", "proxlb-plan@pve!planner")]
+SecretOption = Annotated[
+    Path | None, option("--secret-file", "Where the token's secret is, or will be.", "token, beside the file")
+]
+CaOption = Annotated[Path | None, option("--ca-file", "A copy of /etc/pve/pve-root-ca.pem.", "none")]
+ForceOption = Annotated[bool, option("--force", "Replace a file that is there.", "no")]
+ForeignArgument = Annotated[Path, typer.Argument(metavar="FILE", help="ProxLB's configuration: YAML, or INI of 1.0.")]
+OutOption = Annotated[Path | None, option("-o --out", "File to write, for your eyes only.", "print it")]
+NameArgument = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="File to print. \\[default: list them]", show_default=False)
+]
+
+
+def validate(choice: Any, file: FileArgument = None) -> None:
+    """Check the configuration: every mistake that can be found, not only the first. Asks no cluster."""
+    from planner.examine import examine
+
+    if file is not None and choice.config is not None:
+        raise UsageError("the configuration file is named twice: as FILE and with --config")
+    found = examine(str(file) if file else choice.config, choice.flags)
+    for note in found.notes:
+        _say(f"note: {note}")
+    for problem in found.problems:
+        _say(f"proxlb-plan: {problem}")
+    if found.problems:
+        raise typer.Exit(Exit.CONFIG)
+    print(f"{found.config.source or 'no file'}: {found.given} settings, and nothing is wrong with them")
+
+
+def show(choice: Any, origin: OriginOption = False) -> None:
+    """Show all settings that hold, as a configuration file, without secrets. Asks no cluster."""
+    from planner.config import gathered, validated
+    from planner.effective import shown
+
+    chosen, source = gathered(choice.config, choice.flags)
+    print(shown(validated(chosen, source), chosen, origin=origin))
+
+
+app.command()(with_choice(validate, SETTINGS))
+app.command()(with_choice(show, SETTINGS))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from planner.config_schema import schema as made
+
+    print(json.dumps(made(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def init(
+    path: PathArgument = Path("proxlb-plan.yaml"),
+    host: HostOption = None,
+    token_id: TokenOption = None,
+    secret_file: SecretOption = None,
+    ca_file: CaOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Write a first configuration file; asks for what no flag says, where somebody is there to answer."""
+    from planner import firstfile
+    from planner.origin import path_from
+
+    if path.exists() and not force:  # before anything is asked
+        raise UsageError(f"{path} is there already: use --force to replace it, or name another file")
+    given = {"hosts": host, "token_id": token_id, "secret_file": secret_file}
+    answers = _asked({name: value for name, value in given.items() if value}, ca_file)
+    firstfile.write(path, answers.text(), force=force)
+    secret = path_from(path.parent, answers.secret_file)
+    _say(f"wrote {path}. Make a token, on any node of the cluster:")
+    print("\n".join(answers.commands()))
+    if not os.access(secret, os.F_OK):
+        _say(f"Write its secret, and nothing else, to {secret}, and run chmod 600 on that.")
+    _say(f"Then see whether all is well: proxlb-plan doctor --config {path}")
+
+
+def _asked(given: dict[str, Any], ca_file: Path | None) -> "Answers":
+    """What was given, and the rest from the terminal. UsageError where nobody is there to answer."""
+    from planner.firstfile import SECRET, TOKEN, Answers
+
+    questions = {
+        "hosts": ("Nodes of the cluster, separated by commas", None), "token_id": ("Id of the API token", TOKEN),
+        "secret_file": ("File with its secret, as seen from the configuration file", SECRET),
+    }  # fmt: skip
+    for name, (question, default) in questions.items():
+        if name not in given and sys.stdin.isatty():
+            given[name] = typer.prompt(question, default, err=True)
+    if "hosts" not in given:
+        raise UsageError("nobody is there to answer: say --host, and --token-id and --secret-file where they differ")
+    hosts = re.split(r"[,\s]+", given["hosts"].strip()) if isinstance(given["hosts"], str) else given["hosts"]
+    given = {name: str(value) for name, value in given.items() if name != "hosts"}
+    return Answers(tuple(hosts), **given, ca_file=None if ca_file is None else str(ca_file))
+
+
+@app.command("import")
+def take_over(file: ForeignArgument, out: OutOption = None, force: ForceOption = False) -> None:
+    """Write ProxLB's configuration as our own, with what each setting came from, and what has no effect."""
+    from planner import firstfile
+    from planner.proxlb_settings import imported
+
+    text = imported(file)
+    if out is None:
+        print(text, end="")
+    else:
+        firstfile.write(out, text, force=force)
+        _say(f"wrote {out}: see what it means with proxlb-plan config show --config {out}")
+
+
+@app.command("file")
+def shipped(name: NameArgument = None) -> None:
+    """Print a file that comes along: units for systemd, a line for cron, a container, a dashboard, alert rules."""
+    there = sorted(path.name for path in SHIPPED.iterdir() if path.is_file() and path.suffix != ".py")
+    if name is None:
+        print("\n".join(there))
+    elif name in there:
+        print((SHIPPED / name).read_text(encoding="utf-8"), end="")
+    else:
+        raise UsageError(f"there is no file {name}: choose from {', '.join(there)}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,104 @@
+"""Owns the configuration file that somebody begins with: the least that is needed, with what there is to choose."""
+
+import json
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from planner.access import PRIVILEGES, ROLE
+from planner.connection import Connection
+from planner.errors import ConfigError, InputError
+
+TOKEN: Final = "proxlb-plan@pve!planner"
+"""The token of the README."""
+SECRET: Final = "token"
+"""A file beside the configuration."""
+PRIVATE: Final = 0o600
+TEXT: Final = """\
+# Settings of proxlb-plan. What is left out has its default: `proxlb-plan config show` has all of them, with where each
+# comes from, `proxlb-plan config schema` what each means, `proxlb-plan config validate` what is wrong with this file.
+api:
+  hosts: [{hosts}]    # nodes of the cluster, tried in order
+  token_id: {token}
+  token_secret_file: {secret}    # the secret and nothing else; others may not read it
+{trust}
+
+cluster:
+  maintenance_nodes: []      # emptied, receive nothing
+  ignore_nodes: []           # left alone with all their guests
+
+policy:
+  resource: memory           # memory, cpu, disk; or several: [memory, cpu]
+  balanciness: 10            # percentage points between the fullest and the emptiest node that are tolerated
+  # max_migrations: 20       # at most so many in one plan
+  # reserve: {{memory: 4}}     # GiB that each node keeps for itself
+
+apply:
+  parallel: 4                # migrations at once
+
+run:
+  mode: observe              # what scheduled looks do: observe, approve (a person has to), auto
+  every: 10m                 # between two looks of a daemon
+"""
+CA: Final = """\
+  ca_file: {file}    # a copy of /etc/pve/pve-root-ca.pem"""
+NO_CA: Final = """\
+  # The certificates of nodes are usually signed by the cluster itself. One of these is needed then:
+  # ca_file: /etc/proxlb-plan/pve-root-ca.pem     # a copy of /etc/pve/pve-root-ca.pem
+  # fingerprint: "AB:CD:..."                      # SHA-256 of the certificate"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What has to be known. ConfigError for what can never work."""
+
+    hosts: tuple[str, ...]
+    token_id: str = TOKEN
+    secret_file: str = SECRET
+    ca_file: str | None = None
+
+    def __post_init__(self) -> None:
+        if "=" in self.token_id:  # the form of the HTTP header, secret included
+            raise ConfigError("the token id has a = in it: what follows it is the secret, and belongs in a file")
+        if "!" not in self.token_id:
+            raise ConfigError(f"the token id {self.token_id} names no user: give user@realm!name, such as {TOKEN}")
+        Connection(self.hosts, token_id=self.token_id, token_secret="?")
+        for path in (self.secret_file, self.ca_file or "-"):
+            if not path or not path.isprintable():
+                raise ConfigError(f"{path!a} is not the name of a file")
+
+    def text(self) -> str:
+        """The file."""
+        trust = NO_CA if self.ca_file is None else CA.format(file=json.dumps(self.ca_file, ensure_ascii=False))
+        token, secret = json.dumps(self.token_id), json.dumps(self.secret_file, ensure_ascii=False)
+        return TEXT.format(hosts=", ".join(map(json.dumps, self.hosts)), token=token, secret=secret, trust=trust)
+
+    def commands(self) -> list[str]:
+        """What makes the token, on any node of the cluster."""
+        user, _, name = self.token_id.partition("!")
+        user, name = shlex.quote(user), shlex.quote(name)
+        return [
+            f'pveum role add {ROLE} --privs "{" ".join(PRIVILEGES)}"',
+            f"pveum user add {user}",
+            f"pveum acl modify / --users {user} --roles {ROLE}",
+            f"pveum user token add {user} {name} --privsep 0",
+        ]
+
+
+def write(path: Path, text: str, *, force: bool = False) -> None:
+    """A file that nobody else can read. InputError where there is one already, unless forced, or it cannot be."""
+    real = path.resolve()  # a link stays a link
+    new = real.with_name(f".{real.name}.{os.getpid()}.part") if force else real
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "w", encoding="utf-8") as file:
+            file.write(text)
+        if force:
+            new.replace(real)
+    except FileExistsError:
+        raise InputError(f"{path} is there already: use --force to replace it, or name another file") from None
+    except OSError as error:
+        if force:
+            new.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
