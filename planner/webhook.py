@@ -17,6 +17,8 @@ from planner.unreached import reason
 
 PAUSES: Final = (1.0, 3.0)
 """Seconds between two tries."""
+PAUSE: Final = 0.25
+"""Part of the time left that a pause takes at most."""
 TRIES: Final = len(PAUSES) + 1
 LATER: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 """Answers that may be others soon, beside those that tell of trouble at the other end (5xx)."""
@@ -39,16 +41,14 @@ def check(webhook: Webhook, name: str) -> None:
 
 def post(webhook: Webhook, body: str, seconds: float, clock: Clock) -> str:
     """Post an object within so many seconds, all tries included; why it did not arrive, or nothing."""
-    until, words = clock.now() + seconds, ""
-    for number in range(TRIES):
-        if number:
-            clock.sleep(min(PAUSES[number - 1], max(0.0, until - clock.now())))
-        if (left := until - clock.now()) <= 0:
-            break
-        words, final = _once(webhook, body, left / (TRIES - number))
-        if final:
-            return words
-    return f"{words} (tried {TRIES} times)"
+    until = clock.now() + seconds
+    words, final = _once(webhook, body, seconds / TRIES)
+    tried = 1
+    while not final and tried < TRIES and (left := until - clock.now()) > 0:
+        clock.sleep(min(PAUSES[tried - 1], left * PAUSE))
+        words, final = _once(webhook, body, (until - clock.now()) / (TRIES - tried))
+        tried += 1
+    return f"{words} (tried {tried} times)" if words and not final else words
 
 
 class _Try(NamedTuple):
