@@ -22,6 +22,7 @@ A message is one line: what is wrong with which thing, and what to do about it.
 """
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -137,3 +138,12 @@ class JournalError(PlannerError):
 
 class MissingDependency(PlannerError):
     """An optional package is needed for this and is not installed."""
+
+
+def internal(error: BaseException) -> str:
+    """What is said of an error of our own, in one line: which, and where."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else "?"
+    return f"internal error at {place}: {type(error).__name__}: {error}; please report it"

@@ -11,7 +11,7 @@ from planner.assumptions import check_assumptions
 from planner.choices import RunMode
 from planner.clock import Clock
 from planner.cluster import Cluster
-from planner.errors import Exit, JournalError, Locked, PlannerError, StalePlan
+from planner.errors import Exit, JournalError, Locked, PlannerError, StalePlan, internal
 from planner.gates import Scene
 from planner.interrupt import heeded
 from planner.lock import holder
@@ -72,10 +72,12 @@ class Lookout:
         try:
             name = cluster_name(self.session.writable())
             look, plan, code = self._looked(name)
-        except JournalError as error:  # nothing may be done of which there is no record
-            look, code = self._blind(name, began, error), error.exit_code
         except PlannerError as error:
-            look, code = self._blind(name, began, error), error.exit_code
+            look, code = self._blind(name, str(error)), int(error.exit_code)
+        except ToldToEnd:
+            raise
+        except Exception as error:  # it must not keep later looks from being taken, and is told as any other
+            look, code = self._blind(name, internal(error)), int(Exit.ERROR)
         look = replace(look, at=began, seconds=self.now() - began)
         return Taken(self._recorded(look, plan), code)
 
@@ -229,12 +231,12 @@ class Lookout:
 
     # What is recorded
 
-    def _blind(self, name: str, at: float, error: PlannerError) -> Look:
+    def _blind(self, name: str, why: str) -> Look:
         """A look that has seen nothing, of the cluster that was looked at last where not even its name is known."""
         with contextlib.suppress(JournalError):
             last = self.runs.journal.looks.last(limit=1)
             name = last[0].cluster if name == UNNAMED and last else name
-        return self._empty(name, Outcome.ERROR, why=str(error))
+        return self._empty(name, Outcome.ERROR, why=why)
 
     def _empty(self, name: str, outcome: Outcome, why: str, refusals: tuple[Refusal, ...] = ()) -> Look:
         return Look(

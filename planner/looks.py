@@ -1,6 +1,7 @@
 """Owns the looks in the journal: what scheduled looks saw and did, and the plans of the last of them."""
 
 import json
+import sqlite3
 from typing import Final
 
 from planner import plan as plans
@@ -41,14 +42,8 @@ class Looks:
 
     def last(self, cluster: str | None = None, limit: int = 20) -> tuple[Look, ...]:
         """The last looks, the newest first."""
-        if not self._there:
-            return ()
-        with self._db.at_once():
-            found = self._db.execute(
-                "SELECT id, document FROM look WHERE ?1 IS NULL OR cluster = ?1 ORDER BY id DESC LIMIT ?2",
-                (cluster, limit),
-            ).fetchall()
-        return tuple(parse(document, number) for number, document in found)
+        query = "SELECT id, document FROM look WHERE ?1 IS NULL OR cluster = ?1 ORDER BY id DESC LIMIT ?2"
+        return tuple(parse(document, number) for number, document in self._select(query, cluster, limit))
 
     def look(self, number: int) -> Look:
         """One look. JournalError when there is none."""
@@ -66,63 +61,39 @@ class Looks:
     def above(self, cluster: str, since: float) -> int:
         """How many of the newest looks, one after the other, found the cluster out of balance as it still is."""
         many = 0
-        with self._db.at_once():
-            found = self._db.execute(
-                "SELECT outcome, above FROM look WHERE cluster = ? AND at >= ? ORDER BY id DESC", (cluster, since)
-            )
-            for outcome, above in found:
-                if outcome in FRESH or (not above and outcome not in BLIND):
-                    break
-                many += outcome not in BLIND
+        query = "SELECT outcome, above FROM look WHERE cluster = ? AND at >= ? ORDER BY id DESC"
+        for outcome, above in self._select(query, cluster, since):
+            if outcome in FRESH or (not above and outcome not in BLIND):
+                break
+            many += outcome not in BLIND
         return many
-
-    def newest_at(self, cluster: str | None, *outcomes: Outcome) -> float | None:
-        """When the newest look began that came to one of these."""
-        if not self._there:
-            return None
-        marks = ", ".join("?" * len(outcomes))
-        with self._db.at_once():
-            row = self._db.execute(
-                f"SELECT max(at) FROM look WHERE (? IS NULL OR cluster = ?) AND outcome IN ({marks})",
-                (cluster, cluster, *outcomes),
-            ).fetchone()
-        return None if row[0] is None else float(row[0])
 
     def newest(self, cluster: str, *outcomes: Outcome) -> Look | None:
         """The newest look that came to one of these."""
-        if not self._there:
-            return None
         marks = ", ".join("?" * len(outcomes))
-        with self._db.at_once():
-            row = self._db.execute(
-                f"SELECT id, document FROM look WHERE cluster = ? AND outcome IN ({marks}) ORDER BY id DESC LIMIT 1",
-                (cluster, *outcomes),
-            ).fetchone()
-        return None if row is None else parse(row["document"], row["id"])
+        query = f"SELECT id, document FROM look WHERE cluster = ? AND outcome IN ({marks}) ORDER BY id DESC LIMIT 1"
+        return next((parse(document, number) for number, document in self._select(query, cluster, *outcomes)), None)
+
+    def newest_at(self, cluster: str, *outcomes: Outcome) -> float | None:
+        """When that began."""
+        found = self.newest(cluster, *outcomes)
+        return None if found is None else found.at
 
     def clusters(self) -> tuple[str, ...]:
         """Names of the clusters that were looked at."""
-        if not self._there:
-            return ()
-        with self._db.at_once():
-            return tuple(row[0] for row in self._db.execute("SELECT DISTINCT cluster FROM look ORDER BY cluster"))
+        return tuple(name for (name,) in self._select("SELECT DISTINCT cluster FROM look ORDER BY cluster"))
 
     def prune(self, before: float) -> None:
         """Forget looks that began before then."""
         with self._db.writing():
             self._db.execute("DELETE FROM look WHERE at < ?", (before,))
 
-    @property
-    def _there(self) -> bool:
-        """Whether the journal has any; one that an older version wrote, and that is only read, has none."""
-        return self._db.version >= LOOKED
+    def _select(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """Rows of looks; a journal that an older version wrote, and that is only read, has none."""
+        with self._db.at_once():
+            return self._db.execute(query, values).fetchall() if self._db.version >= LOOKED else []
 
     def _column(self, number: int, name: str) -> str | None:
-        row = None
-        if self._there:
-            with self._db.at_once():
-                row = self._db.execute(f"SELECT {name} FROM look WHERE id = ?", (number,)).fetchone()
-        if row is None:
-            raise JournalError(f"there is no look {number} in the journal {self._db.name}: looks lists them")
-        text: str | None = row[0]
-        return text
+        for (text,) in self._select(f"SELECT {name} FROM look WHERE id = ?", number):
+            return text if text is None else str(text)
+        raise JournalError(f"there is no look {number} in the journal {self._db.name}: looks lists them")

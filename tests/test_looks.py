@@ -80,7 +80,7 @@ def test_a_journal_of_the_version_before_gets_looks_and_keeps_its_runs(tmp_path:
         run = journal.begin(_nothing(), "c", 1.0)
     as_before(path)
     with Journal.reading(path) as journal:
-        assert journal.looks.last() == () and journal.looks.newest_at(None, Outcome.DONE) is None
+        assert journal.looks.last() == () and journal.looks.newest_at("c", Outcome.DONE) is None
         with pytest.raises(JournalError, match="no look 1"):
             journal.looks.look(1)
         assert journal.run(run).id == run
