@@ -163,7 +163,7 @@ def _located(value: Any, base: Path) -> Any:
     if not isinstance(value, Mapping):
         return value
     files = {
-        key: str(path_from(base, part))
+        key: str(path_from(base, part)) if part else None
         for key, part in value.items()
         if isinstance(part, str) and str(key).endswith("_file")
     }
