@@ -20,6 +20,8 @@ SHORT: Final = {
     "biannually": _HALF, "yearly": _YEAR, "annually": _YEAR, "anually": _YEAR,
 }  # fmt: skip
 """Words to what they stand for."""
+BACK: Final = range(1, 29)
+"""Days from the end of a month that every month has."""
 PART: Final = re.compile(r"(\d{1,4})(?:\.\.(\d{1,4}))?(?:/(\d{1,4}))?")
 
 
@@ -113,8 +115,8 @@ def _date(text: str) -> tuple[tuple[int, ...], frozenset[int], Callable[[int], l
     found = re.fullmatch(r"(?:([^-~]+)-)?([^-~]+)([-~])([^-~]+)", text)
     if not found:
         raise ConfigError(f"{text} is no date: write *-*-1, or 12-24, or *-*~1 for the last day of a month")
-    years, months, sign, days = found[1] or "*", found[2], found[3], _parts(found[4], range(1, 32), "days")
-    backwards = sign == "~"
+    years, months, backwards = found[1] or "*", found[2], found[3] == "~" and found[4] != "*"
+    days = _parts(found[4], BACK if backwards else range(1, 32), "days")
 
     def of(length: int) -> list[int]:
         ways = (_from_end(part, length) if backwards else _from_start(part, length) for part in days)
@@ -127,10 +129,10 @@ def _from_start(part: _Part, length: int) -> range:
     return range(part.first, (length if part.last is None else part.last) + 1, part.step)
 
 
-def _from_end(part: _Part, length: int) -> range:
-    """Steps go towards the end of the month, as with systemd."""
-    first = length + 1 - (part.first if part.last is None else part.last)
-    return range(first, length + 1 if part.last is None else length + 2 - part.first, part.step)
+def _from_end(part: _Part, length: int) -> list[int]:
+    """Steps without an end go towards the end of the month."""
+    back = range(part.first, 0, -part.step) if part.last is None else range(part.first, part.last + 1, part.step)
+    return [length + 1 - number for number in back]
 
 
 def _clock(text: str) -> list[tuple[int, ...]]:
@@ -167,8 +169,9 @@ def _part(text: str, within: range, what: str) -> _Part:
         raise ConfigError(f"{said}: they go from {within[0]} to {within[-1]}")
     if last is not None and last < first:
         raise ConfigError(f"{said}: that ends before it begins")
-    if step is not None and not 0 < step <= within[-1]:
-        raise ConfigError(f"{said}: steps of {step} make no sense")
+    second = first + (step or 0) * (-1 if within is BACK else 1)
+    if step == 0 or (last is None and second not in within):
+        raise ConfigError(f"{said}: a step of {step} from {first} leads nowhere")
     return _Part(first, first if step is None and last is None else last, step or 1)
 
 

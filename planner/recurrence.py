@@ -17,7 +17,7 @@ from planner.errors import ConfigError
 
 CHANGE: Final = timedelta(hours=3)
 """By more than this clocks are not put back."""
-BEGINNING: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - on the wall
+BEGINNING: Final = datetime(1969, 12, 31, 23, 59, 59)  # noqa: DTZ001 - on the wall
 FIELDS: Final = 5
 """Of a cron expression."""
 
