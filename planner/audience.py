@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from annotated_types import Gt, MinLen
+from annotated_types import Gt, Le, MinLen
 from pydantic import SecretStr
 
 from planner.choices import Event
@@ -46,7 +46,7 @@ class Notify:
     """Addresses of the package apprise, such as mailto://..., ntfy://..."""
     apprise_file: str | None = None
     """A file with such addresses, one a line, that others may not read; None: the credential `apprise` of systemd."""
-    timeout: Annotated[float, Gt(0)] = 30.0
+    timeout: Annotated[float, Gt(0), Le(3600)] = 30.0
     """Seconds for each of them, with all tries."""
 
 

@@ -35,9 +35,13 @@ class Teller:
         """Seconds that `tell` takes at most."""
         return self._settings.timeout + SPARE if self._receivers else 0.0
 
+    def wants(self, notice: Notice) -> bool:
+        """Whether there is anybody who wants to hear of such an event."""
+        return bool(self._receivers) and notice.event in self._settings.events
+
     def tell(self, notice: Notice) -> bool:
-        """Tell all of them at once, if they want to hear of such an event; False when some did not get it."""
-        if notice.event not in self._settings.events or not self._receivers:
+        """Tell all of them at once, if they want to hear of it; False when some did not get it."""
+        if not self.wants(notice):
             return True
         wrong = self._told(notice)
         if wrong:

@@ -17,6 +17,8 @@ from planner.unreached import reason
 
 PAUSES: Final = (1.0, 3.0)
 """Seconds between two tries."""
+SHORTEST: Final = 0.001
+"""Seconds that a try has at least."""
 PAUSE: Final = 0.25
 """Part of the time left that a pause takes at most."""
 TRIES: Final = len(PAUSES) + 1
@@ -30,7 +32,9 @@ def host(webhook: Webhook) -> str:
 
 
 def check(webhook: Webhook, name: str) -> None:
-    """ConfigError when its ca_file cannot be used."""
+    """ConfigError when its address cannot be asked, or its ca_file not be used."""
+    if not _can_be_asked(webhook.url.get_secret_value()):
+        raise ConfigError(f"{name}.url is not an address that can be asked: give one such as https://host/path")
     try:
         if webhook.ca_file:
             ssl.create_default_context(cafile=webhook.ca_file)
@@ -39,14 +43,22 @@ def check(webhook: Webhook, name: str) -> None:
         raise ConfigError(f"{name}.ca_file {webhook.ca_file} cannot be used: {why}") from None
 
 
+def _can_be_asked(url: str) -> bool:
+    try:
+        requests.Request("POST", url).prepare()
+    except (requests.RequestException, ValueError):
+        return False
+    return True
+
+
 def post(webhook: Webhook, body: str, seconds: float, clock: Clock) -> str:
     """Post an object within so many seconds, all tries included; why it did not arrive, or nothing."""
     until = clock.now() + seconds
-    words, final = _once(webhook, body, seconds / TRIES)
+    words, final = _once(webhook, body, max(SHORTEST, seconds / TRIES))
     tried = 1
     while not final and tried < TRIES and (left := until - clock.now()) > 0:
         clock.sleep(min(PAUSES[tried - 1], left * PAUSE))
-        words, final = _once(webhook, body, (until - clock.now()) / (TRIES - tried))
+        words, final = _once(webhook, body, max(SHORTEST, (until - clock.now()) / (TRIES - tried)))
         tried += 1
     return f"{words} (tried {tried} times)" if words and not final else words
 

@@ -133,6 +133,14 @@ def test_a_ca_file_that_cannot_be_used_is_named_at_the_start(tmp_path: Path) -> 
             tell(Notify(webhooks=(hook("https://localhost/", ca_file=str(tmp_path / name)),)))
 
 
+@pytest.mark.parametrize("url", [f"http://{SECRET} x/", f"http://*.{SECRET}", f"http://.{SECRET}"])
+def test_an_address_that_cannot_be_asked_is_named_at_the_start_without_it(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tell(Notify(webhooks=(hook("http://h/"), hook(url))))
+    assert str(caught.value).startswith("notify.webhooks[1].url is not an address that can be asked")
+    assert SECRET not in str(caught.value)
+
+
 # A command
 
 
