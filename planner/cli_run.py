@@ -18,7 +18,7 @@ from planner.cli_apply import (
     _settings,
     _site,
 )
-from planner.errors import Exit, UsageError
+from planner.errors import Exit, Locked, UsageError
 from planner.flags import ConfigOption, option
 from planner.options import TableOrJson, with_json, with_run, with_service
 
@@ -81,17 +81,26 @@ RunArgument = Annotated[
 
 @with_run
 def approve(choice: Any, run: RunArgument, yes: YesOption = False) -> None:
-    """Carry out a run that a scheduled look has proposed: show it, ask, go on as `apply` does."""
-    from planner import conduct, report, runs
+    """Carry out a run that a scheduled look has proposed, when looks may: show it, ask, go on as `apply` does."""
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from planner import gates, lookout, report, runs
+    from planner.config import load
 
     _check_kept(choice, "approve")
+    settings = load(choice.config, choice.flags).run
     with _site(choice, yes) as site:
+        site = replace(site, also=gates.during(settings, site.session.writable()))
         item = site.runs.chosen(run, site.cluster)
         runs.check_proposed(item)
         report.plan(item.plan, report.console())
-        if _agreed(yes, f"Carry out {_counted(item.size)}?"):
-            with conduct.at_work(site) as work:
-                _carry_out(site, work, work.approve(item.id))
+        if not _agreed(yes, f"Carry out {_counted(item.size)}?"):
+            return
+        if why := gates.closed_now(settings, site.session.apply.hours, datetime.fromtimestamp(site.now(), UTC)):
+            raise Locked(f"run {item.id} waits: {why}")
+        with lookout.at_work(settings, site) as work:
+            _carry_out(site, work, work.approve(item.id))
 
 
 LookArgument = Annotated[

@@ -1,6 +1,6 @@
 """Owns the gates of scheduled looks: what has to be so before anything is migrated, and one line where it is not."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,7 +14,7 @@ from planner.lock import Holder
 from planner.look import GateName, Refusal
 from planner.openings import Openings, said
 from planner.plan import NEEDED, Plan
-from planner.run import Moved, RunRecord, RunState
+from planner.run import RunRecord, RunState
 from planner.service import Run
 from planner.session import Session
 from planner.snapshot import Source
@@ -40,8 +40,8 @@ class Scene:
     """Runs of this cluster that are not over."""
     holder: Holder | None = None
     """Another process that is at work on it."""
-    moved: tuple[Moved, ...] = ()
-    """Migrations of this cluster that were carried out within a day."""
+    started: tuple[float, ...] = ()
+    """When migrations of this cluster were started within a day, whatever became of them."""
 
     @property
     def moment(self) -> datetime:
@@ -69,9 +69,9 @@ def _closed(gates: Mapping[GateName, Gate], scene: Scene) -> tuple[Refusal, ...]
     return tuple(Refusal(name, why) for name, why in reasons.items() if why)
 
 
-def budget(settings: Run, moved: tuple[Moved, ...], now: float) -> int | None:
+def budget(settings: Run, started: tuple[float, ...], now: float) -> int | None:
     """Migrations that may still be started, by the limits of an hour and of a day; None: there is no such limit."""
-    lefts = [most - _within(moved, now, span) for most, span in _limits(settings) if most is not None]
+    lefts = [most - _within(started, now, span) for most, span in _limits(settings) if most is not None]
     return max(0, min(lefts)) if lefts else None
 
 
@@ -136,30 +136,47 @@ def _backup_of(settings: Run, cluster: Cluster) -> str:
     return f"a backup is running (task {jobs[0]}): wait for that to end (run.backups)" if jobs else ""
 
 
+def closed_now(settings: Run, hours: Sequence[str], now: datetime) -> str:
+    """Why no migration may start at a moment, in one line; empty where one may."""
+    return _outside(settings, now) or _within_blackout(settings, now) or _outside_hours(hours, now)
+
+
 def _window(scene: Scene) -> str:
-    windows = Openings(scene.settings.windows)
-    if not scene.settings.windows or windows.open(scene.moment):
+    return _outside(scene.settings, scene.moment)
+
+
+def _outside(settings: Run, now: datetime) -> str:
+    windows = Openings(settings.windows)
+    if not settings.windows or windows.open(now):
         return ""
-    opens = windows.opens(scene.moment)
+    opens = windows.opens(now)
     when = f"{opens.astimezone():%Y-%m-%d %H:%M}" if opens else "never again"
     return f"outside of the windows, the next one begins: {when} (run.windows)"
 
 
 def _blackout(scene: Scene) -> str:
-    blackouts = Openings(scene.settings.blackouts)
-    held = blackouts.open(scene.moment)
+    return _within_blackout(scene.settings, scene.moment)
+
+
+def _within_blackout(settings: Run, now: datetime) -> str:
+    blackouts = Openings(settings.blackouts)
+    held = blackouts.open(now)
     if held is None:
         return ""
-    closes = blackouts.closes(scene.moment)
+    closes = blackouts.closes(now)
     until = f", until {closes.astimezone():%Y-%m-%d %H:%M}" if closes else ""
     return f"within the blackout {said(held)}{until} (run.blackouts)"
 
 
 def _hours(scene: Scene) -> str:
-    hours = Hours(scene.session.apply.hours)
-    if hours.open(scene.moment):
+    return _outside_hours(scene.session.apply.hours, scene.moment)
+
+
+def _outside_hours(parts: Sequence[str], now: datetime) -> str:
+    hours = Hours(parts)
+    if hours.open(now):
         return ""
-    return f"outside of the hours, which begin {hours.opens(scene.moment).astimezone():%Y-%m-%d %H:%M} (apply.hours)"
+    return f"outside of the hours, which begin {hours.opens(now).astimezone():%Y-%m-%d %H:%M} (apply.hours)"
 
 
 def _looks(scene: Scene) -> str:
@@ -177,10 +194,10 @@ def _per_day(scene: Scene) -> str:
 
 
 def _spent(scene: Scene, most: int | None, span: float, word: str) -> str:
-    many = _within(scene.moved, scene.at, span)
+    many = _within(scene.started, scene.at, span)
     if most is None or many < most:
         return ""
-    return f"{many} of {most} migrations were carried out within the last {word} (run.per_{word})"
+    return f"{many} of {most} migrations were started within the last {word} (run.per_{word})"
 
 
 def _gain(scene: Scene) -> str:
@@ -215,8 +232,8 @@ def _last_week(scene: Scene) -> str:
     return lastweek.worse(scene.session, scene.cluster, scene.plan)
 
 
-def _within(moved: tuple[Moved, ...], now: float, span: float) -> int:
-    return sum(now - trip.at < span for trip in moved)
+def _within(started: tuple[float, ...], now: float, span: float) -> int:
+    return sum(now - at < span for at in started)
 
 
 def _limits(settings: Run) -> tuple[tuple[int | None, float], ...]:

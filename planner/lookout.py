@@ -102,8 +102,8 @@ class Lookout:
         taken = session.snapshot(datetime.fromtimestamp(at, UTC))
         lately = journal.moved(name, at - max(DAY, session.apply.no_return * 3600.0))
         cluster = replace(collect.collect(taken), moved=lately)
-        moved = tuple(trip for trip in lately if at - trip.at < DAY)
-        left = gates.budget(self.settings, moved, at)
+        started = journal.started(name, at - DAY)
+        left = gates.budget(self.settings, started, at)
         policy = session.policy
         if left:
             most = left if policy.max_migrations is None else min(left, policy.max_migrations)
@@ -113,7 +113,7 @@ class Lookout:
         above = not (session.policy.repair_only or planning.is_quiet(formulation))
         many = 1 + journal.looks.above(name, at - MEMORY) if above else 0
         held = holder(self.runs.directory, name) if self.runs.directory else None
-        return Scene(self.settings, session, cluster, plan, at, many, tuple(journal.open(name)), held, moved)
+        return Scene(self.settings, session, cluster, plan, at, many, tuple(journal.open(name)), held, started)
 
     def _planned(self, session: Session, cluster: Cluster) -> Plan:
         policy = session.policy
@@ -175,7 +175,7 @@ class Lookout:
     def _apply(self, site: Site, scene: Scene, look: Look) -> tuple[Look, int]:
         self._withdraw(site.cluster, "plans are carried out without being asked for (run.mode is auto)")
         try:
-            with self._at_work(site) as work:
+            with at_work(self.settings, site) as work:
                 run = work.begin(scene.plan, "scheduled")
                 return self._carry_out(work, run, look)
         except (Locked, StalePlan) as error:
@@ -206,18 +206,9 @@ class Lookout:
         for record in list(self.runs.journal.open(site.cluster)):
             if record.kind != "scheduled":
                 continue
-            with contextlib.suppress(Locked), self._at_work(site) as work:
+            with contextlib.suppress(Locked), at_work(self.settings, site) as work:
                 self.say(f"run {record.id} was interrupted: what became of it is found out")
                 work.abort(record.id)
-
-    @contextmanager
-    def _at_work(self, site: Site) -> Iterator[conduct.Work]:
-        """Hold the lock of the cluster. Locked when another process has it."""
-        apply, now = self.session.apply, datetime.fromtimestamp(self.now(), UTC).astimezone()
-        deadline = until(apply.deadline, now) if apply.deadline else None
-        may_start = gates.may_start(self.settings, Hours(apply.hours), deadline)
-        with self.runs.lock(site.cluster) as note:
-            yield conduct.Work(site, may_start, note)
 
     def _site(self, name: str) -> Site:
         also = gates.during(self.settings, self.session.writable())
@@ -254,6 +245,15 @@ class Lookout:
         except JournalError as error:
             self.say(f"note: this look is not recorded: {error}")
         return look
+
+
+@contextmanager
+def at_work(settings: Run, site: Site) -> Iterator[conduct.Work]:
+    """Hold the lock of the cluster, for what starts migrations only when scheduled looks may. Locked."""
+    apply, now = site.session.apply, datetime.fromtimestamp(site.now(), UTC).astimezone()
+    deadline = until(apply.deadline, now) if apply.deadline else None
+    with site.runs.lock(site.cluster) as note:
+        yield conduct.Work(site, gates.may_start(settings, Hours(apply.hours), deadline), note)
 
 
 def _seen(scene: Scene, name: str, settings: Run) -> Look:

@@ -16,6 +16,9 @@ RIGHT = ("look", "spread", "planned", "bound", "migrations", "GiB", "run")
 
 def table(items: Sequence[Look], out: Console) -> None:
     """One row per look."""
+    if not items:
+        out.print("no look was ever taken on this machine: `proxlb-plan run` takes them")
+        return
     result = Table(box=None, pad_edge=False)
     for name in COLUMNS:
         result.add_column(name, justify="right" if name in RIGHT else "left", no_wrap=name != "why")
