@@ -252,6 +252,19 @@ class Journal:
             found = self._db.execute(query, (_text(cluster), Step.DONE, since)).fetchall()
         return tuple(Moved(r["vmid"], r["source"], r["target"], r["changed_at"], r["run"]) for r in found)
 
+    def started(self, cluster: str, since: float) -> tuple[float, ...]:
+        """When migrations of a cluster were asked for since then, whatever became of them; the earliest first. Not
+        those of which nothing was sent."""
+        query = """
+            SELECT at FROM (
+                SELECT at, step, lead(step) OVER (PARTITION BY event.run, number ORDER BY event.id) AS next
+                FROM event JOIN run ON run.id = event.run WHERE cluster = ? AND at >= ?
+            ) WHERE step = ? AND next IS NOT ? ORDER BY at
+        """
+        with self._db.at_once():
+            found = self._db.execute(query, (_text(cluster), since, Step.CHECKED, Step.PLANNED)).fetchall()
+        return tuple(row["at"] for row in found)
+
     def prune(self, before: float, withdrawn_before: float | None = None) -> None:
         """Forget runs that ended before then, or that were never carried out; those that can be resumed stay."""
         with self._db.writing():

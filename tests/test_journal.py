@@ -231,6 +231,18 @@ def test_what_was_carried_out_is_remembered_by_cluster_and_time(journal: Journal
     assert journal.moved("c", 20.0) == (Moved(101, "b", "a", 20.0, run), Moved(100, "a", "b", 30.0, back))
 
 
+def test_what_was_started_counts_whatever_became_of_it_but_not_what_was_never_sent(journal: Journal) -> None:
+    run, later, other = (journal.begin(TWO, cluster, 0.0) for cluster in ("c", "c", "d"))
+    for step, at in ((Step.CHECKED, 10.0), (Step.STARTED, 11.0), (Step.FAILED, 12.0)):
+        journal.record(run, 1, step, at, upid="UPID:x" if step is Step.STARTED else None)
+    for step, at in ((Step.CHECKED, 20.0), (Step.PLANNED, 21.0), (Step.CHECKED, 22.0), (Step.UNKNOWN, 23.0)):
+        journal.record(run, 2, step, at)  # the first time nobody answered
+    journal.record(other, 1, Step.CHECKED, 24.0)
+    journal.record(later, 1, Step.CHECKED, 30.0)
+    assert journal.started("c", 0.0) == (10.0, 22.0, 30.0)
+    assert journal.started("c", 22.0) == (22.0, 30.0)
+
+
 def test_old_runs_are_forgotten_and_their_numbers_not_used_again(journal: Journal) -> None:
     old, stopped, new = (journal.begin(TWO, "c", 0.0) for _ in range(3))
     journal.record(old, 1, Step.SKIPPED, 1.0)
