@@ -156,7 +156,7 @@ def _planned(look: Look, _before: Sequence[Look]) -> Iterator[str]:
 
 def _to_approve(look: Look, before: Sequence[Look]) -> Iterator[str]:
     yield from _planned(look, before)
-    if look.run is not None:
+    if look.run is not None and f"approve {look.run}" not in look.why:
         yield f"to carry it out: proxlb-plan approve {look.run}"
 
 
