@@ -52,21 +52,6 @@ BestOption = Annotated[bool, option("--best-node -b", "Plan nothing: print the b
 DryOption = Annotated[bool, option("--dry-run -d", "Change nothing, which is so without it as well.", "no")]
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        version()
-        raise typer.Exit
-
-
-@app.callback()
-def proxlb_plan(
-    version: Annotated[
-        bool, typer.Option("--version", "-v", help="Print the version.", is_eager=True, callback=_version)
-    ] = False,
-) -> None:
-    """What holds for all commands."""
-
-
 @app.command()
 @with_session
 def plan(
@@ -189,7 +174,7 @@ app.add_typer(config, name="config")
 
 @app.command()
 def version() -> None:
-    """Print the version."""
+    """Print the version; so does -v or --version alone."""
     from planner import __version__
 
     print(__version__)

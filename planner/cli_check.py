@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
+from planner import missing
 from planner.check import NO_LOOK, Format, Limits, State, gather, judge, lines, unknown, worst
 from planner.errors import ConfigError, UsageError
 from planner.flags import ConfigOption, option
@@ -50,7 +51,7 @@ def _telling(words: Sequence[str]) -> Iterator[None]:
 def _said(error: BaseException) -> str:
     if isinstance(error, TyperException):
         return error.format_message()
-    return str(error) or type(error).__name__
+    return (isinstance(error, ImportError) and missing.said(error)) or str(error) or type(error).__name__
 
 
 def _code(state: State, form: Format) -> int:

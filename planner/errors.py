@@ -24,6 +24,8 @@ A message is one line: what is wrong with which thing, and what to do about it.
 from enum import IntEnum
 from pathlib import Path
 
+from planner import missing
+
 
 class Exit(IntEnum):
     """Exit codes of the command line."""
@@ -141,7 +143,9 @@ class MissingDependency(PlannerError):
 
 
 def internal(error: BaseException) -> str:
-    """What is said of an error of our own, in one line: which, and where."""
+    """What is said of an error that nobody foresaw, in one line: what to install, or which it is, and where."""
+    if isinstance(error, ImportError) and (said := missing.said(error)):
+        return said
     frame = error.__traceback__
     while frame and frame.tb_next:
         frame = frame.tb_next

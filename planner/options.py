@@ -14,7 +14,7 @@ from planner.errors import UsageError
 from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED, JsonOption
 from planner.policy import Resource
 
-GROUP_OPTIONS = ("-h", "--help", "-v", "--version", "--install-completion", "--show-completion")
+GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
 
 
@@ -43,9 +43,11 @@ class SolverName(StrEnum):
 
 
 class PlanByDefault(TyperGroup):
-    """Bare options mean `plan`; a bare `--demo` means its smallest size."""
+    """Bare options mean `plan`, but for -v; a bare `--demo` means its smallest size."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args in (["-v"], ["--version"]):
+            args = ["version"]
         if not args or (args[0].startswith("-") and args[0] not in GROUP_OPTIONS):
             args = ["plan", *args]
         following = [*args[1:], ""]
