@@ -56,6 +56,6 @@ def state_directory(settings: Apply, environ: Mapping[str, str]) -> Path:
 
 def hand_over(handle: int, directory: Path) -> None:
     """What root makes in the state directory of a service has to be the service's, which could not open it else."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
+    owner = directory.stat()
+    if os.geteuid() == 0 and os.fstat(handle).st_uid != owner.st_uid:
         os.fchown(handle, owner.st_uid, owner.st_gid)

@@ -31,15 +31,6 @@ def confinement(of: Unit) -> list[str] | None:
     return sorted(allowed_calls(of)) if can else None
 
 
-def eventually(holds: Callable[[], Any], what: str = "") -> Any:
-    """Wait until something is so."""
-    until = time.monotonic() + PATIENCE
-    while not (found := holds()):
-        assert time.monotonic() < until, f"in vain: {what or holds}"
-        time.sleep(0.02)
-    return found
-
-
 class Service:
     """A unit with a state directory and a credential of its own. Its file system is that of the test."""
 
@@ -89,6 +80,14 @@ class Service:
         """How often something was told."""
         return sum(key in message for message in self.told)
 
+    def wait_until(self, holds: Callable[[], Any]) -> None:
+        """Wait until something is so, as long as the process runs that is to bring it about."""
+        until = time.monotonic() + PATIENCE
+        while not holds():
+            assert self.runs or holds(), f"it has ended: {self.log}"
+            assert time.monotonic() < until, f"in vain: {self.log}"
+            time.sleep(0.02)
+
     @property
     def log(self) -> str:
         """Everything that was written, by all processes of this service."""
@@ -100,7 +99,7 @@ class Service:
         before = self.heard("READY")
         command = self.unit.value("ExecReload").replace("$MAINPID", str(self._process.pid))
         subprocess.run(shlex.split(command), check=True)
-        eventually(lambda: self.heard("READY") > before, f"reloaded: {self.log}")
+        self.wait_until(lambda: self.heard("READY") > before)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -141,7 +140,8 @@ def write_settings(path: Path, served: Served, **sections: dict[str, Any]) -> Pa
     """The settings of a service for a served fake, without the secret; whoever reads it finds the old or the new."""
     usual: dict[str, dict[str, Any]] = {
         "api": {"hosts": [served.at], "token_id": TOKEN_ID, "ca_file": served.ca_file},
-        "policy": {"balanciness": 1, "max_migrations": 3},
+        "policy": {"balanciness": 7, "max_migrations": 3},
+        "apply": {"per_source": 2, "per_target": 2},
         "run": {"mode": "auto", "solver": "greedy", "every": "1s", "jitter": "0s", "looks": 1, "grace": "1s"},
     }
     merged = {name: usual.get(name, {}) | sections.get(name, {}) for name in {*usual, *sections}}
