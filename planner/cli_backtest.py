@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from planner.choices import PLAYED
-from planner.errors import UsageError
+from planner.errors import ConfigError, UsageError
 from planner.flags import SCHEDULE, SHARED, option
 from planner.options import Choice, TableOrJson, with_choice
 from planner.policy import Cluster, Lookback
 from planner.shape import Shape
-from planner.times import WHILE
+from planner.times import span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,11 +176,10 @@ def _played(config: "Config", recording: "Recording", policies: str, **how: Any)
 
 def _seconds(text: str, flag: str) -> float:
     """A while such as 15m or 1h30m."""
-    found = WHILE.fullmatch(text.strip())
-    if not found:
-        raise UsageError(f"{flag} {text}: write a while such as 15m, 1h or 1h30m")
-    hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return float(hours * 3600 + minutes * 60 + seconds)
+    try:
+        return span(text)
+    except ConfigError:
+        raise UsageError(f"{flag} {text}: write a while such as 15m, 1h or 1h30m") from None
 
 
 def _rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
