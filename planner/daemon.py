@@ -20,6 +20,7 @@ from planner.runs import Runs
 from planner.session import Session
 from planner.signals import Pulse, Signals
 from planner.site import wall
+from planner.state import UNNAMED
 from planner.supervisor import Supervisor
 from planner.tell import Teller
 from planner.times import span
@@ -68,12 +69,14 @@ class Daemon:
     def look(self) -> Taken:
         """One look, told of. ToldToEnd or KeyboardInterrupt when the end was asked for before it did anything."""
         self._supervisor.status("looking at the cluster")
+        self._exporter.begins()
         taken = self._lookout.look()
         self._tell(taken.look)
         return taken
 
     def once(self) -> int:
         """One look; the exit code."""
+        self._exporter.change(self.config.metrics)  # when the next one comes is a matter of whoever has begun this one
         with self.signals.heard():
             self._supervisor.ready()
             for line in self.config.remarks:
@@ -134,9 +137,9 @@ class Daemon:
         self._supervisor.ready()
 
     def _use(self, config: Config, session: Session) -> None:
+        self._teller = Teller(config.notify, log.warning, os.environ)  # which may say no: then all stays as it was
         self.config = config
         logs.setup(config.log, sys.stderr, os.environ)
-        self._teller = Teller(config.notify, log.warning, os.environ)
         self._supervisor.watchdog(_silence(config))
         grace = span(config.run.grace)
         self._pulse = Pulse(self._clock, self.signals, grace, self._supervisor.alive)
@@ -149,12 +152,14 @@ class Daemon:
         """Tell of a look: messages, metrics, and whoever wants to hear of what it means."""
         _say(look)
         try:
-            last = self._runs.journal.looks.last(look.cluster, BEFORE)
+            last = self._runs.journal.looks.last(limit=BEFORE)
             self._exporter.look(look)
         except JournalError as error:
             log.error(str(error))
             return
-        for notice in notices(look, [each for each in last if each.number != look.number]):
+        names = (look.cluster, UNNAMED)  # that of a cluster which has never said its name may have been this one
+        before = [each for each in last if each.number != look.number and each.cluster in names]
+        for notice in filter(self._teller.wants, notices(look, before)):
             self._exporter.notified(failed=not self._teller.tell(notice))
         try:
             self._exporter.write()

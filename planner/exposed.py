@@ -140,8 +140,11 @@ def plus(counts: Mapping[Count, float], more: Mapping[Count, float]) -> dict[Cou
     return {each: counts.get(each, 0.0) + more.get(each, 0.0) for each in {**counts, **more}}
 
 
-def families(standings: Iterable[Standing], version: str, every: float | None) -> Iterator[Metric]:
-    """All figures of all clusters; `every`: seconds between two looks, where that is known."""
+def families(standings: Iterable[Standing], version: str, every: float | None, under_way: bool) -> Iterator[Metric]:
+    """All figures of all clusters.
+
+    every: seconds between two looks, where that is known; under_way: a look is being taken at this moment.
+    """
     known = tuple(standings)
     info = GaugeMetricFamily(f"{PREFIX}build_info", "1, with the version", labels=["version"])
     info.add_metric([version], 1.0)
@@ -149,7 +152,8 @@ def families(standings: Iterable[Standing], version: str, every: float | None) -
     if every is not None:
         between = Figure("look_interval_seconds", "Between the beginnings of two looks", lambda _: every)
         yield _family(between, known)
-    for figure in GAUGES:
+    now = Figure("look_under_way", "1 while a look is being taken, a run included", lambda _: float(under_way))
+    for figure in (now, *GAUGES):
         yield _family(figure, known)
     yield from _loads(known)
     yield from _counters(known)

@@ -41,6 +41,7 @@ class Exporter(Collector):
         """
         self._known: dict[str, Standing] = {}
         self._journal, self._last, self._told = journal, "", dict[Count, float]()
+        self._under_way = False
         self._registry = CollectorRegistry()
         self.change(settings, every)
         self._counted = _counted(self._file) if self._file else {}
@@ -58,10 +59,15 @@ class Exporter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All figures as they are; also from another thread."""
-        return exposed.families(tuple(self._known.values()), __version__, self._every)
+        return exposed.families(tuple(self._known.values()), __version__, self._every, self._under_way)
+
+    def begins(self) -> None:
+        """A look begins, which may take as long as its run: until it is over nobody should miss the next one."""
+        self._under_way = True
 
     def look(self, look: Look) -> None:
         """Take over what a look saw and did. JournalError when the journal cannot be read."""
+        self._under_way = False
         name = self._last = look.cluster
         before = self._known.get(name)
         counts = exposed.added(before.counts if before else self._counted.get(name, {}), look)

@@ -97,7 +97,8 @@ def test_every_family_says_what_it_is_and_all_are_there_after_a_full_look(path: 
     after(path, a_full_look(), a_look(outcome=Outcome.PROPOSED, run=3))
     families = {f.name.removeprefix(PREFIX): f for f in text_string_to_metric_families(path.read_text())}
     assert set(families) == {figure.name for figure in GAUGES} | {*COUNTERS} | {name for name, _, _ in LOADS} | {
-        "build_info"
+        "build_info",
+        "look_under_way",
     }
     assert all(family.documentation for family in families.values())
     assert {name for name, family in families.items() if family.type == "counter"} == {*COUNTERS}
@@ -249,6 +250,9 @@ def test_over_http_the_same_is_answered_and_the_address_is_free_again_afterwards
             out.write()
             found = parsed(got(at))
             assert found == read(path) and found.get(key("look_interval_seconds")) == every
+            assert found[key("look_under_way")] == 0
+            out.begins()
+            assert parsed(got(at)) == found | {key("look_under_way"): 1.0}
             with pytest.raises(PlannerError, match=r"metrics.listen .* cannot be had: Address already in use"):
                 out.listening().__enter__()
 
