@@ -79,7 +79,7 @@ class Until:
 
     def end(self, moment: datetime) -> datetime | None:
         """When that ends which holds at a moment; None: nothing holds."""
-        since = moment - 2 * DAY  # longer ago nothing that holds can have begun, whatever clocks have done since
+        since = moment - DAY - recurrence.CHANGE  # what began before has ended, whatever clocks have done since
         while True:
             begin, end = next(self._all(since), (None, moment))
             if begin is None or begin > moment:
