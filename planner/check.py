@@ -15,6 +15,7 @@ from planner.looks import BLIND
 from planner.plan import PlanStatus
 from planner.run import Summary
 from planner.runs import Runs
+from planner.state import UNNAMED
 
 NO_LOOK: Final = "no look was taken yet: see whether `proxlb-plan run` is at work"
 SHOWN: Final = 3
@@ -111,6 +112,11 @@ def gather(runs: Runs, cluster: str) -> Facts:
         bad=looks.newest(cluster, Outcome.FAILED, Outcome.PARTLY), open=unfinished,
         alive=unfinished is not None and runs.is_alive(unfinished), proposed=journal.proposed(cluster),
     )  # fmt: skip
+
+
+def named(known: Sequence[Facts]) -> list[Facts]:
+    """Without what looks say that failed before the name of their cluster was known, where it is by now."""
+    return [facts for facts in known if facts.cluster != UNNAMED or facts.seen or len(known) == 1]
 
 
 def judge(facts: Facts, limits: Limits, now: float) -> Verdict:

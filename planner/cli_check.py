@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from planner import missing
-from planner.check import NO_LOOK, Format, Limits, State, gather, judge, lines, unknown, worst
+from planner.check import NO_LOOK, Format, Limits, State, gather, judge, lines, named, unknown, worst
 from planner.errors import ConfigError, UsageError
 from planner.flags import ConfigOption, option
 
@@ -102,7 +102,8 @@ def _verdicts(settings: "Config", limits: Limits, cluster: str | None) -> "list[
         if there is None:
             return []
         names = (cluster,) if cluster else there.journal.looks.clusters()
-        return [judge(gather(there, name), limits, time.time()) for name in names]
+        known = [gather(there, name) for name in names]
+        return [judge(facts, limits, time.time()) for facts in named(known)]
 
 
 def _limits(

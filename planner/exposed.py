@@ -140,53 +140,51 @@ def plus(counts: Mapping[Count, float], more: Mapping[Count, float]) -> dict[Cou
     return {each: counts.get(each, 0.0) + more.get(each, 0.0) for each in {**counts, **more}}
 
 
-def families(standings: Iterable[Standing], version: str, every: float | None, under_way: bool) -> Iterator[Metric]:
-    """All figures of all clusters.
+def families(standing: Standing | None, version: str, every: float | None, under_way: bool) -> Iterator[Metric]:
+    """All figures; those of a cluster once it is known.
 
     every: seconds between two looks, where that is known; under_way: a look is being taken at this moment.
     """
-    known = tuple(standings)
     info = GaugeMetricFamily(f"{PREFIX}build_info", "1, with the version", labels=["version"])
     info.add_metric([version], 1.0)
     yield info
+    if standing is None:
+        return
     if every is not None:
         between = Figure("look_interval_seconds", "Between the beginnings of two looks", lambda _: every)
-        yield _family(between, known)
+        yield _family(between, standing)
     now = Figure("look_under_way", "1 while a look is being taken, a run included", lambda _: float(under_way))
     for figure in (now, *GAUGES):
-        yield _family(figure, known)
-    yield from _loads(known)
-    yield from _counters(known)
+        yield _family(figure, standing)
+    yield from _loads(standing)
+    yield from _counters(standing)
 
 
-def _family(figure: Figure, known: Iterable[Standing]) -> Metric:
+def _family(figure: Figure, standing: Standing) -> Metric:
     more = [figure.label] if figure.label else []
     family = GaugeMetricFamily(PREFIX + figure.name, figure.about, labels=["cluster", "id", *more])
-    for standing in known:
-        value, where = figure.of(standing), _where(standing.look.cluster)
-        if isinstance(value, Mapping):
-            for word, number in value.items():
-                family.add_metric([*where, word], number)
-        elif value is not None:
-            family.add_metric(where, value)
+    value, where = figure.of(standing), _where(standing.look.cluster)
+    if isinstance(value, Mapping):
+        for word, number in value.items():
+            family.add_metric([*where, word], number)
+    elif value is not None:
+        family.add_metric(where, value)
     return family
 
 
-def _loads(known: Iterable[Standing]) -> Iterator[Metric]:
+def _loads(standing: Standing) -> Iterator[Metric]:
     for name, about, of in LOADS:
         family = GaugeMetricFamily(PREFIX + name, about, labels=["cluster", "id", "resource"])
-        for standing in known:
-            for load in standing.look.loads if standing.seen else ():
-                family.add_metric([standing.look.cluster, f"node/{load.node}", load.resource], of(load) / 100)
+        for load in standing.look.loads if standing.seen else ():
+            family.add_metric([standing.look.cluster, f"node/{load.node}", load.resource], of(load) / 100)
         yield family
 
 
-def _counters(known: Iterable[Standing]) -> Iterator[Metric]:
+def _counters(standing: Standing) -> Iterator[Metric]:
     for name, (label, words, about) in COUNTERS.items():
         family = CounterMetricFamily(PREFIX + name, about, labels=["cluster", "id", label])
-        for standing in known:
-            for word in words:
-                family.add_metric([*_where(standing.look.cluster), word], standing.counts.get((name, word), 0.0))
+        for word in words:
+            family.add_metric([*_where(standing.look.cluster), word], standing.counts.get((name, word), 0.0))
         yield family
 
 

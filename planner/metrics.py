@@ -32,15 +32,15 @@ GOOD: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.ERR
 
 
 class Exporter(Collector):
-    """What is known of each cluster that was looked at, for Prometheus. Looks come from one thread."""
+    """What is known of the cluster that was looked at last, for Prometheus. Looks come from one thread."""
 
     def __init__(self, settings: Metrics, journal: Journal | None = None, every: float | None = None) -> None:
         """With a journal it knows what was before this process. `every`: seconds between two looks of a daemon.
 
         ConfigError for settings that make no sense.
         """
-        self._known: dict[str, Standing] = {}
-        self._journal, self._last, self._told = journal, "", dict[Count, float]()
+        self._standing: Standing | None = None
+        self._journal, self._told = journal, dict[Count, float]()
         self._under_way = False
         self._registry = CollectorRegistry()
         self.change(settings, every)
@@ -59,7 +59,7 @@ class Exporter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All figures as they are; also from another thread."""
-        return exposed.families(tuple(self._known.values()), __version__, self._every, self._under_way)
+        return exposed.families(self._standing, __version__, self._every, self._under_way)
 
     def begins(self) -> None:
         """A look begins, which may take as long as its run: until it is over nobody should miss the next one."""
@@ -68,26 +68,26 @@ class Exporter(Collector):
     def look(self, look: Look) -> None:
         """Take over what a look saw and did. JournalError when the journal cannot be read."""
         self._under_way = False
-        name = self._last = look.cluster
-        before = self._known.get(name)
+        name, before = look.cluster, self._standing
+        if before is not None and before.look.cluster != name:  # the settings are others, or its name was not known yet
+            self._counted[before.look.cluster] = dict(before.counts)
+            before = None
         counts = exposed.added(before.counts if before else self._counted.get(name, {}), look)
         good_at = look.at if look.outcome in GOOD else self._good_at(name, before)
-        standing = Standing(look, good_at, self._proposed_at(look, before), exposed.plus(counts, self._told))
-        self._told = {}
-        self._known = self._known | {name: standing}  # at once, as another thread may be reading
+        told, self._told = self._told, {}
+        self._standing = Standing(look, good_at, self._proposed_at(look, before), exposed.plus(counts, told))
 
     def notified(self, failed: bool) -> None:
         """Somebody was told of a look, or some did not hear of it."""
         one: dict[Count, float] = {(NOTIFICATIONS, RESULTS[failed]): 1.0}
-        if (standing := self._known.get(self._last)) is None:
+        if self._standing is None:
             self._told = exposed.plus(self._told, one)
         else:
-            more = replace(standing, counts=exposed.plus(standing.counts, one))
-            self._known = self._known | {self._last: more}
+            self._standing = replace(self._standing, counts=exposed.plus(self._standing.counts, one))
 
     def write(self) -> None:
         """Replace the file, where one is wanted, once there was a look. PlannerError when it cannot be written."""
-        if self._file is None or not self._known:
+        if self._file is None or self._standing is None:
             return
         beside = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # which no collector reads
         try:

@@ -227,6 +227,15 @@ def test_the_command_ends_as_a_plugin_does_and_asks_no_cluster(cli: Cli, tmp_pat
         assert told("--cluster", "c") == State.OK and told() == State.CRITICAL
 
 
+def test_looks_that_failed_before_the_cluster_had_said_its_name_are_over_once_it_has(cli: Cli, tmp_path: Path) -> None:
+    with a_journal(tmp_path, recent(Outcome.ERROR, cluster="cluster")):
+        assert cli("check").code == State.CRITICAL
+    with a_journal(tmp_path, recent()):
+        assert cli("check").code == State.OK
+    with a_journal(tmp_path, recent(cluster="cluster"), recent(Outcome.ERROR, cluster="cluster")):
+        assert cli("check").code == State.WARNING, "one that is really called so"
+
+
 def test_how_old_a_look_may_be_follows_from_how_often_they_are_taken(cli: Cli, tmp_path: Path) -> None:
     with a_journal(tmp_path, a_look(time.time() - 7200)):
         assert cli("check").code == State.CRITICAL

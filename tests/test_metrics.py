@@ -167,6 +167,16 @@ def test_a_cluster_goes_on_from_its_own_counts_alone(path: Path) -> None:
     assert found[key("looks_total", cluster="other", id="cluster/other", outcome="balanced")] == 1
 
 
+def test_of_a_cluster_that_was_looked_at_before_nothing_is_left_but_its_counts(path: Path) -> None:
+    """The first looks may not have known its name: they must not alarm for ever."""
+    out = exporter(path)
+    for look in (a_look(), a_look(outcome=Outcome.ERROR, cluster="cluster"), a_look()):
+        out.look(look)
+        out.write()
+        assert {dict(labels).get("cluster", look.cluster) for _, labels in read(path)} == {look.cluster}
+    assert read(path)[key("looks_total", outcome="balanced")] == 2
+
+
 def test_notifications_count_before_and_after_the_look_that_they_are_about(path: Path) -> None:
     out = exporter(path)
     out.notified(failed=True)

@@ -17,7 +17,7 @@ from planner.choices import RunMode
 from planner.look import Outcome
 from planner.metrics import Exporter
 from planner.service import Metrics
-from tests.lookmaking import a_full_look, a_look
+from tests.lookmaking import a_full_look
 from tests.promql import spoken
 
 ROOT = Path(__file__).parents[1]
@@ -37,8 +37,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set
     """Name of each metric that is really exposed, to its labels, to the values of these."""
     path = tmp_path_factory.mktemp("exposed") / "x.prom"
     out = Exporter(Metrics(textfile=str(path)), None, 600.0)
-    out.look(a_look(outcome=Outcome.PROPOSED, run=1, mode=RunMode.APPROVE, cluster="waits"))
-    out.look(a_full_look())
+    out.look(a_full_look(outcome=Outcome.PROPOSED, run=1, mode=RunMode.APPROVE))
     out.write()
     result: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(path.read_text()):
