@@ -196,7 +196,7 @@ def test_two_instances_never_apply_at_once(
     daemon: Service, served: Served, config: Path, tmp_path: Path, place: str, gate: GateName
 ) -> None:
     """On one machine the lock says so, on two the tasks of the cluster."""
-    served.pve.paces = (SLOW,)
+    served.pve.paces = (30 * SLOW,)  # to the end of this test, and that of its cluster
     daemon.start()
     daemon.wait_until(lambda: under_way(daemon.state))
     with service(ONCE, tmp_path / place, config, CALLS[ONCE]) as other:
@@ -237,6 +237,7 @@ def cron(config: Path, token: Path, state: Path) -> dict[str, Any]:
     return {"args": [environ["SHELL"], "-c", command], "env": environ}
 
 
+@pytest.mark.slow
 def test_one_look_from_cron_applies_and_says_nothing_when_all_is_well(
     served: Served, config: Path, tmp_path: Path
 ) -> None:
