@@ -128,6 +128,15 @@ PLAYED = ("nothing", "proxlb", "crs", "greedy", "cpsat", "cpsat-robust")
 """Who plans in a back-test, unless others are named."""
 
 
+class SolverName(StrEnum):
+    """Who plans."""
+
+    GREEDY = "greedy"
+    PROXLB = "proxlb"
+    DESCENT = "descent"
+    CPSAT = "cpsat"
+
+
 class RunMode(StrEnum):
     """What a scheduled look does with its plan."""
 

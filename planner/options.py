@@ -10,9 +10,15 @@ from typing import Any, NamedTuple
 
 from typer.core import TyperGroup
 
+from planner.choices import SolverName
 from planner.errors import UsageError
 from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED, JsonOption
 from planner.policy import Resource
+
+__all__ = [
+    "Choice", "Output", "PlanByDefault", "SolverName", "TableOrJson", "with_apply", "with_choice", "with_json",
+    "with_run", "with_service", "with_session",
+]  # fmt: skip
 
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
 SIZES = ("small", "medium", "large")
@@ -31,15 +37,6 @@ class TableOrJson(StrEnum):
 
     TABLE = "table"
     JSON = "json"
-
-
-class SolverName(StrEnum):
-    """Solvers to choose from."""
-
-    GREEDY = "greedy"
-    PROXLB = "proxlb"
-    DESCENT = "descent"
-    CPSAT = "cpsat"
 
 
 class PlanByDefault(TyperGroup):

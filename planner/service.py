@@ -8,7 +8,7 @@ from typing import Annotated
 from annotated_types import Ge, Le, MinLen
 
 from planner import times
-from planner.choices import Active, Backups, Count, LogFormat, LogLevel, RunMode
+from planner.choices import Active, Backups, Count, LogFormat, LogLevel, RunMode, SolverName
 from planner.errors import ConfigError
 
 DAYS = 366
@@ -39,7 +39,7 @@ class Run:
     __pydantic_config__ = {"extra": "forbid"}
 
     mode: RunMode = RunMode.OBSERVE
-    solver: str = "cpsat"
+    solver: SolverName = SolverName.CPSAT
     every: str = "10m"
     """Between the beginnings of two looks of a daemon."""
     jitter: str = "30s"

@@ -143,6 +143,15 @@ def test_what_could_not_connect_is_a_mistake_and_a_file_without_a_cluster_is_non
     assert cli("config", "validate").out.startswith("no file: 0 settings")
 
 
+def test_who_plans_and_who_is_told_on_schedule_is_checked_before_that_begins(tmp_path: Path, cli: Cli) -> None:
+    text = "run: {solver: cplex}\nnotify: {apprise_file: nowhere, webhooks: [{url: 'https://a.example.org'}]}"
+    outcome = cli("config", "validate", written(tmp_path / "c.yaml", text))
+    lines = outcome.err.splitlines()
+    assert outcome.code == 78 and len(lines) == 3  # and a note: no cluster
+    assert lines[1].endswith('"cplex" is not one of greedy, proxlb, descent or cpsat')
+    assert f"notify.apprise_file {tmp_path / 'nowhere'}" in lines[2]
+
+
 @pytest.mark.parametrize("text", ["policy:\n\tseed: 1\n", "- a\n", "\x07"])
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, cli: Cli, text: str) -> None:
     outcome = cli("config", "validate", written(tmp_path / "c.yaml", text))
