@@ -109,9 +109,7 @@ class Lookout:
             most = left if policy.max_migrations is None else min(left, policy.max_migrations)
             session = replace(session, policy=replace(policy, max_migrations=most))
         plan = self._planned(session, cluster)
-        formulation = planning.prepare(cluster, session.policy, session.settings, session.apply).formulation
-        above = not (session.policy.repair_only or planning.is_quiet(formulation))
-        many = 1 + journal.looks.above(name, at - MEMORY) if above else 0
+        many = 1 + journal.looks.above(name, at - MEMORY) if _is_above(session, cluster, plan) else 0
         held = holder(self.runs.directory, name) if self.runs.directory else None
         return Scene(self.settings, session, cluster, plan, at, many, tuple(journal.open(name)), held, started)
 
@@ -271,6 +269,13 @@ def _seen(scene: Scene, name: str, settings: Run) -> Look:
         solver_seconds=plan.seconds, migrations=len(plan.migrations), gib=plan.moved_gib, loads=loads,
         violations_before=plan.violations_before, violations_after=plan.violations_after,
     )  # fmt: skip
+
+
+def _is_above(session: Session, cluster: Cluster, plan: Plan) -> bool:
+    """Whether the cluster is out of balance, whatever else is wrong with it."""
+    if session.policy.repair_only or plan.status is PlanStatus.NO_ACTION:
+        return False
+    return not planning.is_quiet(planning.prepare(cluster, session.policy, session.settings, session.apply).formulation)
 
 
 def _nothing(plan: Plan) -> tuple[Refusal, ...]:
