@@ -27,6 +27,8 @@ from planner.times import span
 
 BEFORE = 50
 """Looks before the last that tell whether it is the first of its kind."""
+MARGIN = 60.0
+"""Seconds more than for migrations until this process ends: an answer is waited for, or a command of the operator."""
 LEVELS = {
     Outcome.ERROR: logging.ERROR, Outcome.FAILED: logging.ERROR, Outcome.PARTLY: logging.WARNING,
     Outcome.STANDBY: logging.DEBUG,
@@ -55,7 +57,7 @@ class Daemon:
         self.config, session = opened()
         self._clock = clock or session.clock
         self._now = now or wall(self._clock)
-        self.signals = Signals(self._clock)
+        self.signals = Signals(self._clock, self._ending)
         self._supervisor = Supervisor(os.environ)
         self._exporter = Exporter(self.config.metrics, runs.journal, span(self.config.run.every))
         self._use(self.config, session)
@@ -97,7 +99,6 @@ class Daemon:
             except (ToldToEnd, KeyboardInterrupt):
                 pass  # it was asked for, and what is under way is in the journal
             finally:
-                self._supervisor.stopping()
                 log.info("ended")
 
     def _begin(self) -> None:
@@ -107,6 +108,10 @@ class Daemon:
         for line in self.config.remarks:
             log.info(line)
         self._supervisor.ready("waiting for the first look")
+
+    def _ending(self) -> None:
+        """The end has been asked for: the service manager is to wait as long as migrations are waited for."""
+        self._supervisor.stopping(span(self.config.run.grace) + MARGIN)
 
     def _wait(self, seconds: float, what: str = "first look") -> None:
         """Wait for the next look; settings are read again as soon as that is asked for."""

@@ -188,7 +188,7 @@ class Lookout:
         except KeyboardInterrupt:
             if self.stop():  # what is under way is left to Proxmox VE: the next look finds it
                 why = "told to end: what is under way goes on in the cluster, and the next look finds it"
-                return _of_run(look, journal.run(run), Outcome.PARTLY, why), Exit.PARTLY_APPLIED
+                return _of_run(look, journal.run(run), Outcome.PARTLY, why), Exit.INTERRUPTED
             raise
         record = journal.run(run)
         if record.state is RunState.STOPPED and not unsettled(record):

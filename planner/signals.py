@@ -14,8 +14,9 @@ SLICE = 1.0
 class Signals:
     """The first signal to end is remembered, so that what is under way ends in good order; the next leaves at once."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, on_end: Callable[[], None] = lambda: None) -> None:
+        """`on_end` is called when the end is asked for first."""
+        self._clock, self._on_end = clock, on_end
         self._told_at: float | None = None
         self._reload = False
 
@@ -53,6 +54,7 @@ class Signals:
         if self._told_at is not None:
             raise KeyboardInterrupt
         self._told_at = self._clock.now()
+        self._on_end()
 
     def _again(self, number: int, frame: FrameType | None) -> None:
         self._reload = True
