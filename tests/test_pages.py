@@ -13,6 +13,7 @@ import yaml
 
 from planner import proxlb_ini, proxlb_keys
 from planner.errors import Exit
+from planner.look import GateName
 from planner.proxlb_settings import Translation, translate
 from planner.settings import PATHS
 from planner.tags import kind_of
@@ -177,3 +178,15 @@ def test_the_commands_beside_crs_run(tmp_path: Path) -> None:
     for args in commands(CRS):
         done = run(args, tmp_path)
         assert done.returncode == Exit.OK and done.stdout, f"{args}: {done.stdout}\n{done.stderr}"
+
+
+def test_the_commands_of_the_page_about_scheduled_runs_run(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "scheduled.md").read_text()
+    for args in commands(page):
+        assert run(args, tmp_path).returncode == Exit.OK, args
+
+
+def test_every_gate_is_in_the_page_about_them() -> None:
+    page = (ROOT / "docs" / "scheduled.md").read_text()
+    for gate in GateName:
+        assert f"`{gate}`" in page
