@@ -31,7 +31,7 @@ ON_THE_WAY = ("migrate", "relocate")
 """States of a guest that the HA manager is taking elsewhere."""
 
 
-def content(cluster: Cluster) -> None:
+def content(cluster: Cluster, ours: Collection[int]) -> None:
     """Has nothing to say against a migration."""
 
 
@@ -45,7 +45,7 @@ class Gate:
 
     def __init__(
         self, source: Source, plan: Plan, policy: Policy, settings: ClusterPolicy, apply: Apply, *, clock: Clock,
-        me: str = "", also: Callable[[Cluster], None] = content, now: Callable[[], float] = time.time,
+        me: str = "", also: Callable[[Cluster, Collection[int]], None] = content, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._source, self._plan, self._settings = source, plan, settings
         self._policy = without_history(policy)  # it is asked about rules and room alone
@@ -70,7 +70,7 @@ class Gate:
             self._plan, cluster, self._settings, done=done, under_way=under_way, on_drift=self._apply.on_drift
         )
         _check_quorum(cluster)
-        self._also(cluster)
+        self._also(cluster, self._ours(under_way))
         self._check_alone(cluster, known, under_way)
         over = {migration.number for migration in done}
         left = [migration for migration in self._plan.migrations if migration.number not in over]
@@ -83,7 +83,7 @@ class Gate:
             memory.pop(migration.number, None)  # it was let through before, and did not start
         cluster = self._look(under_way)
         _check_quorum(cluster)
-        self._also(cluster)
+        self._also(cluster, self._ours(under_way))
         rules = rules_in_force(self._plan, cluster, self._settings)
         _check_guest(migration, cluster, rules)
         _check_target(migration, rules)
@@ -110,10 +110,15 @@ class Gate:
         trips = [Trip(one.vmid, one.source, one.target) for one in (*under_way, *lately)]
         return self._own_use.corrected(collect.collect(taken), trips)
 
+    def _ours(self, under_way: Collection[Migration]) -> set[int]:
+        """Guests that are on their way for this run, or were just now, with those that the HA manager takes along."""
+        begun = [*under_way, *(migration for _, migration in self._ended.values())]
+        bundles = {migration.bundle for migration in begun if migration.bundle}
+        return {m.vmid for m in self._plan.migrations if m.bundle in bundles} | {m.vmid for m in begun}
+
     def _check_alone(self, cluster: Cluster, known: Collection[str], under_way: Collection[Migration]) -> None:
         """Locked when somebody else migrates a guest of the plan, or another run of ours is at work."""
-        bundles = {migration.bundle for migration in under_way if migration.bundle}
-        ours = {m.vmid for m in self._plan.migrations if m.bundle in bundles} | {m.vmid for m in under_way}
+        ours = self._ours(under_way)
         planned = {migration.vmid for migration in self._plan.migrations}
         for task in running.migrations(cluster.snapshot):
             if task.upid in known or task.vmid in ours:

@@ -1,6 +1,6 @@
 """Owns the gates of scheduled looks: what has to be so before anything is migrated, and one line where it is not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -75,11 +75,11 @@ def budget(settings: Run, started: tuple[float, ...], now: float) -> int | None:
     return max(0, min(lefts)) if lefts else None
 
 
-def during(settings: Run, source: Source) -> Callable[[Cluster], None]:
+def during(settings: Run, source: Source) -> Callable[[Cluster, Collection[int]], None]:
     """What may say no while a run is under way, before each migration: Locked ends the run in good order."""
 
-    def check(cluster: Cluster) -> None:
-        for why in (_backup_of(settings, cluster), standby(settings, source)):
+    def check(cluster: Cluster, ours: Collection[int]) -> None:
+        for why in (_foreign_of(cluster, ours), _backup_of(settings, cluster), standby(settings, source)):
             if why:
                 raise Locked(why)
 
@@ -118,11 +118,16 @@ def _quorum(scene: Scene) -> str:
 
 
 def _foreign(scene: Scene) -> str:
-    for task in running.migrations(scene.cluster.snapshot):
-        return f"guest {task.vmid} is being migrated by {task.user} (task {task.upid}): wait for that to end"
-    guests = scene.cluster.guests
-    for vmid, state in zip(guests["vmid"], guests["ha_state"], strict=True):
-        if str(state) in ON_THE_WAY:
+    return _foreign_of(scene.cluster)
+
+
+def _foreign_of(cluster: Cluster, ours: Collection[int] = ()) -> str:
+    for task in running.migrations(cluster.snapshot):
+        if task.vmid not in ours:
+            return f"guest {task.vmid} is being migrated by {task.user} (task {task.upid}): wait for that to end"
+    guests = cluster.guests
+    for vmid, state in zip(map(int, guests["vmid"]), guests["ha_state"], strict=True):
+        if str(state) in ON_THE_WAY and vmid not in ours:
             return f"guest {vmid} is being taken elsewhere by the HA manager: wait for that to end"
     return ""
 

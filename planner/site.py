@@ -1,7 +1,7 @@
 """Owns what a run is conducted on: a cluster by its name, the runs of this machine, time, and who is told."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,8 +38,9 @@ class Site:
     watching: Watching = watch.watching
     heed: Callable[[], AbstractContextManager[Callable[[], bool]]] = heeded
     """Within what it gives, the first signal to end is only remembered, which that tells."""
-    also: Callable[[Cluster], None] = content
-    """What else may say no with a PlannerError before a run and each of its migrations, by how the cluster is then."""
+    also: Callable[[Cluster, Collection[int]], None] = content
+    """What else may say no with a PlannerError before a run and each of its migrations, by how the cluster is then and
+    which guests are on their way for the run."""
 
 
 def wall(clock: Clock) -> Callable[[], float]:

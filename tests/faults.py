@@ -19,6 +19,7 @@ class Trouble(StrEnum):
     NO_QUORUM = "the cluster has no quorum"
     MASTER = "another node is the master of the HA manager"
     BALANCER = "Proxmox VE balances HA guests itself"
+    CROWD = "somebody has taken a handful of guests to a node"
 
 
 @dataclass(frozen=True, slots=True)

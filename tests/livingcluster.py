@@ -20,6 +20,10 @@ BIRTHS, DEATHS, NAPS = 0.6, 0.6, 1.0
 """Guests that come, go, and are stopped for a while, a day."""
 NAP: Final = 20
 """Steps for which one is stopped."""
+MANAGED: Final = 4
+"""Every so manieth guest is looked after by the HA manager."""
+CROWD: Final = 8
+"""Guests that somebody takes to one node."""
 TASKS: Final = 300
 """Tasks that are remembered."""
 ROOT: Final = "root@pam"
@@ -33,12 +37,13 @@ class Asked:
     vmid: int
     source: str
     target: str
+    upid: str
 
 
 class LivingCluster(SimulatedCluster):
     """The same seed lives the same life, whoever migrates its guests. `asked` is what it was asked for.
 
-    Guests of the HA manager (every eighth) are migrated like others: nothing waits for the HA manager's next round.
+    Guests of the HA manager (every fourth) are migrated like others: nothing waits for the HA manager's next round.
     """
 
     def __init__(
@@ -61,9 +66,9 @@ class LivingCluster(SimulatedCluster):
         self._saved: int | None = None
         """The guest that is being backed up."""
         self._figured: float | None = None
+        self.managed = {row["vmid"] for row in self._guests() if row["vmid"] % MANAGED == 0}
         for row in self._guests():
-            if row["vmid"] % 8 == 0:
-                row["hastate"] = "started"
+            row |= {"hastate": "started"} if row["vmid"] in self.managed else {}
 
     # ------------------------------------------------------------------ asking
 
@@ -99,7 +104,7 @@ class LivingCluster(SimulatedCluster):
             raise ApiRefused(f"no such node: {data['target']} is offline", status=500, reason="offline")
         upid = str(super().post(path, **data))
         task = self._tasks[upid]
-        self.asked.append(Asked(task.began, task.vmid, task.source, task.target))
+        self.asked.append(Asked(task.began, task.vmid, task.source, task.target, upid))
         if self._now_wrong(Trouble.FAILING):
             task.failure = "storage migration failed: no space left on device"
             self.failed.append(upid)
@@ -252,13 +257,11 @@ class LivingCluster(SimulatedCluster):
     # ------------------------------------------------------------- going wrong
 
     def _go_wrong(self, now: float) -> None:
-        for fault in self.faults.within(-math.inf, now, Trouble.FOREIGN, Trouble.OFFLINE):
+        begins = {Trouble.FOREIGN: self._take, Trouble.OFFLINE: self._lose, Trouble.CROWD: self._crowd}
+        for fault in self.faults.within(-math.inf, now, *begins):
             if fault not in self._came_true:
                 self._came_true.add(fault)
-                if fault.trouble is Trouble.FOREIGN:
-                    self._take(fault)
-                else:
-                    self._lose(fault)
+                begins[fault.trouble](fault)
         self._back_up(now)
 
     def _lose(self, fault: Fault) -> None:
@@ -269,8 +272,7 @@ class LivingCluster(SimulatedCluster):
 
     def _take(self, fault: Fault) -> None:
         """Somebody migrates the largest machine that can be; it takes as long as the fault."""
-        free = [row for row in self._guests() if row["type"] == "qemu" and row["status"] == "running"
-                and not row.get("lock") and row["node"] not in self.down() and row["node"] != fault.node]  # fmt: skip
+        free = [row for row in self._free() if row["node"] != fault.node]
         if not free or not fault.node:
             return
         row = max(free, key=lambda row: (row["maxmem"], row["vmid"]))
@@ -279,6 +281,17 @@ class LivingCluster(SimulatedCluster):
         task = replace(task, disk_mib=(fault.end - fault.begin - BEFORE - AFTER) * DISK)
         self._tasks[upid] = task
         row["lock"] = "migrate"
+
+    def _crowd(self, fault: Fault) -> None:
+        """Somebody takes the smallest machines to a node, before anybody looks."""
+        others = [row for row in self._free() if row["node"] != fault.node]
+        for row in sorted(others, key=lambda row: (row["maxmem"], row["vmid"]))[:CROWD]:
+            row["node"] = fault.node
+
+    def _free(self) -> list[dict[str, Any]]:
+        """Machines that can be migrated."""
+        return [row for row in self._of("qemu") if row["status"] == "running" and not row.get("lock")
+                and row["node"] not in self.down()]  # fmt: skip
 
     def _back_up(self, now: float) -> None:
         """A backup job locks one guest after the other, but those that are locked already."""

@@ -10,7 +10,7 @@ from planner.errors import ApiRefused, Unreachable
 from planner.snapshot import RESOURCES
 from tests.faults import DAY, HOUR, Fault, Faults, Trouble, drawn
 from tests.lives import resources
-from tests.livingcluster import SLOT, LivingCluster
+from tests.livingcluster import CROWD, SLOT, LivingCluster
 
 BEGIN = 1_790_000_000.0
 TASKS = "/cluster/tasks"
@@ -166,6 +166,18 @@ def test_the_master_changes_and_the_balancer_is_switched_on_for_a_while() -> Non
     assert told() == ("pve1", "pve1", False)
     managed = {row["vmid"] for row in cluster.get(RESOURCES) if row.get("hastate")}
     assert managed == {int(row["sid"].split(":")[1]) for row in cluster.get("/cluster/ha/resources")} != set()
+
+
+def test_somebody_takes_a_handful_of_guests_to_a_node_once() -> None:
+    cluster, clock = living(wrong(Trouble.CROWD, node="pve2"), changing=False)
+    before = cluster.homes()
+    clock.sleep(5 * HOUR)
+    after = cluster.homes()
+    gone = {vmid for vmid, home in after.items() if before[vmid] != home}
+    assert len(gone) == CROWD and {after[vmid] for vmid in gone} == {"pve2"}
+    migrated(cluster, gone.pop(), "pve1")
+    clock.sleep(HOUR)
+    assert len([vmid for vmid, home in cluster.homes().items() if before[vmid] != home]) in (CROWD - 1, CROWD)
 
 
 def test_drawn_faults_are_of_every_kind_within_their_days() -> None:

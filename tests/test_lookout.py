@@ -204,7 +204,7 @@ def test_migrations_of_the_last_hour_and_day_count(world: World) -> None:
     world.later(2)
     look = world.look(per_hour=2, per_day=3)
     assert closed(look) == [GateName.PER_DAY]
-    assert look.why == "3 of 3 migrations were carried out within the last day (run.per_day)"
+    assert look.why == "3 of 3 migrations were started within the last day (run.per_day)"
 
 
 @pytest.mark.parametrize("begin, closed_at", [("*-*-* 22:00", GateName.WINDOW), ("*-*-* 10:00", None)])
