@@ -30,7 +30,7 @@ def again(cluster: Cluster, sheet: Sheet, assumed: Assumed) -> Cluster:
     history = cluster.history and followed(cluster.history, cluster.guests, found.guests)
     kept = replace(
         found, notes=(*found.notes, *beside), history=history, assumed=cluster.assumed, config=cluster.config,
-        moved=cluster.moved,
+        moved=cluster.moved, failed=cluster.failed,
     )  # fmt: skip
     return assuming(kept, assumed)
 

@@ -44,7 +44,9 @@ class Cluster:
     volumes: pd.DataFrame = field(default_factory=lambda: frames.conform((), frames.VOLUMES, "vmid"))
     """What guests have on them."""
     moved: "tuple[Moved, ...]" = ()
-    """Migrations that this machine carried out on it lately."""
+    """Migrations that this machine carried out on it lately..."""
+    failed: "tuple[Moved, ...]" = ()
+    """...and those that failed, of which scheduled looks know."""
 
     history: "History | None" = None
     """What guests and nodes used over time, where that was recorded."""

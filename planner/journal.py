@@ -244,12 +244,19 @@ class Journal:
 
     def moved(self, cluster: str, since: float) -> tuple[Moved, ...]:
         """Migrations of a cluster that were carried out since then, also those of the way back; the oldest first."""
+        return self._ended(cluster, Step.DONE, since)
+
+    def failed(self, cluster: str, since: float) -> tuple[Moved, ...]:
+        """The same of those that failed, and were not tried again in the same run."""
+        return self._ended(cluster, Step.FAILED, since)
+
+    def _ended(self, cluster: str, step: Step, since: float) -> tuple[Moved, ...]:
         query = """
             SELECT vmid, source, target, changed_at, run FROM migration JOIN run ON run.id = migration.run
             WHERE cluster = ? AND step = ? AND changed_at >= ? ORDER BY changed_at, run, number
         """
         with self._db.at_once():
-            found = self._db.execute(query, (_text(cluster), Step.DONE, since)).fetchall()
+            found = self._db.execute(query, (_text(cluster), step, since)).fetchall()
         return tuple(Moved(r["vmid"], r["source"], r["target"], r["changed_at"], r["run"]) for r in found)
 
     def started(self, cluster: str, since: float) -> tuple[float, ...]:

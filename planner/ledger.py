@@ -1,4 +1,5 @@
-"""Owns what is asked of guests that were migrated lately: not to go back where they came from, and not to go too often.
+"""Owns what is asked of guests that were migrated lately: not to go back where they came from, and not to go too often;
+and of those whose migration failed: to stay for a while.
 
 These are rules of the lowest price: they give way, one by one, where a rule that must hold could not hold otherwise.
 They are no part of the fingerprint of the rules that a plan assumes, as they change by themselves.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SLACK: Final = 60.0
 """Seconds after the figures were taken that are taken for now: what is later was written by a clock that was wrong."""
+FAILED: Final = "its migration failed"
 PRICE: Final = 0.01
 """The lowest that a rule may have."""
 
@@ -38,15 +40,17 @@ def remembered(settings: Apply, snapshot: Snapshot, environ: Mapping[str, str]) 
 def rules(cluster: "Cluster", settings: Apply) -> tuple[Rule, ...]:
     """What is asked of guests because of what was migrated before the figures of a cluster were taken."""
     now = _taken_at(cluster.snapshot)
-    if now is None or not cluster.moved:
+    if now is None or not (cluster.moved or cluster.failed):
         return ()
     guests = cluster.guests
     homes = {int(vmid): str(node) for vmid, node in zip(guests["vmid"], guests["node"], strict=True)}
     known = [trip for trip in trips(cluster.moved) if trip.vmid in homes and trip.at < now + SLACK]
     often = _too_often(known, homes, settings, now)
     nodes = frozenset(map(str, cluster.nodes["node"]))
-    back = [moved for moved in known if moved.vmid not in often]
-    return (*often.values(), *_not_back(back, homes, nodes, settings, now))
+    failed = [one for one in cluster.failed if one.vmid in homes and now - DAY < one.at < now + SLACK]
+    still = often | _in_vain(failed, homes, now)
+    back = [moved for moved in known if moved.vmid not in still]
+    return (*still.values(), *_not_back(back, homes, nodes, settings, now))
 
 
 def notes(items: tuple[Rule, ...]) -> tuple[str, ...]:
@@ -55,7 +59,10 @@ def notes(items: tuple[Rule, ...]) -> tuple[str, ...]:
     if not guests:
         return ()
     who = "1 guest that was" if guests == 1 else f"{guests} guests that were"
-    return (f"{who} migrated lately may not go everywhere (apply.no_return, apply.max_per_day; explain says why)",)
+    vain = " or failed to be" if any(FAILED in rule.name for rule in items) else ""
+    return (
+        f"{who}{vain} migrated lately may not go everywhere (apply.no_return, apply.max_per_day; explain says why)",
+    )
 
 
 def _too_often(known: list[Moved], homes: Mapping[int, str], settings: Apply, now: float) -> dict[int, Rule]:
@@ -67,6 +74,18 @@ def _too_often(known: list[Moved], homes: Mapping[int, str], settings: Apply, no
         vmid: pin(f"migrated {many} times within a day (apply.max_per_day)", [vmid], [homes[vmid]], PRICE)
         for vmid, many in times.items()
         if many >= settings.max_per_day
+    }
+
+
+def _in_vain(failed: list[Moved], homes: Mapping[int, str], now: float) -> dict[int, Rule]:
+    """vmid to what keeps a guest where it is whose migration failed: for an hour, or as many as it did within a day, so
+    that what always fails does not keep others from being migrated."""
+    times = Counter(one.vmid for one in failed)
+    last = {one.vmid: one.at for one in sorted(failed, key=lambda one: one.at)}
+    return {
+        vmid: pin(f"{FAILED} {_ago(now - at)} ago (tried again {times[vmid]} h after)", [vmid], [homes[vmid]], PRICE)
+        for vmid, at in last.items()
+        if now - at < times[vmid] * HOUR
     }
 
 

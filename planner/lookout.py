@@ -1,38 +1,44 @@
 """Owns one scheduled look: gather, plan, ask the gates, carry out or propose, record."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from planner import collect, conduct, gates, planning
+from planner import conduct, gates, planning
 from planner.assumptions import check_assumptions
 from planner.choices import RunMode
 from planner.clock import Clock
 from planner.cluster import Cluster
-from planner.errors import Exit, JournalError, Locked, PlannerError, StalePlan, internal
+from planner.errors import Drift, Exit, JournalError, Locked, NoQuorum, PlannerError, StalePlan, internal
 from planner.gates import Scene
 from planner.interrupt import heeded
 from planner.lock import holder
-from planner.look import GateName, Load, Look, Outcome, Refusal
+from planner.look import GateName, Look, Outcome, Refusal
 from planner.plan import Migration, Plan, PlanStatus
-from planner.run import RunRecord, RunState, Step
+from planner.run import RunRecord, RunState
 from planner.runs import Runs, unsettled
+from planner.scheduled import DAY, at_work, bound, closed, gathered, is_valid
+from planner.seen import left, nothing, of_run, refused, seen, with_plan
 from planner.service import Run
 from planner.session import Session
 from planner.site import Site
 from planner.standing import standby
 from planner.state import UNNAMED, cluster_name
-from planner.times import Hours, span, until
+from planner.times import span
 from planner.watch import Lines, Watch, say
 from solvers import Budget
 
-DAY = 24 * 3600.0
-MEMORY = DAY
-"""Seconds for which a look that found the cluster out of balance counts for those that follow."""
+GAP, LATE = 2 * DAY, 3
+"""Seconds, or times run.every where that is longer, from one look to the next of those that count in a row."""
 REPLACED = "another plan was proposed"
-NOTHING = "no plan within the rules and limits is better than what is"
+LEFT = "told to end: what is under way goes on in the cluster, and the next look finds it"
+SAYS_NO: Mapping[type[PlannerError], GateName] = {
+    Locked: GateName.LOCK, NoQuorum: GateName.QUORUM, StalePlan: GateName.PLAN, Drift: GateName.PLAN,
+}  # fmt: skip
+"""What keeps a run from beginning, at the last moment, to the gate that it is."""
+Came = tuple[Look, Plan | None, int]
+"""What came of a look: with its plan, and the code with which a process ends that has taken it alone."""
 
 
 class ToldToEnd(Exception):
@@ -47,7 +53,7 @@ class Taken:
     exit_code: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lookout:
     """Takes looks at one cluster, one after the other."""
 
@@ -61,6 +67,8 @@ class Lookout:
     """See `Site`."""
     stop: Callable[[], bool] = lambda: False
     """Whether the end was asked for: then nothing new is begun."""
+    name: str = UNNAMED
+    """Of the cluster, once it has said it."""
 
     def look(self) -> Taken:
         """One look, which is in the journal afterwards. ToldToEnd; KeyboardInterrupt when it is left at once.
@@ -68,50 +76,53 @@ class Lookout:
         Whatever a cluster or its API do ends in a look that says so.
         """
         began, plan, code = self.now(), None, int(Exit.OK)
-        name = UNNAMED
         try:
-            name = cluster_name(self.session.writable())
-            look, plan, code = self._looked(name)
+            self.name = cluster_name(self.session.writable())
+            look, plan, code = self._looked()
         except PlannerError as error:
-            look, code = self._blind(name, str(error)), int(error.exit_code)
+            look, code = self._blind(str(error)), int(error.exit_code)
         except ToldToEnd:
             raise
         except Exception as error:  # it must not keep later looks from being taken, and is told as any other
-            look, code = self._blind(name, internal(error)), int(Exit.ERROR)
+            look, code = self._blind(internal(error)), int(Exit.ERROR)
         look = replace(look, at=began, seconds=self.now() - began)
         return Taken(self._recorded(look, plan), code)
 
-    def _looked(self, name: str) -> tuple[Look, Plan | None, int]:
-        site = self._site(name)
+    def _looked(self) -> Came:
+        site = self._site()
         if why := standby(self.settings, site.session.writable()):
-            refused = (Refusal(GateName.ACTIVE, why),)
-            return self._empty(name, Outcome.STANDBY, why=why, refusals=refused), None, Exit.OK
+            look = replace(self._empty(Outcome.STANDBY, why), refusals=(Refusal(GateName.ACTIVE, why),))
+            return look, None, Exit.OK
         if self.settings.mode is not RunMode.OBSERVE:
             self._clear(site)
-        scene = self._scene(name)
-        look = _seen(scene, name, self.settings)
-        if self.stop():
-            raise ToldToEnd
-        return self._act(site, scene, look)
+        scene = self._scene()
+        self._heed_end()
+        return self._act(site, scene, seen(scene, self.name))
 
     # What is seen
 
-    def _scene(self, name: str) -> Scene:
+    def _scene(self) -> Scene:
         """The cluster as it is now, and a plan for it within what may still be migrated today."""
         session, at, journal = self.session, self.now(), self.runs.journal
-        taken = session.snapshot(datetime.fromtimestamp(at, UTC))
-        lately = journal.moved(name, at - max(DAY, session.apply.no_return * 3600.0))
-        cluster = replace(collect.collect(taken), moved=lately)
-        started = journal.started(name, at - DAY)
+        cluster = gathered(session, journal, self.name, at)
+        started = journal.started(self.name, at - DAY)
         left = gates.budget(self.settings, started, at)
         policy = session.policy
         if left:
             most = left if policy.max_migrations is None else min(left, policy.max_migrations)
             session = replace(session, policy=replace(policy, max_migrations=most))
         plan = self._planned(session, cluster)
-        many = 1 + journal.looks.above(name, at - MEMORY) if _is_above(session, cluster, plan) else 0
-        held = holder(self.runs.directory, name) if self.runs.directory else None
-        return Scene(self.settings, session, cluster, plan, at, many, tuple(journal.open(name)), held, started)
+        many = 1 + self._above_before(cluster, at) if _is_above(session, cluster, plan) else 0
+        held = holder(self.runs.directory, self.name) if self.runs.directory else None
+        left_open = tuple(journal.open(self.name))
+        return Scene(self.settings, session, cluster, plan, at, many, left_open, held, started)
+
+    def _above_before(self, cluster: Cluster, at: float) -> int:
+        """Looks in a row before this one that found the cluster, as it has been since the last migration, out of
+        balance."""
+        since = max((trip.at for trip in cluster.moved), default=0.0)
+        gap = max(GAP, LATE * span(self.settings.every))
+        return self.runs.journal.looks.above(self.name, at, gap, since)
 
     def _planned(self, session: Session, cluster: Cluster) -> Plan:
         policy = session.policy
@@ -122,41 +133,44 @@ class Lookout:
 
     # What comes of it
 
-    def _act(self, site: Site, scene: Scene, look: Look) -> tuple[Look, Plan | None, int]:
+    def _act(self, site: Site, scene: Scene, look: Look) -> Came:
         """Ask the gates; where they say no to balance alone, rules are repaired nevertheless."""
         plan = scene.plan
         if plan.status is PlanStatus.NO_ACTION:
-            self._withdraw(site.cluster, "it is no longer needed")
+            self._withdraw("it is no longer needed")
             return replace(look, outcome=Outcome.BALANCED, why="within balanciness, no rule is broken"), plan, Exit.OK
-        no = _nothing(plan) or gates.refusals(scene)
+        no = nothing(plan) or gates.refusals(scene)
         if no and scene.repairs and {refusal.gate for refusal in no} <= gates.OF_BALANCE:
             session = replace(scene.session, policy=replace(scene.session.policy, repair_only=True))
             scene = replace(scene, session=session, plan=self._planned(session, scene.cluster))
-            plan, look = scene.plan, replace(_seen(scene, site.cluster, self.settings), above=look.above)
-            no = _nothing(plan)
+            plan, look = scene.plan, with_plan(look, scene.plan)
+            no = nothing(plan) or gates.still_closed(scene)
         if no:
-            return replace(look, outcome=Outcome.REFUSED, why=no[0].why, refusals=no), plan, Exit.OK
+            return refused(look, no), plan, Exit.OK
+        self._heed_end()
         acts = {RunMode.OBSERVE: self._observe, RunMode.APPROVE: self._propose, RunMode.AUTO: self._apply}
-        look, code = acts[self.settings.mode](site, scene, look)
-        return look, plan, code
+        return acts[self.settings.mode](site, scene, look)
 
-    def _observe(self, site: Site, scene: Scene, look: Look) -> tuple[Look, int]:
-        return replace(look, outcome=Outcome.OBSERVED, why="nothing is changed in mode observe (run.mode)"), Exit.OK
+    def _observe(self, site: Site, scene: Scene, look: Look) -> Came:
+        self._withdraw("plans are no longer proposed (run.mode is observe)")
+        look = replace(look, outcome=Outcome.OBSERVED, why="nothing is changed in mode observe (run.mode)")
+        return look, scene.plan, Exit.OK
 
-    def _propose(self, site: Site, scene: Scene, look: Look) -> tuple[Look, int]:
+    def _propose(self, site: Site, scene: Scene, look: Look) -> Came:
         """Keep a plan that waits as long as it holds: a person is to approve of what they have read."""
-        journal, at = self.runs.journal, self.now()
+        journal, at, plan = self.runs.journal, self.now(), scene.plan
         waiting = journal.proposed(site.cluster)
         if waiting is not None and self._holds(waiting, scene):
-            why = f"run {waiting.id} waits to be approved: `proxlb-plan approve {waiting.id}`"
-            return replace(look, outcome=Outcome.PROPOSED, why=why, run=waiting.id), Exit.OK
-        self._withdraw(site.cluster, REPLACED)
-        run = journal.begin(scene.plan, site.cluster, at, "scheduled", state=RunState.PROPOSED)
+            run, plan = waiting.id, waiting.plan
+            look = with_plan(look, plan)
+        else:
+            self._withdraw(REPLACED)
+            run = journal.begin(plan, site.cluster, at, "scheduled", state=RunState.PROPOSED)
         why = f"run {run} waits to be approved: `proxlb-plan approve {run}`"
-        return replace(look, outcome=Outcome.PROPOSED, why=why, run=run), Exit.OK
+        return replace(look, outcome=Outcome.PROPOSED, why=why, run=run), plan, Exit.OK
 
     def _holds(self, waiting: RunRecord, scene: Scene) -> bool:
-        if not waiting.readable or self.now() - waiting.began_at > span(self.settings.valid):
+        if not waiting.readable or not is_valid(self.settings, waiting, self.now()):
             return False
         try:
             check_assumptions(waiting.plan, scene.cluster, scene.session.settings)
@@ -164,37 +178,36 @@ class Lookout:
             return False
         return True
 
-    def _withdraw(self, name: str, why: str) -> None:
-        """A plan that waits is not to be approved any more."""
-        journal = self.runs.journal
-        if self.settings.mode is not RunMode.OBSERVE and (waiting := journal.proposed(name)):
-            journal.withdraw(waiting.id, self.now(), why)
+    def _withdraw(self, why: str) -> None:
+        """A plan that waits is not to be approved any more, unless it was just now."""
+        if waiting := self.runs.journal.proposed(self.name):
+            with contextlib.suppress(ValueError):
+                self.runs.journal.withdraw(waiting.id, self.now(), why)
 
-    def _apply(self, site: Site, scene: Scene, look: Look) -> tuple[Look, int]:
-        self._withdraw(site.cluster, "plans are carried out without being asked for (run.mode is auto)")
+    def _apply(self, site: Site, scene: Scene, look: Look) -> Came:
+        self._withdraw("plans are carried out without being asked for (run.mode is auto)")
         try:
             with at_work(self.settings, site) as work:
-                run = work.begin(scene.plan, "scheduled")
-                return self._carry_out(work, run, look)
-        except (Locked, StalePlan) as error:
-            gate = GateName.LOCK if isinstance(error, Locked) else GateName.PLAN
-            no = (Refusal(gate, str(error)),)
-            return replace(look, outcome=Outcome.REFUSED, why=str(error), refusals=no), Exit.OK
+                if no := closed(self.settings, site, scene.plan):  # planning takes its time
+                    return refused(look, no), scene.plan, Exit.OK
+                look, code = self._carry_out(work, work.begin(scene.plan, "scheduled"), look)
+                return look, scene.plan, code
+        except (Locked, NoQuorum, StalePlan) as error:
+            return refused(look, (Refusal(SAYS_NO[type(error)], str(error)),)), scene.plan, Exit.OK
 
     def _carry_out(self, work: conduct.Work, run: int, look: Look) -> tuple[Look, int]:
         journal = self.runs.journal
         try:
             ended = work.carry_out(run)
         except KeyboardInterrupt:
-            if self.stop():  # what is under way is left to Proxmox VE: the next look finds it
-                why = "told to end: what is under way goes on in the cluster, and the next look finds it"
-                return _of_run(look, journal.run(run), Outcome.PARTLY, why), Exit.INTERRUPTED
+            if self.stop():  # what is under way is left to Proxmox VE
+                return left(look, journal.run(run), LEFT), Exit.INTERRUPTED
             raise
         record = journal.run(run)
         if record.state is RunState.STOPPED and not unsettled(record):
             journal.abandon(run, self.now(), record.why)
-        outcome = _outcome(record, ended.error)
-        return _of_run(look, record, outcome, record.why), Exit.OK if outcome is Outcome.DONE else ended.exit_code
+        look = of_run(look, record, ended.error)
+        return look, ended.exit_code if look.outcome in (Outcome.PARTLY, Outcome.FAILED) else Exit.OK
 
     def _clear(self, site: Site) -> None:
         """Find out what became of a run that was left under way, wait for that, and end it: a new plan follows.
@@ -208,11 +221,13 @@ class Lookout:
                 self.say(f"run {record.id} was interrupted: what became of it is found out")
                 work.abort(record.id)
 
-    def _site(self, name: str) -> Site:
-        also = gates.during(self.settings, self.session.writable())
-        return Site(
-            self.session, self.runs, name, self.now, say=self.say, watching=self._watching, heed=self.heed, also=also
-        )
+    def _site(self) -> Site:
+        site = Site(self.session, self.runs, self.name, self.now, self.say, self._watching, self.heed)
+        return bound(self.settings, site)
+
+    def _heed_end(self) -> None:
+        if self.stop():
+            raise ToldToEnd
 
     @contextmanager
     def _watching(self, migrations: Iterable[Migration], ended: Iterable[int], clock: Clock) -> Iterator[Watch]:
@@ -220,18 +235,17 @@ class Lookout:
 
     # What is recorded
 
-    def _blind(self, name: str, why: str) -> Look:
-        """A look that has seen nothing, of the cluster that was looked at last where not even its name is known."""
-        with contextlib.suppress(JournalError):
-            last = self.runs.journal.looks.last(limit=1)
-            name = last[0].cluster if name == UNNAMED and last else name
-        return self._empty(name, Outcome.ERROR, why=why)
+    def _blind(self, why: str) -> Look:
+        """A look that has seen nothing, of the only cluster of the journal where not even its name is known."""
+        if self.name == UNNAMED:
+            with contextlib.suppress(JournalError):
+                names = self.runs.journal.looks.clusters()
+                self.name = names[0] if len(names) == 1 else UNNAMED
+        return self._empty(Outcome.ERROR, why)
 
-    def _empty(self, name: str, outcome: Outcome, why: str, refusals: tuple[Refusal, ...] = ()) -> Look:
-        return Look(
-            at=self.now(), cluster=name, mode=self.settings.mode, outcome=outcome, why=why, refusals=refusals,
-            solver=self.settings.solver,
-        )  # fmt: skip
+    def _empty(self, outcome: Outcome, why: str) -> Look:
+        mode, solver = self.settings.mode, self.settings.solver
+        return Look(at=self.now(), cluster=self.name, mode=mode, outcome=outcome, why=why, solver=solver)
 
     def _recorded(self, look: Look, plan: Plan | None) -> Look:
         """The look, which is in the journal if that can be written, and what is too old no longer is."""
@@ -245,60 +259,9 @@ class Lookout:
         return look
 
 
-@contextmanager
-def at_work(settings: Run, site: Site) -> Iterator[conduct.Work]:
-    """Hold the lock of the cluster, for what starts migrations only when scheduled looks may. Locked."""
-    apply, now = site.session.apply, datetime.fromtimestamp(site.now(), UTC).astimezone()
-    deadline = until(apply.deadline, now) if apply.deadline else None
-    with site.runs.lock(site.cluster) as note:
-        yield conduct.Work(site, gates.may_start(settings, Hours(apply.hours), deadline), note)
-
-
-def _seen(scene: Scene, name: str, settings: Run) -> Look:
-    """What a look says of its cluster and plan."""
-    plan = scene.plan
-    loads = tuple(
-        Load(node.node, resource, node.load_before[resource], node.load_after[resource])
-        for node in plan.nodes
-        for resource in plan.resources
-    )
-    return Look(
-        at=scene.at, cluster=name, mode=settings.mode, outcome=Outcome.BALANCED, above=scene.above > 0,
-        nodes=len(scene.cluster.nodes), guests=len(scene.cluster.guests), spread_before=plan.spread.before,
-        spread_after=plan.spread.after, bound=plan.spread.bound, solver=plan.solver, status=plan.status.value,
-        solver_seconds=plan.seconds, migrations=len(plan.migrations), gib=plan.moved_gib, loads=loads,
-        violations_before=plan.violations_before, violations_after=plan.violations_after,
-    )  # fmt: skip
-
-
 def _is_above(session: Session, cluster: Cluster, plan: Plan) -> bool:
-    """Whether the cluster is out of balance, whatever else is wrong with it."""
+    """Whether the cluster is out of balance, rules aside. A plan without action says that it is not."""
     if session.policy.repair_only or plan.status is PlanStatus.NO_ACTION:
         return False
-    return not planning.is_quiet(planning.prepare(cluster, session.policy, session.settings, session.apply).formulation)
-
-
-def _nothing(plan: Plan) -> tuple[Refusal, ...]:
-    """A refusal where there is nothing to carry out."""
-    return () if plan.migrations else (Refusal(GateName.PLAN, NOTHING),)
-
-
-def _outcome(record: RunRecord, error: PlannerError | None) -> Outcome:
-    """What came of a run: one whose time was over, or that was told to end, has not failed."""
-    wrong = error is not None or _failed(record)
-    if not wrong:
-        return Outcome.DONE
-    return Outcome.PARTLY if record.counts.get(Step.DONE) else Outcome.FAILED
-
-
-def _of_run(look: Look, record: RunRecord, outcome: Outcome, why: str) -> Look:
-    counts = record.counts
-    left = counts.get(Step.PLANNED, 0) + counts.get(Step.SKIPPED, 0)
-    return replace(
-        look, outcome=outcome, why=why, run=record.id, done=counts.get(Step.DONE, 0), failed=_failed(record), left=left
-    )
-
-
-def _failed(record: RunRecord) -> int:
-    """Migrations that failed, or whose fate is not known."""
-    return sum(record.counts.get(step, 0) for step in (Step.FAILED, Step.UNKNOWN, Step.CHECKED, Step.STARTED))
+    formulation = planning.prepare(cluster, session.policy, session.settings, session.apply).formulation
+    return not planning.is_quiet(formulation)

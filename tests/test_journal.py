@@ -231,6 +231,16 @@ def test_what_was_carried_out_is_remembered_by_cluster_and_time(journal: Journal
     assert journal.moved("c", 20.0) == (Moved(101, "b", "a", 20.0, run), Moved(100, "a", "b", 30.0, back))
 
 
+def test_what_failed_is_remembered_unless_it_was_tried_again(journal: Journal) -> None:
+    run, again = (journal.begin(TWO, "c", 0.0) for _ in range(2))
+    for of, number, at in ((run, 1, 10.0), (run, 2, 20.0), (again, 1, 30.0)):
+        journal.record(of, number, Step.CHECKED, at - 2)
+        journal.record(of, number, Step.FAILED, at)
+    journal.record(again, 1, Step.PLANNED, 40.0)
+    assert journal.failed("c", 15.0) == (Moved(101, "b", "a", 20.0, run),)
+    assert journal.failed("d", 0.0) == () == journal.moved("c", 0.0)
+
+
 def test_what_was_started_counts_whatever_became_of_it_but_not_what_was_never_sent(journal: Journal) -> None:
     run, later, other = (journal.begin(TWO, cluster, 0.0) for cluster in ("c", "c", "d"))
     for step, at in ((Step.CHECKED, 10.0), (Step.STARTED, 11.0), (Step.FAILED, 12.0)):

@@ -194,6 +194,26 @@ def test_what_is_not_there_any_more_is_no_matter() -> None:
     assert rules(replace(timeless, snapshot=replace(timeless.snapshot, taken_at="")), Apply()) == ()
 
 
+@pytest.mark.parametrize(("hours", "stays"), [((0.5,), True), ((1.5,), False), ((1.5, 20), True), ((2.5, 20), False),
+                                              ((2.5, 20, 30), False), ((-1,), False)])  # fmt: skip
+def test_a_guest_whose_migration_failed_stays_for_as_many_hours_as_it_did_within_a_day(
+    hours: tuple[float, ...], stays: bool
+) -> None:
+    source = replace(lopsided(), failed=tuple(was(100, "b", "a", ago) for ago in hours))
+    for solver in PLANNED:
+        assert goes(source, solver) == ({} if stays else {100: "a"})
+
+
+def test_where_one_guest_fails_another_is_migrated_and_what_repairs_a_rule_is_tried_nevertheless() -> None:
+    source = made(vm(100, "b", 16), vm(101, "b", 16), a=64, b=64)
+    assert len(goes(source)) == 1
+    failed = replace(source, failed=tuple(was(vmid, "b", "a", 0.2) for vmid in goes(source)))
+    assert len(goes(failed)) == 1 and not {*goes(failed)} & {*goes(source)}
+    assert any("1 guest that was or failed to be migrated lately" in note for note in planned(failed).notes)
+    leaving = ClusterPolicy(maintenance_nodes=("b",))
+    assert goes(failed, settings=leaving) == {100: "a", 101: "a"}
+
+
 def test_a_node_that_fails_starts_guests_where_they_were_taken_from() -> None:
     source = made(vm(100, "b", 16, hastate="started"), a=64, b=64, moved=(was(100, "a", "b", 3),))
     found = make_plan(prepare(source, Policy(balanciness=100, survive=1)), "cpsat", BUDGET)

@@ -131,6 +131,13 @@ def test_limits_of_an_hour_and_a_day_are_kept_at_every_moment_also_where_migrati
             assert most and starts(week, one.at - span, one.at + 0.1) <= most
 
 
+def test_a_guest_whose_migration_failed_is_left_alone_for_a_while_so_that_others_are_migrated(week: Week) -> None:
+    by_task = {one.upid: one for one in week.cluster.asked}
+    failed = [by_task[upid] for upid in week.cluster.failed]
+    for first, second in pairwise(sorted(failed, key=lambda one: (one.vmid, one.at))):
+        assert first.vmid != second.vmid or second.at - first.at > HOUR
+
+
 def test_no_guest_is_sent_back_within_the_time_of_no_return(week: Week) -> None:
     entries = [entry for summary in week.journal.runs(limit=999) for entry in week.journal.run(summary.id).entries]
     trips = sorted((entry.changed_at, entry.migration) for entry in entries if entry.step is Step.DONE)
