@@ -22,7 +22,7 @@ SHOWN: Final = 3
 """Rules that are named before the rest is counted."""
 GOOD: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.ERROR)
 SEEN: Final = tuple(outcome for outcome in Outcome if outcome not in BLIND)
-WELL: Final = (Outcome.DONE, Outcome.BALANCED)
+WELL: Final = (Outcome.DONE, Outcome.CUT, Outcome.BALANCED)
 """Looks after which a run that failed before matters no more."""
 
 

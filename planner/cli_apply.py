@@ -45,13 +45,14 @@ AnyRun = Annotated[int | None, _run("Number of the run. \\[default: the newest]"
 SolverOption = Annotated[SolverName, option("--solver", "Who plans.", SolverName.CPSAT)]
 YesOption = Annotated[bool, option("--yes", "Do not ask.", "no")]
 DryOption = Annotated[bool, option("--dry-run -d", "Show what would be carried out, and end.", "no")]
+ShownOption = Annotated[TableOrJson, option("--output", "How --dry-run shows it.", TableOrJson.TABLE)]
 PlanArgument = Annotated[Path | None, typer.Argument(metavar="[PLAN]", help="A plan written with --out.")]
 
 
 @with_apply
 def apply(
     choice: Any, plan_file: PlanArgument = None, solver: SolverOption = SolverName.CPSAT, yes: YesOption = False,
-    dry_run: DryOption = False,
+    dry_run: DryOption = False, output: ShownOption = TableOrJson.TABLE,
 ) -> None:  # fmt: skip
     """Carry out a plan, side by side as far as it allows; without a file: plan, show, ask."""
     from planner import conduct, progress, report
@@ -60,7 +61,9 @@ def apply(
 
     _check_limits(choice, plan_file)
     if dry_run:
-        return _show(choice, plan_file, solver)
+        return _show(choice, plan_file, solver, output)
+    if output is TableOrJson.JSON:
+        raise UsageError("--output json shows what would be carried out: say --dry-run as well, or ask `history`")
     with _site(choice, yes) as site:
         with site.runs.lock(site.cluster):  # who is at work is known before anybody plans
             pass
@@ -75,7 +78,7 @@ def apply(
                 _carry_out(site, work, work.begin(chosen))
 
 
-def _show(choice: "Choice", plan_file: Path | None, solver: SolverName) -> None:
+def _show(choice: "Choice", plan_file: Path | None, solver: SolverName, output: TableOrJson) -> None:
     """What would be carried out. StalePlan where a file no longer holds."""
     from planner import progress, report
     from planner.assumptions import check_assumptions, check_real
@@ -88,7 +91,10 @@ def _show(choice: "Choice", plan_file: Path | None, solver: SolverName) -> None:
         plan = load(plan_file) if plan_file else progress.plan(session, cluster, solver)
         check_real(plan)
         check_assumptions(plan, cluster, session.settings)
-    report.plan(plan, report.console())
+    if output is TableOrJson.JSON:
+        print(plan.to_json())
+    else:
+        report.plan(plan, report.console())
     if plan.status.value == "infeasible":
         raise typer.Exit(Exit.INFEASIBLE)
 
@@ -96,17 +102,23 @@ def _show(choice: "Choice", plan_file: Path | None, solver: SolverName) -> None:
 @with_run
 def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None:
     """Go on with a run that was stopped or interrupted, once it is found out what became of what was under way."""
-    from planner import conduct, report, report_run, runs
+    from planner import conduct, report, report_run, runs, scheduled
+    from planner.config import load
 
     _check_kept(choice, "resume")
+    settings = load(choice.config, choice.flags).run
     with _site(choice, yes) as site:
         item = site.runs.chosen(run, site.cluster)
         runs.check_resumable(site.runs, item)
-        with conduct.at_work(site) as work:
+        planned = item.kind == "scheduled"  # and is bound as scheduled looks are
+        site = scheduled.bound(settings, site) if planned else site
+        with scheduled.at_work(settings, site) if planned else conduct.at_work(site) as work:
             item = work.settle(work.take_up(item.id))
             work.check_open(item.id)  # it may have been told to end meanwhile
             report_run.steps(item, report.console())
             if _agreed(yes, f"Go on with run {item.id}?"):
+                if planned:
+                    scheduled.check_closed(settings, site, item)
                 _carry_out(site, work, work.reopen(item))
 
 
@@ -123,8 +135,7 @@ def abort(choice: Any, run: RunArgument = None) -> None:
         item = there.chosen(None, cluster_name(session.writable())) if run is None else there.journal.run(run)
         runs.check_abortable(item)
         if item.state is RunState.PROPOSED:
-            there.journal.withdraw(item.id, conduct.wall(session.clock)(), "refused")
-            print(f"run {item.id} is withdrawn")
+            _refuse(there, item, conduct.wall(session.clock)())
             return
         item = conduct.stopped(there, item, session.clock)
         if item.state in runs.OPEN:
@@ -133,6 +144,15 @@ def abort(choice: Any, run: RunArgument = None) -> None:
             ended = work.abort(item.id)
     report_run.report(ended.record, report.console())
     raise typer.Exit(ended.exit_code)
+
+
+def _refuse(there: "Runs", item: "RunRecord", at: float) -> None:
+    """A run that was proposed is not carried out, unless it is already."""
+    try:
+        there.journal.withdraw(item.id, at, "refused")
+    except ValueError:
+        raise UsageError(f"run {item.id} is no longer proposed: see `proxlb-plan status {item.id}`") from None
+    print(f"run {item.id} is withdrawn")
 
 
 @with_run

@@ -18,7 +18,7 @@ from planner.cli_apply import (
     _settings,
     _site,
 )
-from planner.errors import Exit, Locked, UsageError
+from planner.errors import Exit, UsageError
 from planner.flags import ConfigOption, option
 from planner.options import TableOrJson, with_json, with_run, with_service
 
@@ -82,25 +82,21 @@ RunArgument = Annotated[
 @with_run
 def approve(choice: Any, run: RunArgument, yes: YesOption = False) -> None:
     """Carry out a run that a scheduled look has proposed, when looks may: show it, ask, go on as `apply` does."""
-    from dataclasses import replace
-    from datetime import UTC, datetime
-
-    from planner import gates, lookout, report, runs
+    from planner import report, runs, scheduled
     from planner.config import load
 
     _check_kept(choice, "approve")
     settings = load(choice.config, choice.flags).run
     with _site(choice, yes) as site:
-        site = replace(site, also=gates.during(settings, site.session.writable()))
+        site = scheduled.bound(settings, site)
         item = site.runs.chosen(run, site.cluster)
         runs.check_proposed(item)
+        scheduled.check_valid(settings, item, site.now())
         report.plan(item.plan, report.console())
-        if not _agreed(yes, f"Carry out {_counted(item.size)}?"):
-            return
-        if why := gates.closed_now(settings, site.session.apply.hours, datetime.fromtimestamp(site.now(), UTC)):
-            raise Locked(f"run {item.id} waits: {why}")
-        with lookout.at_work(settings, site) as work:
-            _carry_out(site, work, work.approve(item.id))
+        if _agreed(yes, f"Carry out {_counted(item.size)}?"):
+            with scheduled.at_work(settings, site) as work:
+                scheduled.check_closed(settings, site, item)
+                _carry_out(site, work, work.approve(item.id))
 
 
 LookArgument = Annotated[

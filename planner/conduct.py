@@ -122,7 +122,11 @@ class Work:
         self._check_settled()
         now = self._site.now()
         self._gate(record.plan).before_run(now, moved=self._moved(now))
-        self.journal.approve(run, now)
+        try:
+            self.journal.approve(run, now)
+        except ValueError:  # a look has withdrawn it meanwhile
+            runs.check_proposed(self.journal.run(run))
+            raise
         self._note(run)
         return run
 

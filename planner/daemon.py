@@ -7,38 +7,29 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from operator import attrgetter
 
 from planner import logs
 from planner.clock import Clock
 from planner.config import Config
-from planner.errors import JournalError, PlannerError
-from planner.look import Look, Outcome
+from planner.errors import PlannerError
+from planner.herald import Herald
 from planner.lookout import Lookout, Taken, ToldToEnd
 from planner.metrics import Exporter
-from planner.notice import notices
 from planner.runs import Runs
+from planner.service import Run, check_metrics
 from planner.session import Session
-from planner.signals import Pulse, Signals
+from planner.signals import SLICE, Pulse, Signals
 from planner.site import wall
 from planner.state import UNNAMED
 from planner.supervisor import Supervisor
-from planner.tell import Teller
 from planner.times import span
 
-BEFORE = 50
-"""Looks before the last that tell whether it is the first of its kind."""
 MARGIN = 60.0
 """Seconds more than for migrations until this process ends: an answer is waited for, or a command of the operator."""
-LEVELS = {
-    Outcome.ERROR: logging.ERROR, Outcome.FAILED: logging.ERROR, Outcome.PARTLY: logging.WARNING,
-    Outcome.STANDBY: logging.DEBUG,
-}  # fmt: skip
-"""How grave a look is; else it is for information."""
-FIELDS = (
-    "cluster", "outcome", "spread_before", "spread_after", "bound", "migrations", "gib", "status", "solver_seconds",
-    "run", "done", "failed", "left",
-)  # fmt: skip
-"""What of a look is a field of its message."""
+FIXED = ("metrics.listen", "apply.state_directory")
+"""Settings that hold until the process ends."""
 log = logging.getLogger(logs.LOGGER)
 
 Opened = Callable[[], tuple[Config, Session]]
@@ -60,7 +51,8 @@ class Daemon:
         self.signals = Signals(self._clock, self._ending)
         self._supervisor = Supervisor(os.environ)
         self._exporter = Exporter(self.config.metrics, runs.journal, span(self.config.run.every))
-        self._use(self.config, session)
+        self._herald = Herald(self._exporter, runs.journal)
+        self._use(self.config, session, UNNAMED)
 
     def __enter__(self) -> "Daemon":
         return self
@@ -73,7 +65,7 @@ class Daemon:
         self._supervisor.status("looking at the cluster")
         self._exporter.begins()
         taken = self._lookout.look()
-        self._tell(taken.look)
+        self._herald.look(taken.look)
         return taken
 
     def once(self) -> int:
@@ -90,12 +82,12 @@ class Daemon:
         with self._exporter.listening(), self.signals.heard():
             self._begin()
             try:
-                self._wait(span(self.config.run.delay))
+                began = self._clock.now()
+                self._wait(began, _delay, "first look")
                 while not self.signals.ending():
-                    began = self._clock.now()
+                    began, late = self._clock.now(), self._draw.random()
                     self.look()
-                    wait = span(self.config.run.every) + self._draw.uniform(0.0, span(self.config.run.jitter))
-                    self._wait(wait - (self._clock.now() - began), "next look")
+                    self._wait(began, partial(_pause, late), "next look")
             except (ToldToEnd, KeyboardInterrupt):
                 pass  # it was asked for, and what is under way is in the journal
             finally:
@@ -113,36 +105,48 @@ class Daemon:
         """The end has been asked for: the service manager is to wait as long as migrations are waited for."""
         self._supervisor.stopping(span(self.config.run.grace) + MARGIN)
 
-    def _wait(self, seconds: float, what: str = "first look") -> None:
-        """Wait for the next look; settings are read again as soon as that is asked for."""
-        seconds = max(0.0, seconds)
-        until, at = self._clock.now() + seconds, datetime.fromtimestamp(self._now() + seconds, UTC).astimezone()
-        self._supervisor.status(f"{what} at {at:%H:%M:%S}")
-        while not self.signals.ending() and (left := until - self._clock.now()) > 0:
+    def _wait(self, began: float, after: Callable[[Run], float], what: str) -> None:
+        """Wait until so long after a moment, by the settings as they are then: they are read again when that is asked
+        for."""
+        said = None
+        while not self.signals.ending():
             if self.signals.reload():
                 self._reload()
-            self._pulse.sleep(min(left, 1.0))
-        if self.signals.reload():
-            self._reload()
+            left = began + after(self.config.run) - self._clock.now()
+            if left <= 0:
+                return
+            at = f"{datetime.fromtimestamp(self._now() + left, UTC).astimezone():%H:%M:%S}"
+            if said != (said := after(self.config.run)):
+                self._supervisor.status(f"{what} at {at}")
+            self._pulse.sleep(min(left, SLICE))
 
     def _reload(self) -> None:
         """Read the settings again; where they make no sense those before hold."""
         self._supervisor.reloading()
         try:
             config, session = self._opened()
-            self._exporter.change(config.metrics, span(config.run.every))
-            before, listens = self._lookout.session, self.config.metrics.listen
-            self._use(config, session)
-            before.close()
-            log.info(f"settings read again: mode {config.run.mode}, every {config.run.every}")
-            if config.metrics.listen != listens:
-                log.warning("metrics.listen has changed: that takes a restart")
+            try:
+                self._take_over(config, session)
+            except PlannerError:
+                session.close()
+                raise
         except PlannerError as error:
             log.error(f"the settings are not read again, those before hold: {error}")
         self._supervisor.ready()
 
-    def _use(self, config: Config, session: Session) -> None:
-        self._teller = Teller(config.notify, log.warning, os.environ)  # which may say no: then all stays as it was
+    def _take_over(self, config: Config, session: Session) -> None:
+        before, lookout = self.config, self._lookout
+        check_metrics(config.metrics, {})
+        self._use(config, session, lookout.name)
+        self._exporter.change(config.metrics, span(config.run.every))
+        lookout.session.close()
+        log.info(f"settings read again: mode {config.run.mode}, every {config.run.every}")
+        for name in FIXED:
+            if attrgetter(name)(config) != attrgetter(name)(before):
+                log.warning(f"{name} has changed: that takes a restart")
+
+    def _use(self, config: Config, session: Session, name: str) -> None:
+        self._herald.use(config)  # which may say no: then all stays as it was
         self.config = config
         logs.setup(config.log, sys.stderr, os.environ)
         self._supervisor.watchdog(_silence(config))
@@ -150,52 +154,21 @@ class Daemon:
         self._pulse = Pulse(self._clock, self.signals, grace, self._supervisor.alive)
         self._lookout = Lookout(
             config.run, replace(session, clock=self._pulse), self._runs, self._now, say=log.info,
-            heed=self.signals.heeded, stop=self.signals.ending,
+            heed=self.signals.heeded, stop=self.signals.ending, name=name,
         )  # fmt: skip
 
-    def _tell(self, look: Look) -> None:
-        """Tell of a look: messages, metrics, and whoever wants to hear of what it means."""
-        _say(look)
-        try:
-            last = self._runs.journal.looks.last(limit=BEFORE)
-            self._exporter.look(look)
-        except JournalError as error:
-            log.error(str(error))
-            return
-        names = (look.cluster, UNNAMED)  # that of a cluster which has never said its name may have been this one
-        before = [each for each in last if each.number != look.number and each.cluster in names]
-        for notice in filter(self._teller.wants, notices(look, before)):
-            self._exporter.notified(failed=not self._teller.tell(notice))
-        try:
-            self._exporter.write()
-        except PlannerError as error:
-            log.error(str(error))
+
+def _delay(run: Run) -> float:
+    """Seconds before the first look."""
+    return span(run.delay)
+
+
+def _pause(late: float, run: Run) -> float:
+    """Seconds from the beginning of a look to that of the next, which comes later by a part of the jitter."""
+    return span(run.every) + late * span(run.jitter)
 
 
 def _silence(config: Config) -> float:
     """Seconds that may pass without a sign of life: while it is planned, a host does not answer, or a command runs."""
     waits = 10 * config.policy.time_limit + 20 * config.api.timeout
     return waits + config.apply.hooks.timeout + 10 * config.notify.timeout
-
-
-def _say(look: Look) -> None:
-    """One line for a look, and one for each gate that says no."""
-    fields = {name: getattr(look, name) for name in FIELDS}
-    log.log(LEVELS.get(look.outcome, logging.INFO), summary(look), extra={"fields": fields})
-    for refusal in look.refusals:
-        level = LEVELS.get(look.outcome, logging.INFO)
-        log.log(level, f"gate {refusal.gate}: {refusal.why}", extra={"fields": {"gate": refusal.gate}})
-
-
-def summary(look: Look) -> str:
-    """A look in one line."""
-    number = f"look {look.number} of {look.cluster}" if look.number else f"look at {look.cluster}"
-    if look.spread_before is None:
-        return f"{number}: {look.outcome}: {look.why}"
-    figures = f"spread {look.spread_before:.2f} points"
-    if look.migrations:
-        bound = "not known" if look.bound is None else f"{look.bound:.2f}"
-        figures += f" -> {look.spread_after:.2f} with {look.migrations} migrations, {look.gib:.1f} GiB (bound {bound})"
-    why = f": {look.why}" if look.why and not look.refusals else ""
-    done = f"; {look.done} done, {look.failed} failed, {look.left} left" if look.done or look.failed else ""
-    return f"{number}: {figures}; {look.outcome}{why}{done}"

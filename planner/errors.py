@@ -10,6 +10,7 @@
     ├── Forbidden          77   the token may not do this, or sees only part of the cluster
     ├── ApiRefused          1   Proxmox VE answered with an error of its own
     ├── Locked             75   somebody else is at work
+    ├── NoQuorum            1   the cluster has no quorum
     ├── StalePlan           5   what the plan assumes no longer holds
     │   └── Drift           5   a guest or node is not as one migration needs it
     ├── PartlyApplied       4   some migrations were carried out, some were not
@@ -106,6 +107,10 @@ class Locked(PlannerError):
     """Another run holds the lock."""
 
     exit_code = Exit.LOCKED
+
+
+class NoQuorum(PlannerError):
+    """The cluster has no quorum: Proxmox VE migrates nothing."""
 
 
 class StalePlan(PlannerError):

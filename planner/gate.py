@@ -12,7 +12,7 @@ from planner.arrival import obstacle
 from planner.assumptions import check_assumptions, rules_in_force
 from planner.clock import Clock
 from planner.cluster import Cluster
-from planner.errors import Drift, Locked, PlannerError, StalePlan
+from planner.errors import Drift, Locked, NoQuorum, StalePlan
 from planner.formulate import formulate
 from planner.periods import without_history
 from planner.plan import Migration, Plan
@@ -187,7 +187,7 @@ def has_quorum(cluster: Cluster) -> bool:
 
 def _check_quorum(cluster: Cluster) -> None:
     if not has_quorum(cluster):
-        raise PlannerError(NO_QUORUM)
+        raise NoQuorum(NO_QUORUM)
 
 
 def _check_guest(migration: Migration, cluster: Cluster, rules: Rules) -> None:

@@ -22,6 +22,8 @@ from planner.standing import standby
 from planner.times import Hours
 
 HOUR, DAY = 3600.0, 24 * 3600.0
+SLACK = 60.0
+"""Seconds from now on that are taken for now: what is later was written by a clock that was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,12 @@ Gate = Callable[[Scene], str]
 
 def refusals(scene: Scene) -> tuple[Refusal, ...]:
     """All gates that say no; what takes calls to find out is asked where nothing else says no."""
-    found = _closed(QUICK, scene)
-    return found or _closed(SLOW, scene)
+    return _closed(QUICK, scene) or _closed(SLOW, scene)
+
+
+def still_closed(scene: Scene) -> tuple[Refusal, ...]:
+    """Those that say no to a plan of which balance has been judged before, or is not asked for."""
+    return _closed({name: gate for name, gate in QUICK.items() if name not in OF_BALANCE}, scene)
 
 
 def _closed(gates: Mapping[GateName, Gate], scene: Scene) -> tuple[Refusal, ...]:
@@ -70,9 +76,10 @@ def _closed(gates: Mapping[GateName, Gate], scene: Scene) -> tuple[Refusal, ...]
 
 
 def budget(settings: Run, started: tuple[float, ...], now: float) -> int | None:
-    """Migrations that may still be started, by the limits of an hour and of a day; None: there is no such limit."""
+    """How many migrations a plan may have by the limits of an hour and of a day, of those that are not used up; None:
+    there is no such limit."""
     lefts = [most - _within(started, now, span) for most, span in _limits(settings) if most is not None]
-    return max(0, min(lefts)) if lefts else None
+    return min((left for left in lefts if left > 0), default=None)
 
 
 def during(settings: Run, source: Source) -> Callable[[Cluster, Collection[int]], None]:
@@ -108,6 +115,8 @@ def _lock(scene: Scene) -> str:
 
 def _unfinished(scene: Scene) -> str:
     for run in scene.left_open:
+        if scene.holder and scene.holder.run == run.id:
+            continue  # it is alive
         what = "stopped" if run.state is RunState.STOPPED else "interrupted"
         return f"run {run.id} was {what}: `proxlb-plan resume {run.id}` or `proxlb-plan abort {run.id}`"
     return ""
@@ -199,10 +208,11 @@ def _per_day(scene: Scene) -> str:
 
 
 def _spent(scene: Scene, most: int | None, span: float, word: str) -> str:
-    many = _within(scene.started, scene.at, span)
-    if most is None or many < most:
+    many, planned = _within(scene.started, scene.at, span), len(scene.plan.migrations)
+    if most is None or many + planned <= most:
         return ""
-    return f"{many} of {most} migrations were started within the last {word} (run.per_{word})"
+    done = f"{many} of {most} migrations were started within the last {word} (run.per_{word})"
+    return done if many >= most else f"the plan has {planned} migrations, and {done}"
 
 
 def _gain(scene: Scene) -> str:
@@ -238,7 +248,7 @@ def _last_week(scene: Scene) -> str:
 
 
 def _within(started: tuple[float, ...], now: float, span: float) -> int:
-    return sum(now - at < span for at in started)
+    return sum(-SLACK < now - at < span for at in started)
 
 
 def _limits(settings: Run) -> tuple[tuple[int | None, float], ...]:

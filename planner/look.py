@@ -26,8 +26,10 @@ class Outcome(StrEnum):
     """A plan waits to be approved."""
     DONE = "done"
     """A plan was carried out..."""
+    CUT = "cut"
+    """...up to some point, as its time was over, a gate closed or the end was asked for; the next look plans anew..."""
     PARTLY = "partly"
-    """...in part..."""
+    """...in part, as something failed..."""
     FAILED = "failed"
     """...or none of it."""
     ERROR = "error"
@@ -121,7 +123,7 @@ class Look:
     """...and after the plan."""
     loads: tuple[Load, ...] = ()
     run: int | None = None
-    """The run that carries its plan out, or would if it were approved."""
+    """The run that carries its plan out, or would if it were approved: then the plan is that of this run."""
     done: int = 0
     failed: int = 0
     """Migrations of that run that failed, or whose fate is not known."""

@@ -1,5 +1,6 @@
 """Owns the looks in the journal: what scheduled looks saw and did, and the plans of the last of them."""
 
+import contextlib
 import json
 import sqlite3
 from typing import Final
@@ -14,7 +15,7 @@ PLANS: Final = 12
 """Looks of a cluster whose plans are kept."""
 BLIND: Final = (Outcome.ERROR, Outcome.STANDBY)
 """Looks that did not see the cluster."""
-FRESH: Final = (Outcome.DONE, Outcome.PARTLY)
+FRESH: Final = (Outcome.DONE, Outcome.CUT, Outcome.PARTLY)
 """Looks after which the cluster is another one."""
 
 
@@ -41,9 +42,9 @@ class Looks:
         return number
 
     def last(self, cluster: str | None = None, limit: int = 20) -> tuple[Look, ...]:
-        """The last looks, the newest first."""
+        """The last looks, the newest first, without those that cannot be read."""
         query = "SELECT id, document FROM look WHERE ?1 IS NULL OR cluster = ?1 ORDER BY id DESC LIMIT ?2"
-        return tuple(parse(document, number) for number, document in self._select(query, cluster, limit))
+        return tuple(look for look in map(_readable, self._select(query, cluster, limit)) if look is not None)
 
     def look(self, number: int) -> Look:
         """One look. JournalError when there is none."""
@@ -58,14 +59,17 @@ class Looks:
         except (InputError, ValueError) as error:
             raise JournalError(f"the plan of look {number} cannot be read: {error}") from None
 
-    def above(self, cluster: str, since: float) -> int:
-        """How many of the newest looks, one after the other, found the cluster out of balance as it still is."""
-        many = 0
-        query = "SELECT outcome, above FROM look WHERE cluster = ? AND at >= ? ORDER BY id DESC"
-        for outcome, above in self._select(query, cluster, since):
-            if outcome in FRESH or (not above and outcome not in BLIND):
+    def above(self, cluster: str, at: float, gap: float, since: float) -> int:
+        """How many of the newest looks, one after the other and none later than `gap` seconds after the one before,
+        found the cluster out of balance as it still is at a time; looks up to `since` do not count."""
+        many, later = 0, at
+        query = "SELECT outcome, above, at FROM look WHERE cluster = ? AND at > ? ORDER BY id DESC"
+        for outcome, above, began in self._select(query, cluster, since):
+            if outcome in BLIND:
+                continue
+            if outcome in FRESH or not above or later - began > gap:
                 break
-            many += outcome not in BLIND
+            many, later = many + 1, began
         return many
 
     def newest(self, cluster: str, *outcomes: Outcome) -> Look | None:
@@ -97,3 +101,9 @@ class Looks:
         for (text,) in self._select(f"SELECT {name} FROM look WHERE id = ?", number):
             return text if text is None else str(text)
         raise JournalError(f"there is no look {number} in the journal {self._db.name}: looks lists them")
+
+
+def _readable(row: sqlite3.Row) -> Look | None:
+    with contextlib.suppress(JournalError):
+        return parse(row["document"], row["id"])
+    return None

@@ -23,7 +23,7 @@ SEVERITY: Final[Mapping[Event, str]] = {
     Event.PROPOSED: "info", Event.DONE: "success", Event.FAILED: "failure", Event.REFUSED: "warning",
     Event.CONFLICT: "warning", Event.ERROR: "failure", Event.RECOVERED: "success",
 }  # fmt: skip
-ENDED: Final = (Outcome.DONE, Outcome.PARTLY, Outcome.FAILED)
+ENDED: Final = (Outcome.DONE, Outcome.CUT, Outcome.PARTLY, Outcome.FAILED)
 """Looks that carried something out, or tried to."""
 SOUND: Final = (PlanStatus.OPTIMAL, PlanStatus.FEASIBLE, PlanStatus.NO_ACTION)
 """Plans under which all rules hold that must."""
@@ -89,7 +89,7 @@ def _proposed(look: Look, before: Sequence[Look]) -> bool:
 
 
 def _done(look: Look, _before: Sequence[Look]) -> bool:
-    return look.outcome is Outcome.DONE
+    return look.outcome in (Outcome.DONE, Outcome.CUT)
 
 
 def _failed(look: Look, _before: Sequence[Look]) -> bool:
@@ -131,9 +131,15 @@ def _ended(look: Look) -> str:
     return f"{run} {how}: {', '.join(f'{count} {what}' for count, what in parts if count) or 'nothing was migrated'}"
 
 
+def _rest(look: Look) -> str:
+    """What a run that was cut short has not done."""
+    parts = [(look.failed, "left under way"), (look.left, "left for later")]
+    return "".join(f", {count} {what}" for count, what in parts if count) if look.outcome is Outcome.CUT else ""
+
+
 TITLE: Final[Mapping[Event, Callable[[Look], str]]] = {
     Event.PROPOSED: lambda look: f"{counted(look.migrations, 'migration')} to be approved",
-    Event.DONE: lambda look: f"{counted(look.done, 'migration')} done",
+    Event.DONE: lambda look: f"{counted(look.done, 'migration')} done{_rest(look)}",
     Event.FAILED: _ended,
     Event.REFUSED: lambda look: f"{counted(look.migrations, 'migration')} held back",
     Event.CONFLICT: lambda look: "not all rules can hold",

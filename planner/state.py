@@ -25,7 +25,8 @@ class Answers(Protocol):
 def cluster_name(answers: Answers) -> str:
     """The name of a cluster, or of the single node where there is none."""
     names = {str(row.get("type")): str(row.get("name") or "") for row in rows(answers.get(STATUS) or [], STATUS)}
-    return names.get("cluster") or names.get("node") or UNNAMED
+    name = names.get("cluster") or names.get("node") or UNNAMED
+    return name.encode(errors="replace").decode()  # what answers may have sent half a character
 
 
 def state_path(settings: Apply, environ: Mapping[str, str]) -> Path:

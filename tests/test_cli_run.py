@@ -1,6 +1,7 @@
 """Claims about the commands run, approve and looks, against a served cluster."""
 
 import json
+import os
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from planner.journal import FILE, Journal
+from planner.run import RunState
 from tests.commandline import Cli, Outcome, alone, calling, write_config
 from tests.fakecluster import Served, serving, small_cluster
 
@@ -89,6 +92,33 @@ def test_approving_is_bound_by_the_same_times(cli: Cli, config: Path) -> None:
     settings(config, blackouts=[{"begin": "*-*-* 00:00", "lasts": "24h"}])
     closed = cli("approve", 1, "--config", config, "--yes")
     assert closed.code == 75 and "run 1 waits: within the blackout *-*-* 00:00" in closed.complaint
+
+
+@pytest.mark.parametrize(
+    "limits, why",
+    [
+        ({"per_hour": 2}, "the plan has 3 migrations, and 0 of 2 migrations were started within the last hour"),
+        ({"valid": "0s"}, "run.valid is 0s: the next look makes a new plan"),
+        ({"active": "ha-manager", "node": "nobody"}, ""),
+    ],
+)
+def test_and_by_the_same_limits(cli: Cli, served: Served, config: Path, limits: dict[str, object], why: str) -> None:
+    proposed(cli, config)
+    before = served.pve.where()
+    refused = cli("approve", 1, "--config", settings(config, **limits), "--yes")
+    assert refused.code in (64, 75) and why in refused.complaint and served.pve.where() == before
+
+
+def test_a_run_of_a_look_is_resumed_within_the_same_times(cli: Cli, served: Served, config: Path) -> None:
+    proposed(cli, config)
+    with Journal(Path(os.environ["STATE_DIRECTORY"]) / FILE) as journal:
+        journal.approve(1, 1.0)
+        journal.end(1, RunState.STOPPED, 2.0)
+    settings(config, blackouts=[{"begin": "*-*-* 00:00", "lasts": "24h"}])
+    closed = cli("resume", 1, "--config", config, "--yes")
+    assert closed.code == 75 and "run 1 waits: within the blackout" in closed.complaint
+    settings(config)
+    assert cli("resume", 1, "--config", config, "--yes").code == 0
 
 
 def test_nobody_is_asked_where_nobody_can_answer(cli: Cli, config: Path) -> None:

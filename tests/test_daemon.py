@@ -16,8 +16,9 @@ import pytest
 from planner.choices import RunMode
 from planner.clock import FastClock
 from planner.config import Config
-from planner.daemon import Daemon, summary
+from planner.daemon import Daemon
 from planner.errors import ConfigError, Unreachable
+from planner.herald import summary
 from planner.journal import Journal
 from planner.look import Look, Outcome
 from planner.policy import Policy
@@ -131,7 +132,8 @@ def test_settings_are_read_again_when_asked_for_and_wrong_ones_change_nothing(
     with caplog.at_level(logging.INFO, logger="proxlb_plan"):
         looks = served.serve()
     assert [look.mode for look in looks] == [RunMode.OBSERVE, RunMode.APPROVE, RunMode.APPROVE, RunMode.OBSERVE]
-    assert looks[3].at - looks[2].at < 700 and served.opens == 4
+    assert 3600 <= looks[3].at - looks[2].at < 3632, "also for the wait under way"
+    assert served.opens == 4
     wrong = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
     assert wrong == ["the settings are not read again, those before hold: policy.seed in wrong: make it a number"]
 
@@ -140,7 +142,7 @@ def test_who_is_told_to_end_in_mid_migration_waits_for_it_as_long_as_agreed(jour
     served = Served(journal, replace(QUIET, mode=RunMode.AUTO, grace="10m"))
     served.source.on_post = lambda path: os.kill(os.getpid(), signal.SIGTERM)
     (look,) = served.serve()
-    assert (look.outcome, look.done, look.failed) == (Outcome.DONE, 1, 0) and look.left > 0
+    assert (look.outcome, look.done, look.failed) == (Outcome.CUT, 1, 0) and look.left > 0
     assert len(served.source.posts) == 1
     assert journal.run(look.run or 0).state is RunState.ABORTED
 
@@ -149,7 +151,7 @@ def test_and_then_leaves_it_to_proxmox_ve_and_the_next_process_finds_it(journal:
     served = Served(journal, replace(QUIET, mode=RunMode.AUTO, grace="1s"))
     served.source.on_post = lambda path: os.kill(os.getpid(), signal.SIGTERM)
     (look,) = served.serve()
-    assert (look.outcome, look.done) == (Outcome.PARTLY, 0) and "goes on in the cluster" in look.why
+    assert (look.outcome, look.done) == (Outcome.CUT, 0) and "goes on in the cluster" in look.why
     left = journal.run(look.run or 0)
     assert left.state is RunState.RUNNING and left.counts[Step.STARTED] == 1
     served.source.on_post = lambda path: None
@@ -170,7 +172,7 @@ def test_a_second_signal_leaves_at_once(journal: Journal) -> None:
 
     served.source.on_post = twice
     (look,) = served.serve()
-    assert look.outcome is Outcome.PARTLY
+    assert look.outcome is Outcome.CUT
     (left,) = journal.open("demo")
     assert left.counts.get(Step.CHECKED, 0) + left.counts.get(Step.STARTED, 0) == 1
 

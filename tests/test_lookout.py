@@ -65,9 +65,10 @@ class World:
         self.said: list[str] = []
         self.session = Session(CALM, Cluster(), Apply(), self.source, self.clock)
         self.ending = False
+        self.ahead = 0.0
 
     def now(self) -> float:
-        return EPOCH + self.clock.now()
+        return EPOCH + self.clock.now() + self.ahead
 
     def taken(self, **settings: Any) -> Taken:
         run = Run(**({"mode": RunMode.AUTO, "solver": "descent", "looks": 1} | settings))
@@ -170,7 +171,7 @@ def test_the_cluster_has_to_be_out_of_balance_for_some_looks_in_a_row(world: Wor
 
 def test_looks_of_other_days_do_not_count(world: World) -> None:
     world.look(looks=2)
-    world.later(25)
+    world.later(49)
     assert closed(world.look(looks=2)) == [GateName.LOOKS]
 
 
@@ -243,7 +244,7 @@ def test_a_backup_that_begins_while_a_run_is_under_way_ends_it_in_good_order(wor
         {"/cluster/tasks": lambda tasks: [*tasks, task("vzdump", "")]}
     )
     look = world.look()
-    assert (look.outcome, look.failed) == (Outcome.PARTLY, 0) and look.left > 0
+    assert (look.outcome, look.failed) == (Outcome.CUT, 0) and look.left > 0
     assert "a backup is running" in look.why
     assert world.journal.run(look.run or 0).state is RunState.ABORTED, "nobody resumes it: a new plan follows"
     world.source.on_post = lambda path: None
@@ -316,7 +317,7 @@ def test_who_is_no_longer_the_master_starts_no_more(world: World) -> None:
         {MANAGER: {"manager_status": {"master_node": "pve2"}}}
     )
     look = world.look(active=Active.HA_MANAGER, node="pve1")
-    assert look.outcome is Outcome.PARTLY and "the master of the HA manager is pve2" in look.why
+    assert look.outcome is Outcome.CUT and "the master of the HA manager is pve2" in look.why
 
 
 def test_one_process_of_this_machine_at_a_time(tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_a_window_that_closes_ends_the_run_and_that_is_no_failure(world: World) 
     begin = Opening("*-*-* 10:20", lasts="7m", time_zone="UTC")  # closes 20 s after the look begins
     taken = world.taken(windows=(begin,))
     look = taken.look
-    assert (look.outcome, look.failed, taken.exit_code) == (Outcome.DONE, 0, Exit.OK)
+    assert (look.outcome, look.failed, taken.exit_code) == (Outcome.CUT, 0, Exit.OK)
     assert look.done > 0 and look.left > 0 and "the time in which migrations may start is over" in look.why
 
 
@@ -401,7 +402,7 @@ def test_who_is_told_to_end_in_the_middle_starts_no_more(world: World) -> None:
 
     world.source.on_post = end
     taken = world.taken()
-    assert (taken.look.outcome, taken.look.done, taken.exit_code) == (Outcome.DONE, 1, Exit.OK)
+    assert (taken.look.outcome, taken.look.done, taken.exit_code) == (Outcome.CUT, 1, Exit.OK)
     assert taken.look.left == taken.look.migrations - 1 and taken.look.why == "it was asked to stop"
     assert list(world.journal.open("demo")) == []
 
@@ -434,3 +435,132 @@ def test_resources_of_several_kinds_are_in_a_look(world: World) -> None:
 def test_the_runs_of_a_demo_are_in_memory() -> None:
     with runs_of.in_memory() as there:
         assert there.directory is None
+
+
+# ----------------------------------------------------------------------------- between look and migration
+
+
+def test_what_begins_while_a_look_plans_is_noticed_before_anything_starts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(lookout: Lookout, *args: Any, _plan: Any = Lookout._planned) -> Any:
+        world.source.answers["/cluster/tasks"] = [task("qmigrate", "101", "someone@pve")]
+        return _plan(lookout, *args)
+
+    monkeypatch.setattr(Lookout, "_planned", planned)
+    look = world.look()
+    assert closed(look) == [GateName.FOREIGN] and world.source.posts == []
+
+
+def test_a_window_that_closes_while_it_plans_is_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(lookout: Lookout, *args: Any, _plan: Any = Lookout._planned) -> Any:
+        world.later(1)
+        return _plan(lookout, *args)
+
+    monkeypatch.setattr(Lookout, "_planned", planned)
+    look = world.look(windows=(Opening("*-*-* 10:20", lasts="30m", time_zone="UTC"),))
+    assert closed(look) == [GateName.WINDOW] and world.source.posts == []
+
+
+def test_a_repair_is_asked_about_by_all_gates_that_are_not_of_balance(world: World) -> None:
+    pair = [
+        row for row in world.source.inner.get("/cluster/resources") if row["type"] == "qemu" and not row.get("tags")
+    ]
+    ha, other = next((a, b) for a in pair for b in pair if a["vmid"] < b["vmid"] and a["node"] == b["node"])
+
+    def managed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        apart = {ha["vmid"]: {"hastate": "started", "tags": "plb_anti_affinity_x"},
+                 other["vmid"]: {"tags": "plb_anti_affinity_x;plb_ignore_it"}}  # fmt: skip
+        return [row | apart.get(row.get("vmid", 0), {}) for row in rows]
+
+    world.source.answers["/cluster/resources"] = managed
+    world.source.answers["/cluster/options"] = {"crs": {"ha-auto-rebalance": 1}}
+    world.session = replace(world.session, policy=replace(CALM, with_ha_guests=True, max_migrations=None))
+    look = world.look(looks=3)
+    assert GateName.BALANCER in closed(look) and world.source.posts == []
+
+
+def test_the_end_is_heeded_also_while_gates_are_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def worse(*args: Any) -> str:
+        world.ending = True
+        return ""
+
+    monkeypatch.setattr("planner.lastweek.worse", worse)
+    with pytest.raises(ToldToEnd):
+        world.look(last_week=True, mode=RunMode.APPROVE)
+    assert world.journal.runs() == ()
+
+
+# --------------------------------------------------------------------------------------- hysteresis, names
+
+
+@pytest.mark.parametrize("hours", [12, 24])
+def test_looks_may_be_half_a_day_or_a_day_apart(world: World, hours: float) -> None:
+    for _ in range(2):
+        assert closed(world.look(looks=3)) == [GateName.LOOKS]
+        world.later(hours + 0.01)
+    assert world.look(looks=3).outcome is Outcome.DONE
+
+
+def test_after_a_run_of_a_person_counting_begins_anew(world: World) -> None:
+    for _ in range(2):
+        world.look(looks=3, mode=RunMode.APPROVE)
+        world.later()
+    proposed = world.look(looks=3, mode=RunMode.APPROVE)
+    assert proposed.outcome is Outcome.PROPOSED
+    run = proposed.run or 0
+    world.journal.approve(run, world.now())
+    for number in (1, 2):
+        for step in (Step.CHECKED, Step.STARTED, Step.DONE):
+            world.journal.record(run, number, step, world.now(), upid="UPID:")
+    world.journal.end(run, RunState.DONE, world.now())
+    world.later()
+    assert world.look(looks=3, mode=RunMode.APPROVE).why == "out of balance for 1 of 3 consecutive looks (run.looks)"
+
+
+def test_a_proposal_is_what_the_look_that_names_it_shows(world: World) -> None:
+    first = world.look(mode=RunMode.APPROVE)
+    world.session = replace(world.session, policy=replace(CALM, max_migrations=2))
+    again = world.look(mode=RunMode.APPROVE)
+    assert (again.run, again.migrations, again.gib) == (first.run, first.migrations, first.gib)
+    plan = world.journal.looks.plan(again.number)
+    assert plan is not None and plan == world.journal.run(first.run or 0).plan
+
+
+def test_who_only_observes_proposes_nothing_any_more(world: World) -> None:
+    run = world.look(mode=RunMode.APPROVE).run or 0
+    world.look(mode=RunMode.OBSERVE)
+    assert world.journal.run(run).state is RunState.WITHDRAWN
+
+
+def test_a_cluster_without_an_answer_is_not_taken_for_another_one(world: World) -> None:
+    world.look(mode=RunMode.OBSERVE)
+    world.source.answers["/cluster/status"] = [{"type": "cluster", "name": "other", "quorate": 1}]
+    world.later()
+    world.look(mode=RunMode.OBSERVE)
+    world.source.answers["/cluster/status"] = Unreachable("nobody answers")
+    look = world.look(mode=RunMode.OBSERVE)
+    assert (look.outcome, look.cluster) == (Outcome.ERROR, "cluster"), "there are two that it could be"
+
+
+def test_half_a_character_in_a_name_ends_nothing(world: World) -> None:
+    world.source.answers["/cluster/status"] = [{"type": "cluster", "name": "\ud800x", "quorate": 1}]
+    assert world.look().outcome is Outcome.DONE
+
+
+def test_a_run_that_is_alive_is_not_taken_for_one_that_was_left(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run = world.look(mode=RunMode.APPROVE).run or 0
+    with world.runs.lock("demo") as note:
+        world.journal.approve(run, world.now())
+        note(run)
+        assert closed(world.look(mode=RunMode.OBSERVE)) == [GateName.LOCK]
+
+
+def test_a_clock_that_was_wrong_does_not_use_up_the_limits(world: World) -> None:
+    world.session = replace(world.session, policy=replace(CALM, balanciness=0.1))
+    world.ahead = 240 * 3600.0
+    assert world.look(per_hour=2).outcome is Outcome.DONE
+    world.ahead = 0.0
+    look = world.look(per_hour=2, mode=RunMode.OBSERVE)
+    assert look.outcome is Outcome.OBSERVED, look.why

@@ -43,7 +43,7 @@ def test_the_newest_looks_in_a_row_that_are_out_of_balance_count(journal: Journa
         for at, (outcome, above) in enumerate(looks):
             journal.looks.add(look(float(at), outcome, above=above))
         journal.looks.add(look(99.0, Outcome.BALANCED, above=False, cluster="other"))
-        return journal.looks.above("c", 0.0)
+        return journal.looks.above("c", 99.0, 100.0, -1.0)
 
     yes, no = (Outcome.REFUSED, True), (Outcome.BALANCED, False)
     assert told() == 0
@@ -52,7 +52,14 @@ def test_the_newest_looks_in_a_row_that_are_out_of_balance_count(journal: Journa
     assert told(yes, (Outcome.ERROR, False), yes) == 2, "what did not look says nothing"
     assert told(yes, yes, (Outcome.DONE, True)) == 0, "after a run the cluster is another one"
     assert told(yes, yes, (Outcome.DONE, True), yes) == 1
-    assert journal.looks.above("c", 3.0) == 1
+    assert journal.looks.above("c", 99.0, 100.0, 4.0) == 0, "looks before that do not count"
+
+
+def test_looks_far_apart_are_not_in_a_row(journal: Journal) -> None:
+    for at in (0.0, 10.0, 40.0, 50.0):
+        journal.looks.add(look(at))
+    assert [journal.looks.above("c", at, 20.0, -1.0) for at in (55.0, 71.0)] == [2, 0]
+    assert journal.looks.above("c", 55.0, 30.0, -1.0) == 4
 
 
 def test_only_the_last_plans_are_kept(journal: Journal) -> None:
@@ -101,4 +108,6 @@ def test_a_look_of_another_version_is_named(journal: Journal) -> None:
     number = journal.looks.add(look(1.0))
     journal._db.execute('UPDATE look SET document = \'{"format": "other/9"}\'')
     with pytest.raises(JournalError, match=f"look {number} in the journal is of another version, or damaged"):
-        journal.looks.last()
+        journal.looks.look(number)
+    after = journal.looks.add(look(2.0))
+    assert [each.number for each in journal.looks.last()] == [after], "and does not hide the others"
