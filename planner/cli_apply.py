@@ -1,30 +1,22 @@
 """Owns the commands around a run: apply, resume, abort, status, history, rollback; in which order things are asked."""
 
-import contextlib
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.errors import Exit, PlannerError, UsageError
+from planner.cli_site import agreed, carry_out, check_kept, counted, of_runs, on_site, opened
+from planner.errors import Exit, UsageError
 from planner.flags import SCHEDULE, ConfigOption, option
 from planner.options import SolverName, TableOrJson, with_apply, with_json, with_run
 
 if TYPE_CHECKING:
-    from planner.conduct import Site, Work
     from planner.options import Choice
-    from planner.plan import Plan
-    from planner.policy import Apply
     from planner.run import RunRecord
     from planner.runs import Runs
-    from planner.session import Session
 
-FIGURES = 12.0
-"""Seconds after which Proxmox VE's figures (a cycle of 10 s) show where the guests are now."""
 LARGEST = 2**63 - 1
 """No run has a larger number."""
 OutputOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
@@ -64,7 +56,7 @@ def apply(
         return _show(choice, plan_file, solver, output)
     if output is TableOrJson.JSON:
         raise UsageError("--output json shows what would be carried out: say --dry-run as well, or ask `history`")
-    with _site(choice, yes) as site:
+    with on_site(choice, yes) as site:
         with site.runs.lock(site.cluster):  # who is at work is known before anybody plans
             pass
         session = site.session
@@ -73,9 +65,9 @@ def apply(
         report.plan(chosen, report.console())
         if not chosen.migrations:
             raise typer.Exit(Exit.INFEASIBLE if chosen.status.value == "infeasible" else Exit.OK)
-        if _agreed(yes, f"Carry out {_counted(len(chosen.migrations))}?"):
+        if agreed(yes, f"Carry out {counted(len(chosen.migrations))}?"):
             with conduct.at_work(site) as work:
-                _carry_out(site, work, work.begin(chosen))
+                carry_out(site, work, work.begin(chosen))
 
 
 def _show(choice: "Choice", plan_file: Path | None, solver: SolverName, output: TableOrJson) -> None:
@@ -105,9 +97,9 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
     from planner import conduct, report, report_run, runs, scheduled
     from planner.config import load
 
-    _check_kept(choice, "resume")
+    check_kept(choice, "resume")
     settings = load(choice.config, choice.flags).run
-    with _site(choice, yes) as site:
+    with on_site(choice, yes) as site:
         item = site.runs.chosen(run, site.cluster)
         runs.check_resumable(site.runs, item)
         planned = item.kind == "scheduled"  # and is bound as scheduled looks are
@@ -116,10 +108,10 @@ def resume(choice: Any, run: RunArgument = None, yes: YesOption = False) -> None
             item = work.settle(work.take_up(item.id))
             work.check_open(item.id)  # it may have been told to end meanwhile
             report_run.steps(item, report.console())
-            if _agreed(yes, f"Go on with run {item.id}?"):
+            if agreed(yes, f"Go on with run {item.id}?"):
                 if planned:
                     scheduled.check_closed(settings, site, item)
-                _carry_out(site, work, work.reopen(item))
+                carry_out(site, work, work.reopen(item))
 
 
 @with_run
@@ -129,8 +121,8 @@ def abort(choice: Any, run: RunArgument = None) -> None:
     from planner.run import RunState
     from planner.state import cluster_name
 
-    _check_kept(choice, "abort")
-    with _opened(choice, yes=True) as (session, there):
+    check_kept(choice, "abort")
+    with opened(choice, yes=True) as (session, there):
         # A run that is alive is reached by the journal alone: the cluster may be what is in trouble.
         item = there.chosen(None, cluster_name(session.writable())) if run is None else there.journal.run(run)
         runs.check_abortable(item)
@@ -164,8 +156,8 @@ def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
     from planner.planning import prepare
     from planner.rollback import plan_back
 
-    _check_kept(choice, "rollback")
-    with _site(choice, yes) as site:
+    check_kept(choice, "rollback")
+    with on_site(choice, yes) as site:
         item = site.runs.chosen(run, site.cluster)
         runs.check_revocable(site.runs, item)
         now = site.session.judging(item.plan)
@@ -174,10 +166,10 @@ def rollback(choice: Any, run: RevokedRun, yes: YesOption = False) -> None:
         case = prepare(cluster, now.policy, site.session.settings, now.apply)
         back = plan_back(item, case, site.runs.journal.ways_back(item.id))
         report.plan(back, report.console())
-        if _agreed(yes, f"Take back run {item.id} with {_counted(len(back.migrations))}?"):
+        if agreed(yes, f"Take back run {item.id} with {counted(len(back.migrations))}?"):
             with conduct.at_work(site) as work:
                 work.check_unchanged(item)
-                _carry_out(site, work, work.begin(back, "rollback", item.id))
+                carry_out(site, work, work.begin(back, "rollback", item.id))
 
 
 @with_json
@@ -185,7 +177,7 @@ def status(run: AnyRun = None, config: ConfigOption = None, output: OutputOption
     """Show a run: how far each migration is, whether its process is alive, what to do next. Asks no cluster."""
     from planner import report, report_run, runs
 
-    with runs.reading(_settings(config)) as there:
+    with runs.reading(of_runs(config)) as there:
         if there is None:
             raise UsageError(runs.NO_RUN)
         item = there.newest() if run is None else there.journal.run(run)
@@ -204,7 +196,7 @@ def history(config: ConfigOption = None, limit: LimitOption = 20, output: Output
     """List the runs of this machine, the newest first. Asks no cluster."""
     from planner import report, report_run, runs
 
-    with runs.reading(_settings(config)) as there:
+    with runs.reading(of_runs(config)) as there:
         items = there.journal.runs(limit=limit) if there else ()
         alive = there.alive(items) if there else []
     if output is TableOrJson.JSON:
@@ -214,37 +206,6 @@ def history(config: ConfigOption = None, limit: LimitOption = 20, output: Output
         report_run.history(items, alive, report.console())
 
 
-def _settings(config: Path | None) -> "Apply":
-    """Section apply, for commands that need no cluster."""
-    from planner.config import load
-
-    return load(str(config) if config else None).apply
-
-
-@contextmanager
-def _opened(choice: "Choice", yes: bool) -> "Iterator[tuple[Session, Runs]]":
-    """The session of a command that changes something, and the runs of this machine. Asks no cluster."""
-    from planner import runs
-    from planner.session import open_session
-
-    with closing(open_session(*choice)) as session:
-        session.writable()
-        if not yes and not sys.stdin.isatty():
-            raise UsageError("nobody is there to answer: use --yes to go on without asking")
-        with runs.in_memory() if session.connected is None else runs.opened(session.apply) as there:
-            yield session, there
-
-
-@contextmanager
-def _site(choice: "Choice", yes: bool) -> "Iterator[Site]":
-    """The cluster that is to be changed, and the runs of this machine."""
-    from planner.conduct import Site, wall
-    from planner.state import cluster_name
-
-    with _opened(choice, yes) as (session, there):
-        yield Site(session, there, cluster_name(session.writable()), wall(session.clock))
-
-
 def _check_limits(choice: "Choice", plan_file: Path | None) -> None:
     """A plan has its limits: others would be silently left out."""
     given = {name: value for name, value in choice.flags["apply"].items() if name in SCHEDULE and value is not None}
@@ -252,54 +213,3 @@ def _check_limits(choice: "Choice", plan_file: Path | None) -> None:
         name, value = next(iter(given.items()))
         flag = ("no-" if value is False else "") + name.replace("_", "-")
         raise UsageError(f"--{flag} is for making a plan, and {plan_file} is made: leave it out, or make a new plan")
-
-
-def _check_kept(choice: "Choice", command: str) -> None:
-    if choice.demo is not None:
-        raise UsageError(f"a run of the demo is forgotten when it ends: {command} needs the cluster itself")
-
-
-def _agreed(yes: bool, question: str) -> bool:
-    if yes or typer.confirm(question, err=True):
-        return True
-    print("nothing was done", file=sys.stderr)
-    return False
-
-
-def _counted(many: int) -> str:
-    return f"{many} migration{'s' if many != 1 else ''}"
-
-
-def _carry_out(site: "Site", work: "Work", run: int) -> None:
-    """Carry a run out, and say what has become of it, however that ends."""
-    try:
-        ended = work.carry_out(run)
-    except BaseException:
-        with contextlib.suppress(PlannerError):
-            _report(site, work.journal.run(run))
-        raise
-    _report(site, ended.record)
-    if ended.exit_code == Exit.OK:
-        _after(site.session, ended.record.plan)
-    raise typer.Exit(ended.exit_code)
-
-
-def _report(site: "Site", record: "RunRecord") -> None:
-    from planner import report, report_run
-
-    report_run.report(record, report.console(), kept=site.runs.directory is not None)
-
-
-def _after(session: "Session", chosen: "Plan") -> None:
-    """Say what spread was really reached, by fresh figures."""
-    from planner.planning import prepare
-
-    now = session.judging(chosen)
-    try:
-        session.clock.sleep(FIGURES)
-        problem = prepare(now.cluster(), now.policy, now.settings).formulation.problem
-    except PlannerError as error:
-        print(f"note: the spread that was reached is not known: {error}", file=sys.stderr)
-        return
-    reached = problem.spread(problem.origin) / 1e4
-    print(f"spread now {reached:.2f} points (before {chosen.spread.before:.2f}, planned {chosen.spread.after:.2f})")

@@ -2,27 +2,19 @@
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli_apply import (
-    LARGEST,
-    LimitOption,
-    OutputOption,
-    YesOption,
-    _agreed,
-    _carry_out,
-    _check_kept,
-    _counted,
-    _settings,
-    _site,
-)
+from planner.cli_apply import LARGEST, LimitOption, OutputOption, YesOption
+from planner.cli_site import agreed, carry_out, check_kept, counted, of_runs, on_site
 from planner.errors import Exit, UsageError
 from planner.flags import ConfigOption, option
 from planner.options import TableOrJson, with_json, with_run, with_service
 
 if TYPE_CHECKING:
+    from planner.conduct import Ended, Site
     from planner.config import Config
     from planner.look import Look
     from planner.options import Choice
@@ -85,18 +77,32 @@ def approve(choice: Any, run: RunArgument, yes: YesOption = False) -> None:
     from planner import report, runs, scheduled
     from planner.config import load
 
-    _check_kept(choice, "approve")
-    settings = load(choice.config, choice.flags).run
-    with _site(choice, yes) as site:
-        site = scheduled.bound(settings, site)
-        item = site.runs.chosen(run, site.cluster)
+    check_kept(choice, "approve")
+    config = load(choice.config, choice.flags)
+    with on_site(choice, yes) as plain:
+        there = scheduled.bound(config.run, plain)
+        item = there.runs.chosen(run, there.cluster)
         runs.check_proposed(item)
-        scheduled.check_valid(settings, item, site.now())
+        scheduled.check_valid(config.run, item, there.now())
         report.plan(item.plan, report.console())
-        if _agreed(yes, f"Carry out {_counted(item.size)}?"):
-            with scheduled.at_work(settings, site) as work:
-                scheduled.check_closed(settings, site, item)
-                _carry_out(site, work, work.approve(item.id))
+        if agreed(yes, f"Carry out {counted(item.size)}?"):
+            with scheduled.at_work(config.run, there) as work:
+                scheduled.check_closed(config.run, there, item)
+                carry_out(there, work, work.approve(item.id), lambda ended: _tell(config, there, ended))
+
+
+def _tell(config: "Config", site: "Site", ended: "Ended") -> None:
+    """What became of an approved run is a look as well, and whoever is told of those is told of it."""
+    from planner.herald import Herald
+    from planner.metrics import Exporter
+    from planner.seen import of_approved
+    from planner.service import Metrics
+
+    journal = site.runs.journal
+    herald = Herald(Exporter(Metrics(), journal), journal)
+    herald.use(config)
+    look = of_approved(ended.record, ended.error, site.now())
+    herald.look(replace(look, number=journal.looks.add(look, ended.record.plan)))
 
 
 LookArgument = Annotated[
@@ -113,7 +119,7 @@ def looks(
     """List what scheduled looks saw and did, the newest first, or show one of them. Asks no cluster."""
     from planner import report, report_looks, runs
 
-    with runs.reading(_settings(config)) as there:
+    with runs.reading(of_runs(config)) as there:
         items, plan = _found(there, number, limit)
     if output is TableOrJson.JSON:
         shown = [json.loads(item.to_json()) for item in items]

@@ -154,7 +154,7 @@ class Daemon:
         self._pulse = Pulse(self._clock, self.signals, grace, self._supervisor.alive)
         self._lookout = Lookout(
             config.run, replace(session, clock=self._pulse), self._runs, self._now, say=log.info,
-            heed=self.signals.heeded, stop=self.signals.ending, name=name,
+            heed=self.signals.heeded, stop=self.signals.ending, name=name, told=self._herald.look,
         )  # fmt: skip
 
 

@@ -81,5 +81,6 @@ def summary(look: Look) -> str:
         bound = "not known" if look.bound is None else f"{look.bound:.2f}"
         figures += f" -> {look.spread_after:.2f} with {look.migrations} migrations, {look.gib:.1f} GiB (bound {bound})"
     why = f": {look.why}" if look.why and not look.refusals else ""
-    done = f"; {look.done} done, {look.failed} failed, {look.left} left" if look.done or look.failed else ""
+    unsure = "under way" if look.outcome is Outcome.CUT else "failed"
+    done = f"; {look.done} done, {look.failed} {unsure}, {look.left} left" if look.done or look.failed else ""
     return f"{number}: {figures}; {look.outcome}{why}{done}"

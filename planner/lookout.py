@@ -19,7 +19,7 @@ from planner.plan import Migration, Plan, PlanStatus
 from planner.run import RunRecord, RunState
 from planner.runs import Runs, unsettled
 from planner.scheduled import DAY, at_work, bound, closed, gathered, is_valid
-from planner.seen import left, nothing, of_run, refused, seen, with_plan
+from planner.seen import left, nothing, of_run, refused, seen, settled, with_plan
 from planner.service import Run
 from planner.session import Session
 from planner.site import Site
@@ -69,6 +69,8 @@ class Lookout:
     """Whether the end was asked for: then nothing new is begun."""
     name: str = UNNAMED
     """Of the cluster, once it has said it."""
+    told: Callable[[Look], None] = lambda look: None
+    """Is told of what became of a run that was left, which is a look of its own in the journal."""
 
     def look(self) -> Taken:
         """One look, which is in the journal afterwards. ToldToEnd; KeyboardInterrupt when it is left at once.
@@ -220,6 +222,8 @@ class Lookout:
             with contextlib.suppress(Locked), at_work(self.settings, site) as work:
                 self.say(f"run {record.id} was interrupted: what became of it is found out")
                 work.abort(record.id)
+                look = settled(self._empty(Outcome.CUT, ""), self.runs.journal.run(record.id))
+                self.told(self._recorded(look, None))
 
     def _site(self) -> Site:
         site = Site(self.session, self.runs, self.name, self.now, self.say, self._watching, self.heed)

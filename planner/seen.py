@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.choices import Resource
+from planner.choices import Resource, RunMode
 from planner.errors import Locked, NoQuorum, PlannerError
 from planner.gates import Scene
 from planner.look import GateName, Load, Look, Outcome, Refusal
@@ -62,6 +62,25 @@ def of_run(look: Look, record: RunRecord, error: PlannerError | None) -> Look:
     if told.done:
         return replace(told, outcome=Outcome.CUT)
     return refused(told, (Refusal(GateName.PLAN, record.why),))
+
+
+def of_approved(record: RunRecord, error: PlannerError | None, now: float) -> Look:
+    """The look of a run that a person has approved of, and that has ended."""
+    plan = record.plan
+    look = Look(
+        at=record.began_at, seconds=now - record.began_at, cluster=record.cluster, mode=RunMode.APPROVE,
+        outcome=Outcome.DONE, above=True, nodes=len(plan.nodes), guests=len(plan.assumes.guests),
+        spread_before=plan.spread.before, violations_before=plan.violations_before,
+    )  # fmt: skip
+    return of_run(with_plan(look, plan), record, error)
+
+
+def settled(look: Look, record: RunRecord) -> Look:
+    """The look of a run that nobody looked after until now, and that is over."""
+    told = _told(look, record)
+    many = f"{told.done} of {record.size} migrations are done"
+    why = f"run {record.id} was interrupted, and is over now: {many}"
+    return replace(told, outcome=Outcome.PARTLY if told.failed else Outcome.CUT, why=why)
 
 
 def left(look: Look, record: RunRecord, why: str) -> Look:

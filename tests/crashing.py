@@ -30,11 +30,11 @@ LATE, SLOW = 0.9, 0.25
 MIGRATE = ("qmigrate", "vzmigrate", QUEUED)
 PROGRAM = """
 import importlib, json, os, resource, sys
-import planner.cli_apply, planner.patience
+import planner.cli_site, planner.patience
 from planner.cli import main
 for name in ("conduct", "formulate", "ledger", "planning", "pve", "report_run", "rollback", "runs", "session"):
     importlib.import_module("planner." + name)
-planner.cli_apply.FIGURES = 0.0
+planner.cli_site.FIGURES = 0.0
 planner.patience.POLL, planner.patience.SETTLING = 0.05, {settling}
 for line in sys.stdin:
     order = json.loads(line)

@@ -24,7 +24,7 @@ from tests.fakecluster import Served, serving, small_cluster
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)  # the fake's figures are never late
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)  # the fake's figures are never late
     monkeypatch.setattr("planner.patience.POLL", 0.2)
 
 

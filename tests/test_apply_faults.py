@@ -24,7 +24,7 @@ from tests.fakecluster import TOKEN_ID, TOKEN_SECRET, Served, serving, small_clu
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)  # the fake's figures are never late
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)  # the fake's figures are never late
 
 
 @pytest.fixture
@@ -446,7 +446,7 @@ def test_the_spread_that_cannot_be_read_does_not_undo_a_success(
             served.kill()
         time.sleep(seconds)
 
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.125)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.125)
     monkeypatch.setattr(RealClock, "sleep", sleep)
     outcome = cli("apply", plan, "--config", config, "--yes")
     assert outcome.code == 0

@@ -21,7 +21,7 @@ QUICK = ("--solver", "descent", "--balanciness", 1, "--max-migrations", 3, "--lo
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
     monkeypatch.setattr("planner.patience.POLL", 0.05)
 
 
@@ -54,7 +54,7 @@ def proposed(cli: Cli, config: Path) -> Outcome:
     return outcome
 
 
-def test_a_plan_waits_until_a_person_approves_of_it(cli: Cli, served: Served, config: Path) -> None:
+def test_a_plan_waits_until_a_person_approves_of_it(cli: Cli, served: Served, config: Path, tmp_path: Path) -> None:
     before = served.pve.where()
     proposed(cli, config)
     assert served.pve.where() == before
@@ -62,8 +62,14 @@ def test_a_plan_waits_until_a_person_approves_of_it(cli: Cli, served: Served, co
     assert "scheduled run 1" in status and "proposed" in status
     assert "`proxlb-plan approve 1` carries it out, `proxlb-plan abort 1` refuses it" in status
     assert cli("resume", 1, "--config", config, "--yes").complaint.endswith("`proxlb-plan approve 1` begins it")
+    told = tmp_path / "told.json"
+    document = json.loads(config.read_text())
+    config.write_text(json.dumps(document | {"notify": {"command": ["/bin/sh", "-c", f"cat > {told}"]}}))
     assert cli("approve", 1, "--config", config, "--yes").code == 0
     assert served.pve.where() != before
+    newest = json.loads(cli("looks", "--output", "json").out)[0]
+    assert (newest["outcome"], newest["run"], newest["done"]) == ("done", 1, 3), "it is a look as well"
+    assert json.loads(told.read_text())["event"] == "done"
     again = cli("approve", 1, "--config", config, "--yes")
     assert (again.code, again.complaint) == (64, "proxlb-plan: run 1 is done, not proposed")
     assert cli("rollback", 1, "--config", config, "--yes").code == 0 and served.pve.where() == before

@@ -155,7 +155,7 @@ def test_and_then_leaves_it_to_proxmox_ve_and_the_next_process_finds_it(journal:
     left = journal.run(look.run or 0)
     assert left.state is RunState.RUNNING and left.counts[Step.STARTED] == 1
     served.source.on_post = lambda path: None
-    served.at = {look.number + 2: told(signal.SIGTERM)}
+    served.at = {look.number + 3: told(signal.SIGTERM)}  # what was left is a look of its own
     after = served.serve()[-1]
     assert journal.run(left.id).counts[Step.DONE] == 1, "what was under way has arrived"
     assert after.outcome in (Outcome.DONE, Outcome.BALANCED)

@@ -359,6 +359,8 @@ def test_what_a_killed_process_left_under_way_is_found_out_and_then_planned_anew
     before = world.journal.run(left.id)
     assert before.state is RunState.ABORTED and before.counts.get(Step.DONE) == 1
     assert any(line.startswith(f"run {left.id} was interrupted") for line in world.said)
+    (told,) = [each for each in world.journal.looks.last() if each.run == left.id]
+    assert (told.outcome, told.done) == (Outcome.CUT, 1) and "is over now: 1 of 6 migrations are done" in told.why
 
 
 def test_a_run_that_a_person_has_begun_waits_for_that_person(world: World) -> None:

@@ -31,8 +31,8 @@ REPO = Path(__file__).parent.parent
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import planner.cli_apply, planner.patience
-planner.cli_apply.FIGURES, planner.patience.POLL = 0.0, 0.1
+import planner.cli_site, planner.patience
+planner.cli_site.FIGURES, planner.patience.POLL = 0.0, 0.1
 from planner.cli import main
 main(sys.argv[1:])
 """
@@ -42,7 +42,7 @@ main(sys.argv[1:])
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
     monkeypatch.setattr("planner.patience.POLL", 0.1)
 
 

@@ -24,8 +24,8 @@ CLUSTER = "fakecluster"
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import planner.cli_apply, planner.patience
-planner.cli_apply.FIGURES, planner.patience.POLL = 0.0, 0.05
+import planner.cli_site, planner.patience
+planner.cli_site.FIGURES, planner.patience.POLL = 0.0, 0.05
 from planner.cli import main
 main(sys.argv[1:])
 """
@@ -34,7 +34,7 @@ main(sys.argv[1:])
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
     monkeypatch.setattr("planner.patience.POLL", 0.05)
     monkeypatch.setattr("planner.patience.SETTLING", 0.1)
 

@@ -17,7 +17,7 @@ GIB = 15
 @pytest.fixture(autouse=True)
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
     monkeypatch.setattr("planner.patience.POLL", 0.02)
 
 

@@ -55,7 +55,7 @@ def test_no_secret_is_written_printed_or_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("planner.cli_apply.FIGURES", 0.0)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
     monkeypatch.setattr("planner.patience.POLL", 0.02)
     caplog.set_level(logging.DEBUG)
     plan = tmp_path / "plan.json"
