@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from planner import simulated_task
 from planner.clock import Clock
 from planner.errors import ApiRefused, Unreachable
 from planner.simulate import GIB, SimulatedCluster
-from planner.simulated_task import AFTER, BEFORE, DISK, SimulatedTask
+from planner.simulated_task import BEFORE, DISK, SimulatedTask
 from planner.snapshot import RESOURCES
 from tests.faults import DAY, Fault, Faults, Trouble
 from tests.lives import life
@@ -278,7 +279,7 @@ class LivingCluster(SimulatedCluster):
         row = max(free, key=lambda row: (row["maxmem"], row["vmid"]))
         upid = f"UPID:{row['node']}:00001000:00002000:{int(fault.begin):08X}:qmigrate:{row['vmid']}:{ROOT}:"
         task = SimulatedTask(upid, row["node"], fault.node, fault.begin, running=True, memory_mib=0.0, size_mib=0.0)
-        task = replace(task, disk_mib=(fault.end - fault.begin - BEFORE - AFTER) * DISK)
+        task = replace(task, disk_mib=(fault.end - fault.begin - BEFORE - simulated_task.AFTER) * DISK)
         self._tasks[upid] = task
         row["lock"] = "migrate"
 

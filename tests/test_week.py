@@ -13,10 +13,10 @@ from planner.openings import Openings
 from planner.plan import NEEDED
 from planner.run import RunState, Step
 from tests import weeks
-from tests.faults import DAY, HOUR, Fault, Trouble
-from tests.weeks import APPLY, BERLIN, ME, RUN, Week, at, in_blackout, in_window, lived, starts, wanted
+from tests.faults import HOUR, Fault, Trouble
+from tests.weeks import BERLIN, ME, RUN, Week, at, in_blackout, in_window, lived, rates, starts, wanted
 
-RAN = (Outcome.DONE, Outcome.PARTLY, Outcome.FAILED)
+RAN = (Outcome.DONE, Outcome.CUT, Outcome.PARTLY, Outcome.FAILED)
 OF_BALANCE = {GateName.LOOKS, GateName.GAIN}
 """What says nothing against the repair of a rule."""
 STOPPING = (Trouble.UNREACHABLE, Trouble.NO_QUORUM, Trouble.FOREIGN, Trouble.BACKUP, Trouble.MASTER)
@@ -38,6 +38,7 @@ FAULTS = [
         (Trouble.NO_QUORUM, 5, "00:01:30", "00:50", ""),
         (Trouble.FOREIGN, 5, "08:01", "09:05", "pve3"),
         (Trouble.UNREACHABLE, 5, "12:00", "12:30", ""),
+        (Trouble.FOREIGN, 5, "16:01", "16:30", "pve3"),  # the same
         (Trouble.OFFLINE, 5, "14:00", "16:00", "pve4"),
         (Trouble.MASTER, 6, "00:01", "01:30", "pve2"),
         (Trouble.BACKUP, 6, "00:30", "02:10", "pve3"),
@@ -45,17 +46,27 @@ FAULTS = [
         (Trouble.OFFLINE, 6, "19:00:40", "21:00", "pve4"),
     )
 ]
+CROWDED = (*((day, "18:50") for day in range(5)), *((5, f"{hour}:50") for hour in (14, 15, 16)),
+           *((6, f"{hour}:50") for hour in (10, 11, 13)))  # fmt: skip
 CROWDS = [
-    Fault(Trouble.CROWD, at(day, when), at(day, "23:59"), f"pve{1 + day % 4}")
-    for day, when in ((0, "18:50"), (1, "18:50"), (2, "18:50"), (3, "18:50"), (4, "18:50"), (5, "04:50"), (6, "14:50"))
+    Fault(Trouble.CROWD, at(day, when), at(day, "23:59"), f"pve{1 + i % 4}") for i, (day, when) in enumerate(CROWDED)
 ]
-"""So that there is much to do when a window begins, and at other times too."""
+"""So that there is much to do when a window begins, and more at the weekend than may be done within an hour."""
 DEATHS = [at(0, "20:01"), at(5, "19:00:30")]
 
 
-@pytest.fixture(scope="module")
-def week() -> Week:
-    return lived(FAULTS + CROWDS, DEATHS)
+DRAWN = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(8)]
+
+
+@pytest.fixture(scope="module", params=[None, *DRAWN])
+def week(request: pytest.FixtureRequest) -> Week:
+    """One in which all that is known to be hard happens, and drawn ones."""
+    return lived(FAULTS + CROWDS, DEATHS) if request.param is None else weeks.drawn(request.param)
+
+
+def is_made(week: Week) -> bool:
+    """Whether it is the one in which everything happens."""
+    return week.run is RUN
 
 
 def test_the_oracle_of_windows_and_the_planner_agree_at_every_minute_of_the_week_in_which_clocks_are_put_back() -> None:
@@ -75,13 +86,13 @@ def test_every_gate_closes_and_opens_for_the_right_reason_at_the_right_looks(wee
         refused, when = {refusal.gate for refusal in look.refusals}, datetime.fromtimestamp(look.at, BERLIN)
         closed.update(refused)
         if look.outcome is Outcome.REFUSED:
-            assert refused == gates or (refused == {GateName.PLAN} and not look.migrations), when
+            assert refused == gates or (refused == {GateName.PLAN} and (look.run or not look.migrations)), when
         elif look.outcome in RAN:
             reasons = [entry.migration.reason for entry in week.journal.run(look.run or 0).entries]
             assert not gates or (gates <= OF_BALANCE and all(why.startswith(NEEDED) for why in reasons)), when
     wide = {GateName.WINDOW, GateName.BLACKOUT, GateName.LOOKS, GateName.QUORUM, GateName.FOREIGN, GateName.BACKUP,
             GateName.PER_HOUR, GateName.PER_DAY, GateName.ACTIVE, GateName.BALANCER}  # fmt: skip
-    assert wide <= set(closed), f"the week is not hard enough: {closed}"
+    assert wide <= set(closed) or not is_made(week), f"the week is not hard enough: {closed}"
 
 
 def test_a_look_sees_what_is_so_and_standby_and_errors_are_as_the_cluster_is(week: Week) -> None:
@@ -99,7 +110,7 @@ def test_a_look_sees_what_is_so_and_standby_and_errors_are_as_the_cluster_is(wee
 
 
 def test_nothing_ever_started_while_a_gate_was_closed(week: Week) -> None:
-    assert len(week.cluster.asked) > 20
+    assert len(week.cluster.asked) > (20 if is_made(week) else 5)
     together = set(followers(week))
     for one in week.cluster.asked:
         assert not week.cluster.faults.at(one.at, *STOPPING), one
@@ -121,14 +132,14 @@ def test_runs_that_a_gate_closed_on_ended_in_good_order_and_say_why(week: Week) 
     runs = [week.journal.run(seen.look.run) for seen in week.seen if seen.look.run and seen.look.left]
     reasons = " / ".join(run.why for run in runs)
     for words in ("no quorum", "a backup is running", "is being migrated by root@pam", "migrations may start is over"):
-        assert words in reasons
+        assert words in reasons or not is_made(week)
 
 
 def test_limits_of_an_hour_and_a_day_are_kept_at_every_moment_also_where_migrations_fail(week: Week) -> None:
-    assert week.cluster.failed
+    assert week.cluster.failed or not is_made(week)
     for one in week.cluster.asked:
-        for most, span in ((RUN.per_hour, HOUR), (RUN.per_day, DAY)):
-            assert most and starts(week, one.at - span, one.at + 0.1) <= most
+        for _, most, span in rates(week.run):
+            assert starts(week, one.at - span, one.at + 0.1) <= most
 
 
 def test_a_guest_whose_migration_failed_is_left_alone_for_a_while_so_that_others_are_migrated(week: Week) -> None:
@@ -140,15 +151,16 @@ def test_a_guest_whose_migration_failed_is_left_alone_for_a_while_so_that_others
 
 def test_no_guest_is_sent_back_within_the_time_of_no_return(week: Week) -> None:
     entries = [entry for summary in week.journal.runs(limit=999) for entry in week.journal.run(summary.id).entries]
-    trips = sorted((entry.changed_at, entry.migration) for entry in entries if entry.step is Step.DONE)
+    done = sorted((entry for entry in entries if entry.step is Step.DONE), key=lambda entry: entry.changed_at)
+    trips = [(entry.changed_at, entry.migration) for entry in done]
     for i, (when, trip) in enumerate(trips):
         back = [old for then, old in trips[:i] if old.vmid == trip.vmid and old.source == trip.target
-                and when - then < APPLY.no_return * HOUR]  # fmt: skip
+                and when - then < week.apply.no_return * HOUR]  # fmt: skip
         assert not back or trip.reason.startswith(NEEDED)
 
 
 def test_every_migration_is_in_the_journal_once_and_nothing_is_left_open_however_processes_died(week: Week) -> None:
-    assert week.killed
+    assert week.killed or not is_made(week)
     runs = [week.journal.run(summary.id) for summary in week.journal.runs(limit=999)]
     tasks = {event.upid for run in runs for event in week.journal.events(run.id) if event.step is Step.STARTED}
     assert tasks == {one.upid for one in week.cluster.asked}
@@ -156,15 +168,17 @@ def test_every_migration_is_in_the_journal_once_and_nothing_is_left_open_however
     assert {run.state for run in runs} <= {RunState.DONE, RunState.ABORTED}
     done = {entry.upid for run in runs for entry in run.entries if entry.step is Step.DONE}
     assert done == {one.upid for one in week.cluster.asked} - set(week.cluster.failed)
-    looked = {seen.look.run for seen in week.seen if seen.look.run}
-    assert len(runs) - len(looked) == len(week.killed), "each run but those that were killed is in a look"
+    looks = [*(seen.look for seen in week.seen), *week.settled]
+    assert {run.id for run in runs} == {look.run for look in looks if look.run}, "each run is in a look"
 
 
 def test_looks_come_in_order_without_a_gap(week: Week) -> None:
     kept = week.journal.looks.last(limit=9999)[::-1]
+    settled = {look.number for look in week.settled}
+    kept = tuple(look for look in kept if look.number not in settled)
     assert [look.number for look in kept] == [seen.look.number for seen in week.seen]
     gaps = [later.at - earlier.at for earlier, later in pairwise(kept)]
-    assert min(gaps) >= weeks.EVERY - 1 and max(gaps) <= 2 * weeks.EVERY + 60
+    assert min(gaps) >= week.every - 1 and max(gaps) <= (len(week.killed) + 1) * week.every + 60
 
 
 def test_the_cluster_is_more_even_than_without(week: Week) -> None:

@@ -3,9 +3,10 @@
 The oracle reads the schedule of what goes wrong and clocks on the wall, and knows nothing of gates and openings.
 """
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from planner.policy import Apply, Cluster, Policy
 from planner.runs import Runs
 from planner.service import Opening, Run
 from planner.session import Session
+from tests import faults
 from tests.faults import DAY, HOUR, Fault, Trouble
 from tests.lives import resources
 from tests.livingcluster import LivingCluster
@@ -35,7 +37,7 @@ ME: Final = "pve1"
 SLOW: Final = 150.0
 """Seconds that each migration takes besides copying."""
 RUN: Final = Run(
-    mode=RunMode.AUTO, solver=SolverName.DESCENT, looks=2, min_gain=0.1, per_hour=3, per_day=11,
+    mode=RunMode.AUTO, solver=SolverName.DESCENT, looks=2, min_gain=0.1, per_hour=3, per_day=13,
     active=Active.HA_MANAGER, node=ME,
     windows=(Opening("Mon..Fri 20:00", until="06:00", time_zone="Europe/Berlin"),
              Opening("Sat,Sun *-*-* 00:00", lasts="24h", time_zone="Europe/Berlin")),
@@ -46,12 +48,16 @@ POLICY: Final = Policy(until_balanced=True, balanciness=5, with_ha_guests=True, 
 APPLY: Final = Apply(parallel=1)
 
 
+LONG: Final = 30.0
+"""Seconds: who waits longer waits for the next look."""
+
+
 class Killed(BaseException):
     """kill -9."""
 
 
 class MortalClock(FastClock):
-    """Whoever waits on it, but not for long, dies at certain times."""
+    """Whoever waits on it while a run is under way dies at certain times."""
 
     def __init__(self, deaths: Sequence[float]) -> None:
         super().__init__(None)
@@ -60,7 +66,8 @@ class MortalClock(FastClock):
     def sleep(self, seconds: float) -> None:
         super().sleep(seconds)
         while self._deaths and self._deaths[0] <= self.now():
-            if self._deaths.pop(0) > self.now() - 30:
+            self._deaths.pop(0)
+            if seconds <= LONG:
                 raise Killed
 
 
@@ -82,7 +89,12 @@ class Week:
     alone: LivingCluster
     """The same without a planner."""
     journal: Journal
+    run: Run
+    apply: Apply
+    every: float
     seen: list[Seen] = field(default_factory=list)
+    settled: list[Look] = field(default_factory=list)
+    """What is recorded of runs that were interrupted, when what became of them is known."""
     spreads: list[tuple[float, float]] = field(default_factory=list)
     """With and without, all the time."""
     killed: list[float] = field(default_factory=list)
@@ -93,21 +105,23 @@ def at(day: int, clock: str) -> float:
     return datetime.combine(MONDAY + timedelta(days=day), time.fromisoformat(clock), BERLIN).timestamp()
 
 
-def lived(faults: Sequence[Fault], deaths: Sequence[float] = (), days: float = 7) -> Week:
-    """Take looks for a week, or some days."""
+def lived(
+    troubles: Sequence[Fault], deaths: Sequence[float] = (), run: Run = RUN, apply: Apply = APPLY, every: float = EVERY
+) -> Week:
+    """Take looks for a week."""
     begin = at(0, "00:00")
     clock = MortalClock([death - begin for death in deaths])
-    cluster, alone = (LivingCluster(resources(4, 20), clock, epoch=begin, faults=faults) for _ in range(2))
+    cluster, alone = (LivingCluster(resources(4, 20), clock, epoch=begin, faults=troubles) for _ in range(2))
     journal = Journal(None)
-    week = Week(cluster, alone, journal)
-    session = Session(POLICY, Cluster(), APPLY, cluster, clock)
-    lookout = Lookout(RUN, session, Runs(journal, None), lambda: begin + clock.now(), say=lambda line: None,
-                      heed=lambda: nullcontext(lambda: False))  # fmt: skip
+    week = Week(cluster, alone, journal, run, apply, every)
+    session = Session(POLICY, Cluster(), apply, cluster, clock)
+    lookout = Lookout(run, session, Runs(journal, None), lambda: begin + clock.now(), say=lambda line: None,
+                      heed=lambda: nullcontext(lambda: False), told=week.settled.append)  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simulated_task, "AFTER", SLOW)
         patch.setattr("planner.patience.POLL", 10.0)
         patch.setattr("planner.planning.with_bound", lambda problem, solver, answer, budget: answer)  # takes its time
-        while clock.now() < days * DAY:
+        while clock.now() < 7 * DAY:
             began, spread, homes = clock.now(), cluster.spread(), cluster.homes()
             week.spreads.append((spread, alone.spread()))
             try:
@@ -115,8 +129,24 @@ def lived(faults: Sequence[Fault], deaths: Sequence[float] = (), days: float = 7
                 week.seen.append(Seen(look, journal.looks.plan(look.number), spread, homes))
             except Killed:
                 week.killed.append(begin + clock.now())
-            clock.sleep(max(60.0, began + EVERY - clock.now()))
+            clock.sleep(max(60.0, began + every - clock.now()))
     return week
+
+
+def drawn(seed: int) -> Week:
+    """Such a week under settings, faults and deaths of which nobody has thought."""
+    draw, begin = random.Random(f"week-{seed}"), at(0, "00:00")
+    limits = {
+        "looks": draw.choice((1, 2, 3)),
+        "per_hour": draw.choice((1, 2, 5, None)),
+        "per_day": draw.choice((6, 20)),
+    }
+    run = replace(RUN, min_gain=draw.choice((0.0, 0.1, 0.3)), **limits)  # type: ignore[arg-type]
+    names = [f"pve{number + 1}" for number in range(4)]
+    troubles = [fault for part in (0, 1) for fault in faults.drawn(begin, 7, names, 2 * seed + part)]
+    deaths = [begin + draw.uniform(0, 7 * DAY) for _ in range(500)]
+    apply = Apply(parallel=draw.choice((1, 2, 4)), max_failures=draw.choice((0, 2)))
+    return lived(troubles, deaths, run, apply, draw.choice((20, 40)) * 60.0)
 
 
 # ------------------------------------------------------------------ the oracle
@@ -145,27 +175,35 @@ def in_blackout(moment: float) -> bool:
 
 def wanted(week: Week) -> Iterator[tuple[Seen, set[GateName]]]:
     """Each look with the gates that should be closed at it, as far as they can be told from outside."""
-    streak = 0
+    streak: list[float] = []
+    """When looks in a row found it out of balance that is as it was then: nothing was migrated since."""
+    moved = [trip.at for trip in week.journal.moved("living", 0.0)]
     for seen in week.seen:
         look = seen.look
         if look.outcome in (Outcome.ERROR, Outcome.STANDBY):
             yield seen, set()
             continue
-        streak = streak + 1 if look.above else 0
+        since = max((when for when in moved if when <= look.at), default=0.0)
+        streak = [*(when for when in streak if when > since), look.at] if look.above else []
         gates = {gate for gate, trouble in TROUBLES.items() if week.cluster.faults.at(look.at, trouble)}
         gates |= set() if in_window(look.at) else {GateName.WINDOW}
         gates |= {GateName.BLACKOUT} if in_blackout(look.at) else set()
-        gates |= {gate for gate, most, span in RATES if most and starts(week, look.at - span, look.at) >= most}
-        gates |= {GateName.LOOKS} if streak < RUN.looks else set()
+        gates |= {gate for gate, most, span in rates(week.run) if starts(week, look.at - span, look.at) >= most}
+        gates |= {GateName.LOOKS} if len(streak) < week.run.looks else set()
         gates |= _of_plan(week, seen)
         yield seen, gates
-        streak = 0 if look.outcome in (Outcome.DONE, Outcome.PARTLY) else streak
 
 
 TROUBLES: Final = {
     GateName.QUORUM: Trouble.NO_QUORUM, GateName.FOREIGN: Trouble.FOREIGN, GateName.BACKUP: Trouble.BACKUP,
 }  # fmt: skip
-RATES: Final = ((GateName.PER_HOUR, RUN.per_hour, HOUR), (GateName.PER_DAY, RUN.per_day, DAY))
+
+
+def rates(run: Run) -> Iterator[tuple[GateName, int, float]]:
+    """Migrations that may be started within so many seconds."""
+    for gate, most, span in ((GateName.PER_HOUR, run.per_hour, HOUR), (GateName.PER_DAY, run.per_day, DAY)):
+        if most is not None:
+            yield gate, most, span
 
 
 def starts(week: Week, begin: float, end: float) -> int:
@@ -178,7 +216,7 @@ def _of_plan(week: Week, seen: Seen) -> set[GateName]:
     if plan is None:
         return result
     copied = sum(migration.memory_mib + migration.local_disk_mib for migration in plan.migrations) / 1024
-    if copied and (seen.spread - plan.spread.after) / copied < RUN.min_gain:
+    if copied and (seen.spread - plan.spread.after) / copied < week.run.min_gain:
         result.add(GateName.GAIN)
     managed = {migration.vmid for migration in plan.migrations} & week.cluster.managed
     if managed and week.cluster.faults.at(seen.look.at, Trouble.BALANCER):
