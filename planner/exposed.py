@@ -35,16 +35,19 @@ class Standing:
     """When the plan was made that waits to be approved."""
     counts: Mapping[Count, float] = field(default_factory=dict)
     """What happened, as long as it has been counted."""
+    own: bool = True
+    """Whether this process has taken that look: of one before it only the times are shown."""
 
     @property
     def seen(self) -> bool:
-        """Whether the last look saw the cluster."""
-        return self.look.outcome not in BLIND
+        """Whether the last look, being of this process, saw the cluster."""
+        return self.own and self.look.outcome not in BLIND
 
     @property
-    def closed(self) -> set[GateName]:
-        """Gates that say no."""
-        return {refusal.gate for refusal in self.look.refusals}
+    def gates(self) -> Mapping[str, float] | None:
+        """Gates that were asked, 1 for each that said no: a standby asks one, and a look that failed none."""
+        closed = {refusal.gate for refusal in self.look.refusals}
+        return _one_of(GateName if self.seen else closed, closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +71,19 @@ def _one_of(words: Iterable[str], chosen: Iterable[str]) -> dict[str, float]:
     return {str(word): float(word in held) for word in words}
 
 
-GAUGES: Final = (
+TIMES: Final = (
     Figure("look_timestamp_seconds", "When the last look began", lambda s: s.look.at),
     Figure("look_success_timestamp_seconds", "When the last look began that was no error", lambda s: s.good_at),
     Figure("look_duration_seconds", "What the last look took, a run included", lambda s: s.look.seconds),
+    Figure("proposal_timestamp_seconds", "When the plan was made that waits to be approved", lambda s: s.proposed_at),
+)
+"""What stays as it was from one process to the next."""
+GAUGES: Final = (
+    *TIMES,
     Figure("look_outcome", "1 for what the last look came to", lambda s: _one_of(Outcome, [s.look.outcome]), "outcome"),
     Figure("mode", "1 for what a look does with its plan", lambda s: _one_of(RunMode, [s.look.mode]), "mode"),
-    Figure("gate_closed", "1 for each gate that said no", lambda s: _one_of(GateName, s.closed), "gate"),
-    Figure("gates_closed", "How many gates said no", lambda s: float(len(s.closed))),
+    Figure("gate_closed", "1 for each gate that said no", lambda s: s.gates, "gate"),
+    Figure("gates_closed", "How many gates said no", _seen(lambda look: float(len({r.gate for r in look.refusals})))),
     Figure("out_of_balance", "1 when the cluster was out of balance", _seen(lambda look: float(look.above))),
     Figure("nodes", "Nodes", _seen(lambda look: look.nodes)),
     Figure("guests", "Guests", _seen(lambda look: look.guests)),
@@ -100,7 +108,6 @@ GAUGES: Final = (
     Figure("rules_in_violation_before", "Rules that are broken", _seen(lambda look: len(look.violations_before))),
     Figure("rules_in_violation_after", "The same, as planned", _seen(lambda look: len(look.violations_after))),
     Figure("run_migrations", "Migrations of the run of the last look", lambda s: run_migrations(s.look), "state"),
-    Figure("proposal_timestamp_seconds", "When the plan was made that waits to be approved", lambda s: s.proposed_at),
 )  # fmt: skip
 """What the last look says."""
 
@@ -141,7 +148,7 @@ def plus(counts: Mapping[Count, float], more: Mapping[Count, float]) -> dict[Cou
 
 
 def families(standing: Standing | None, version: str, every: float | None, under_way: bool) -> Iterator[Metric]:
-    """All figures; those of a cluster once it is known.
+    """All figures; those of a cluster once it is known, and those of a look once there was one in this process.
 
     every: seconds between two looks, where that is known; under_way: a look is being taken at this moment.
     """
@@ -154,7 +161,7 @@ def families(standing: Standing | None, version: str, every: float | None, under
         between = Figure("look_interval_seconds", "Between the beginnings of two looks", lambda _: every)
         yield _family(between, standing)
     now = Figure("look_under_way", "1 while a look is being taken, a run included", lambda _: float(under_way))
-    for figure in (now, *GAUGES):
+    for figure in (now, *(GAUGES if standing.own else TIMES)):
         yield _family(figure, standing)
     yield from _loads(standing)
     yield from _counters(standing)

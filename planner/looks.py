@@ -14,7 +14,15 @@ from planner.plan import Plan
 PLANS: Final = 12
 """Looks of a cluster whose plans are kept."""
 BLIND: Final = (Outcome.ERROR, Outcome.STANDBY)
-"""Looks that did not see the cluster."""
+"""Looks that did not see the cluster..."""
+SEEN: Final = tuple(outcome for outcome in Outcome if outcome not in BLIND)
+"""...and those that did."""
+GOOD: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.ERROR)
+"""Looks that came to what they were meant to, as a standby's do."""
+WELL: Final = (Outcome.DONE, Outcome.CUT, Outcome.BALANCED)
+"""Looks after which a run that failed before matters no more."""
+LAST: Final = 2**62
+"""A number larger than that of any look."""
 FRESH: Final = (Outcome.DONE, Outcome.CUT, Outcome.PARTLY)
 """Looks after which the cluster is another one."""
 
@@ -72,16 +80,37 @@ class Looks:
             many, later = many + 1, began
         return many
 
-    def newest(self, cluster: str, *outcomes: Outcome) -> Look | None:
-        """The newest look that came to one of these."""
+    def newest(self, cluster: str, *outcomes: Outcome, after: int = 0, before: int | None = None) -> Look | None:
+        """The newest look that came to one of these, of those with larger and smaller numbers."""
         marks = ", ".join("?" * len(outcomes))
-        query = f"SELECT id, document FROM look WHERE cluster = ? AND outcome IN ({marks}) ORDER BY id DESC LIMIT 1"
-        return next((parse(document, number) for number, document in self._select(query, cluster, *outcomes)), None)
+        query = (
+            f"SELECT id, document FROM look WHERE cluster = ? AND outcome IN ({marks})"
+            " AND id > ? AND id < ? ORDER BY id DESC LIMIT 1"
+        )
+        rows = self._select(query, cluster, *outcomes, after, before or LAST)
+        return next((parse(document, number) for number, document in rows), None)
 
     def newest_at(self, cluster: str, *outcomes: Outcome) -> float | None:
         """When that began."""
         found = self.newest(cluster, *outcomes)
         return None if found is None else found.at
+
+    def status(self, cluster: str, *statuses: str, before: int | None = None) -> str:
+        """The newest of these that is known of a plan; empty where none is."""
+        marks = ", ".join("?" * len(statuses))
+        query = (
+            "SELECT json_extract(document, '$.status') AS status FROM look WHERE cluster = ? AND id < ?"
+            f" AND json_valid(document) AND status IN ({marks}) ORDER BY id DESC LIMIT 1"
+        )
+        return next((str(status) for (status,) in self._select(query, cluster, before or LAST, *statuses)), "")
+
+    def errors(self, *clusters: str, before: int | None = None) -> tuple[int, ...]:
+        """Numbers of the looks at some clusters that came to errors since one came to something, the newest last."""
+        marks, error, last = ", ".join("?" * len(clusters)), Outcome.ERROR, before or LAST
+        of = f"cluster IN ({marks}) AND id < ?"
+        since = f"SELECT COALESCE(MAX(id), 0) FROM look WHERE {of} AND outcome <> ?"
+        query = f"SELECT id FROM look WHERE {of} AND outcome = ? AND id > ({since}) ORDER BY id"
+        return tuple(number for (number,) in self._select(query, *[*clusters, last, error] * 2))
 
     def clusters(self) -> tuple[str, ...]:
         """Names of the clusters that were looked at."""

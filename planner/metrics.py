@@ -1,6 +1,7 @@
 """Owns the way of figures to Prometheus: a file for the textfile collector, and answers over HTTP."""
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -17,18 +18,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from planner import __version__, exposed
-from planner.errors import PlannerError
+from planner.errors import JournalError, PlannerError
 from planner.exposed import NOTIFICATIONS, RESULTS, Count, Standing
 from planner.journal import Journal
 from planner.look import Look, Outcome
-from planner.looks import BLIND
+from planner.looks import BLIND, GOOD
 from planner.service import Metrics, address, check_metrics
 
 READABLE: Final = 0o644
 """Mode of the file: whoever collects it is another user, and there is no secret in it."""
 SILENCE: Final = 10
 """Seconds after which a connection on which nothing comes is closed."""
-GOOD: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.ERROR)
 
 
 class Exporter(Collector):
@@ -37,24 +37,25 @@ class Exporter(Collector):
     def __init__(self, settings: Metrics, journal: Journal | None = None, every: float | None = None) -> None:
         """With a journal it knows what was before this process. `every`: seconds between two looks of a daemon.
 
-        ConfigError for settings that make no sense.
+        PlannerError for settings that make no sense, and for a file that cannot be written.
         """
-        self._standing: Standing | None = None
+        check(settings)
         self._journal, self._told = journal, dict[Count, float]()
         self._under_way = False
         self._registry = CollectorRegistry()
         self.change(settings, every)
         self._counted = _counted(self._file) if self._file else {}
+        self._standing = self._left()
         self._registry.register(self)
 
     def change(self, settings: Metrics, every: float | None = None) -> None:
         """Go on with other settings; who listens has to begin anew. ConfigError."""
         check_metrics(settings, {})
         self.settings, self._every = settings, every
-        self._file = Path(settings.textfile).expanduser() if settings.textfile else None
+        self._file = _file(settings)
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: before the first look there is no cluster yet."""
+        """Nothing: before the first look there may be no cluster yet."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
@@ -87,19 +88,12 @@ class Exporter(Collector):
 
     def write(self) -> None:
         """Replace the file, where one is wanted, once there was a look. PlannerError when it cannot be written."""
-        if self._file is None or self._standing is None:
+        if self._file is None or self._standing is None or not self._standing.own:
             return
-        beside = self._file.with_name(f".{self._file.name}.{os.getpid()}")  # which no collector reads
-        try:
-            try:
-                beside.write_bytes(generate_latest(self._registry))
-                beside.chmod(READABLE)
-                beside.replace(self._file)
-            finally:
-                beside.unlink(missing_ok=True)
-        except OSError as error:
-            what = f"metrics.textfile {self._file} cannot be written: {error.strerror}"
-            raise PlannerError(f"{what}; see who owns its directory, or leave it out") from None
+        with _beside(self._file) as beside:
+            beside.write_bytes(generate_latest(self._registry))
+            beside.chmod(READABLE)
+            beside.replace(self._file)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -130,6 +124,18 @@ class Exporter(Collector):
         except (OSError, UnicodeError) as error:
             what = f"metrics.listen {listen} cannot be had: {getattr(error, 'strerror', None) or error}"
             raise PlannerError(f"{what}; choose another address") from None
+
+    def _left(self) -> Standing | None:
+        """What the journal knows of its only cluster: the first look may be long in coming, if it carries out a plan."""
+        if self._journal is None:
+            return None
+        with contextlib.suppress(JournalError):  # which is told of at the first look
+            names = self._journal.looks.clusters()
+            look = self._journal.looks.newest(names[0], *Outcome) if len(names) == 1 else None
+            if look is not None:
+                good_at, waits = self._good_at(look.cluster, None), self._proposed_at(look, None)
+                return Standing(look, good_at, waits, self._counted.get(look.cluster, {}), own=False)
+        return None
 
     def _good_at(self, cluster: str, before: Standing | None) -> float | None:
         if before is not None:
@@ -162,6 +168,34 @@ class _Handler(WSGIRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+def check(settings: Metrics) -> None:
+    """ConfigError for settings that make no sense; PlannerError where the file cannot be written."""
+    check_metrics(settings, {})
+    if (path := _file(settings)) is not None:
+        with _beside(path) as beside:
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            beside.touch()
+
+
+def _file(settings: Metrics) -> Path | None:
+    return Path(settings.textfile).expanduser() if settings.textfile else None
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """The name of a file beside another which no collector reads, and which is gone afterwards. PlannerError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        try:
+            yield beside
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        what = f"metrics.textfile {path} cannot be written: {error.strerror}"
+        raise PlannerError(f"{what}; see who owns its directory, or leave it out") from None
 
 
 def _counted(path: Path) -> dict[str, dict[Count, float]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from planner.choices import RunMode
@@ -19,7 +20,7 @@ from planner.config import load
 from planner.errors import ConfigError, PlannerError
 from planner.exposed import COUNTERS, GAUGES, LOADS, PREFIX
 from planner.journal import Journal, RunState
-from planner.look import GateName, Look, Outcome
+from planner.look import GateName, Look, Outcome, Refusal
 from planner.metrics import Exporter
 from planner.service import Metrics, address
 from planner.simulate import Size, demo
@@ -49,6 +50,12 @@ def key(name: str, **labels: str) -> Key:
 
 def names(samples: Iterable[Key]) -> set[str]:
     return {name for name, _ in samples}
+
+
+def exposed(out: Exporter) -> dict[Key, float]:
+    registry = CollectorRegistry()
+    registry.register(out)
+    return parsed(generate_latest(registry).decode())
 
 
 @pytest.fixture
@@ -112,10 +119,17 @@ def test_what_a_look_did_not_see_is_not_shown_rather_than_shown_as_it_was(path: 
     out.write()
     found = read(path)
     gone = {"spread_before_points", "spread_after_points", "node_load_before_ratio", "out_of_balance", "guests"}
-    assert not gone & names(found)
+    assert not (gone | {"gate_closed", "gates_closed"}) & names(found), "no gate is open because it was not asked"
     assert found[key("look_timestamp_seconds")] == 1600.0
     assert found[key("look_success_timestamp_seconds")] == (1000.0 if outcome is Outcome.ERROR else 1600.0)
     assert found[key("look_outcome", outcome=outcome)] == 1
+
+
+def test_a_standby_says_of_the_gate_alone_that_it_has_asked(path: Path) -> None:
+    found = after(path, a_look(outcome=Outcome.STANDBY, refusals=(Refusal(GateName.ACTIVE, "another is"),)))
+    assert {each: found[each] for each in found if each[0].startswith("gate")} == {
+        key("gate_closed", gate="active"): 1.0
+    }
 
 
 def test_what_is_not_known_of_a_look_is_left_out(path: Path) -> None:
@@ -210,6 +224,33 @@ def test_the_journal_knows_when_a_look_before_this_process_was_good_and_since_wh
         assert key("proposal_timestamp_seconds") not in read(path)
 
 
+def test_a_process_that_begins_says_at_once_that_it_is_at_work_and_when_the_last_look_was(path: Path) -> None:
+    """Its first look may carry out a run of hours: until then it must not look as if it were not there."""
+    with Journal(None) as journal:
+        journal.looks.add(a_full_look(500.0))
+        journal.looks.add(a_full_look(900.0, Outcome.ERROR, seconds=3.0))
+        out = Exporter(Metrics(textfile=str(path)), journal, 600.0)
+        out.begins()
+        found = exposed(out)
+        assert found[key("look_under_way")] == 1 and found[key("look_interval_seconds")] == 600
+        assert found[key("look_timestamp_seconds")] == 900 and found[key("look_duration_seconds")] == 3
+        assert found[key("look_success_timestamp_seconds")] == 500
+        assert {found[key("looks_total", outcome=outcome)] for outcome in Outcome} == {0.0}, "to count from there"
+        assert not {"out_of_balance", "gate_closed", "look_outcome", "spread_before_points"} & names(found)
+        out.write()
+        assert not path.exists(), "the file is of looks"
+        out.look(a_look(1000.0))
+        assert exposed(out)[key("look_outcome", outcome="balanced")] == 1
+
+
+def test_of_which_cluster_a_process_is_it_does_not_guess(path: Path) -> None:
+    with Journal(None) as journal:
+        assert names(exposed(exporter(path, journal))) == {"build_info"}
+        journal.looks.add(a_look())
+        journal.looks.add(a_look(cluster="other"))
+        assert names(exposed(exporter(path, journal))) == {"build_info"}
+
+
 def test_without_a_journal_a_plan_waits_since_the_look_that_proposed_it(path: Path) -> None:
     out = exporter(path)
 
@@ -235,17 +276,28 @@ def test_the_file_can_be_read_by_the_collector_and_nothing_is_left_beside_it(pat
 
 
 def test_a_file_that_cannot_be_written_is_one_line_and_what_was_there_stays(tmp_path: Path) -> None:
-    out = exporter(tmp_path / "gone" / "x.prom")
+    (there := tmp_path / "gone").mkdir()
+    out = exporter(there / "x.prom")
     out.look(a_look())
+    there.rmdir()
     with pytest.raises(PlannerError, match=r"metrics.textfile .*x.prom cannot be written: No such file"):
         out.write()
-    directory = tmp_path / "d.prom"
-    (directory / "in").mkdir(parents=True)
-    out = exporter(directory)
+    out = exporter(there := tmp_path / "d.prom")
     out.look(a_look())
+    there.mkdir()
     with pytest.raises(PlannerError, match=r"d.prom cannot be written"):
         out.write()
-    assert sorted(tmp_path.iterdir()) == [directory]
+    assert list(tmp_path.iterdir()) == [there]
+
+
+def test_a_file_that_never_could_be_written_is_one_line_before_the_first_look(tmp_path: Path) -> None:
+    with pytest.raises(PlannerError, match=r"metrics.textfile .*x.prom cannot be written: No such file .*; see who"):
+        exporter(tmp_path / "gone" / "x.prom")
+    (tmp_path / "d.prom").mkdir()
+    with pytest.raises(PlannerError, match=r"d.prom cannot be written: Is a directory"):
+        exporter(tmp_path / "d.prom")
+    exporter(tmp_path / "good.prom")
+    assert [each.name for each in tmp_path.iterdir()] == ["d.prom"], "asking leaves nothing"
 
 
 def test_over_http_the_same_is_answered_and_the_address_is_free_again_afterwards(path: Path) -> None:
