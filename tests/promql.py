@@ -40,32 +40,32 @@ def tokens(text: str) -> list[str]:
 def spoken(text: str) -> Spoken:
     """What an expression speaks of. ValueError for words and functions that are not known, and for open brackets."""
     rest, result = tokens(text), Spoken()
-    opened: list[str] = []
+    opened: list[int] = []
     for at, token in enumerate(rest):
         if token in "({":
-            opened.append(token)
-        elif token in ")}" and (not opened or opened.pop() + token not in ("()", "{}")):
+            opened.append(at)
+        elif token in ")}" and (not opened or rest[opened.pop()] + token not in ("()", "{}")):
             raise ValueError(f"{text}: {token} closes nothing")
         elif re.match(r"[A-Za-z_:]", token) and not _inside(rest, at, opened, result):
             _word(rest, at, result)
     if opened:
-        raise ValueError(f"{text}: {opened[-1]} is not closed")
+        raise ValueError(f"{text}: {rest[opened[-1]]} is not closed")
     return result
 
 
-def _inside(rest: list[str], at: int, opened: list[str], result: Spoken) -> bool:
+def _inside(rest: list[str], at: int, opened: list[int], result: Spoken) -> bool:
     """Whether a word is a label within brackets, which is taken over."""
-    if opened and opened[-1] == "{":
-        begin = max(i for i in range(at) if rest[i] == "{")
+    if not opened:
+        return False
+    begin = opened[-1]
+    if rest[begin] == "{":
         result.metrics[rest[begin - 1]].add(rest[at])
         value = rest[at + 2].strip('"')
         result.values.setdefault(rest[at], set()).update(value.split("|") if "~" in rest[at + 1] else [value])
         return True
-    if opened:
-        begin = max(i for i in range(at) if rest[i] == "(")
-        if begin and (rest[begin - 1] in GROUPING or (rest[begin - 1] == "label_values" and rest[at - 1] == ",")):
-            result.grouped.add(rest[at])
-            return True
+    if begin and (rest[begin - 1] in GROUPING or (rest[begin - 1] == "label_values" and rest[at - 1] == ",")):
+        result.grouped.add(rest[at])
+        return True
     return False
 
 
