@@ -4,14 +4,14 @@ The words are those of Nagios' plugins (https://www.monitoring-plugins.org/doc/g
 others understand, and of Checkmk's local checks (https://docs.checkmk.com/latest/en/localchecks.html).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
 from planner.amounts import duration
 from planner.look import Look, Outcome
-from planner.looks import BLIND
+from planner.looks import GOOD, SEEN, WELL
 from planner.plan import PlanStatus
 from planner.run import Summary
 from planner.runs import Runs
@@ -20,10 +20,6 @@ from planner.state import UNNAMED
 NO_LOOK: Final = "no look was taken yet: see whether `proxlb-plan run` is at work"
 SHOWN: Final = 3
 """Rules that are named before the rest is counted."""
-GOOD: Final = tuple(outcome for outcome in Outcome if outcome is not Outcome.ERROR)
-SEEN: Final = tuple(outcome for outcome in Outcome if outcome not in BLIND)
-WELL: Final = (Outcome.DONE, Outcome.CUT, Outcome.BALANCED)
-"""Looks after which a run that failed before matters no more."""
 
 
 class State(IntEnum):
@@ -46,6 +42,18 @@ class Format(StrEnum):
     CHECKMK = "checkmk"
 
 
+class Aspect(StrEnum):
+    """What is judged."""
+
+    AGE = "age"
+    """Whether looks are taken."""
+    ERRORS = "errors"
+    RUNS = "runs"
+    RULES = "rules"
+    SPREAD = "spread"
+    PROPOSAL = "proposal"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What is too much; None: nothing is."""
@@ -60,7 +68,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the journal knows of one cluster."""
+    """What the journal knows of one cluster. Of a standby's that is nothing but its looks: what it knew before may no
+    longer be so."""
 
     cluster: str
     newest: Look | None
@@ -78,7 +87,7 @@ class Facts:
     proposed: Summary | None = None
 
 
-class Figure(NamedTuple):
+class Drawn(NamedTuple):
     """A number that is drawn over time."""
 
     name: str
@@ -96,7 +105,7 @@ class Verdict:
     state: State
     text: str
     """One line."""
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Drawn, ...] = ()
 
 
 Problem = tuple[State, str]
@@ -105,12 +114,19 @@ Problem = tuple[State, str]
 def gather(runs: Runs, cluster: str) -> Facts:
     """What the journal knows of a cluster. JournalError."""
     looks, journal = runs.journal.looks, runs.journal
-    unfinished = journal.unfinished(cluster)
-    return Facts(
+    unfinished, standby = journal.unfinished(cluster), looks.newest(cluster, Outcome.STANDBY)
+    since = standby.number if standby else 0
+    seen = looks.newest(cluster, *SEEN, after=since)
+    known = Facts(
         cluster=cluster, newest=looks.newest(cluster, *Outcome), good=looks.newest(cluster, *GOOD),
-        seen=looks.newest(cluster, *SEEN), well=looks.newest(cluster, *WELL),
-        bad=looks.newest(cluster, Outcome.FAILED, Outcome.PARTLY), open=unfinished,
-        alive=unfinished is not None and runs.is_alive(unfinished), proposed=journal.proposed(cluster),
+        alive=unfinished is not None and runs.is_alive(unfinished),
+    )  # fmt: skip
+    if standby and not seen:
+        return known
+    return replace(
+        known, seen=seen, well=looks.newest(cluster, *WELL, after=since),
+        bad=looks.newest(cluster, Outcome.FAILED, Outcome.PARTLY, after=since),
+        open=unfinished, proposed=journal.proposed(cluster),
     )  # fmt: skip
 
 
@@ -119,11 +135,13 @@ def named(known: Sequence[Facts]) -> list[Facts]:
     return [facts for facts in known if facts.cluster != UNNAMED or facts.seen or len(known) == 1]
 
 
-def judge(facts: Facts, limits: Limits, now: float) -> Verdict:
-    """How well a cluster's scheduled runs are at a moment (unix seconds)."""
+def judge(facts: Facts, limits: Limits, now: float, aspects: Iterable[Aspect] = Aspect) -> Verdict:
+    """How well a cluster's scheduled runs are at a moment (unix seconds), in some aspects."""
     if facts.newest is None:
         return Verdict(facts.cluster, State.UNKNOWN, NO_LOOK)
-    problems = [found for find in FINDERS for found in find(facts, limits, now)]
+    asked = set(aspects)
+    finders = (find for aspect in Aspect if aspect in asked for find in FINDERS[aspect])
+    problems = [found for find in finders for found in find(facts, limits, now)]
     problems.sort(key=lambda problem: -GRAVITY.index(problem[0]))
     state = problems[0][0] if problems else State.OK
     text = "; ".join([*(text for _, text in problems), _last(facts.newest, now)])
@@ -208,9 +226,10 @@ def _waiting(facts: Facts, limits: Limits, now: float) -> Iterator[Problem]:
         yield State.WARNING, f"run {waits.id} waits for {since}: `proxlb-plan approve {waits.id}` carries it out"
 
 
-FINDERS: Final[Sequence[Callable[[Facts, Limits, float], Iterator[Problem]]]] = (
-    _overdue, _failing, _failed, _unfinished, _conflict, _violated, _uneven, _waiting,
-)  # fmt: skip
+FINDERS: Final[Mapping[Aspect, Sequence[Callable[[Facts, Limits, float], Iterator[Problem]]]]] = {
+    Aspect.AGE: (_overdue,), Aspect.ERRORS: (_failing,), Aspect.RUNS: (_failed, _unfinished),
+    Aspect.RULES: (_conflict, _violated), Aspect.SPREAD: (_uneven,), Aspect.PROPOSAL: (_waiting,),
+}  # fmt: skip
 
 
 def _beyond(value: float, warning: float | None, critical: float | None) -> State:
@@ -219,19 +238,19 @@ def _beyond(value: float, warning: float | None, critical: float | None) -> Stat
     return State.WARNING if warning is not None and value > warning else State.OK
 
 
-def _figures(facts: Facts, limits: Limits, now: float) -> Iterator[Figure]:
+def _figures(facts: Facts, limits: Limits, now: float) -> Iterator[Drawn]:
     if facts.good is not None:
-        yield Figure("age", _age(facts.good, now), "s", limits.age_warning, limits.age_critical)
+        yield Drawn("age", _age(facts.good, now), "s", limits.age_warning, limits.age_critical)
     if (look := facts.seen) is None:
         return
     if (spread := _spread(look)) is not None:
-        yield Figure("spread", spread, "", limits.warning, limits.critical)
+        yield Drawn("spread", spread, "", limits.warning, limits.critical)
     if look.bound is not None:
-        yield Figure("bound", look.bound)
-    yield Figure("violations", len(_broken(look)), "", 0)
-    yield Figure("planned", look.migrations)
-    yield Figure("done", look.done)
-    yield Figure("failed", look.failed, "", 0)
+        yield Drawn("bound", look.bound)
+    yield Drawn("violations", len(_broken(look)), "", 0)
+    yield Drawn("planned", look.migrations)
+    yield Drawn("done", look.done)
+    yield Drawn("failed", look.failed, "", 0)
 
 
 def worst(verdicts: Iterable[Verdict]) -> State:
@@ -268,7 +287,7 @@ def _local(verdict: Verdict) -> str:
     return f'{verdict.state.value} "proxlb-plan {_plain(verdict.cluster)}" {drawn} {_plain(verdict.text)}'
 
 
-def _drawn(figure: Figure, before: str, unit: str) -> str:
+def _drawn(figure: Drawn, before: str, unit: str) -> str:
     """name=value;warning;critical"""
     parts = [f"{figure.value:.10g}{unit}", *("" if x is None else f"{x:.10g}" for x in figure[3:])]
     name = f"{before}{figure.name}".replace(" ", "_").replace("=", "_").replace("'", "_")

@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from planner import missing
-from planner.check import NO_LOOK, Format, Limits, State, gather, judge, lines, named, unknown, worst
+from planner.check import NO_LOOK, Aspect, Format, Limits, State, gather, judge, lines, named, unknown, worst
 from planner.errors import ConfigError, UsageError
 from planner.flags import ConfigOption, option
 
@@ -68,6 +68,9 @@ AgeWarningOption = Annotated[
 AgeCriticalOption = Annotated[
     str | None, option("--age-critical", "Critical without one for so long.", "twice --age-warning")
 ]
+OnlyOption = Annotated[
+    list[Aspect] | None, option("--only", "Judge this alone, such as age: whether looks are taken. Repeatable.", "all")
+]
 FormatOption = Annotated[Format, option("--format", "checkmk: a local check of its agent.", Format.NAGIOS)]
 
 
@@ -78,6 +81,7 @@ def check(
     critical: CriticalOption = None,
     age_warning: AgeWarningOption = None,
     age_critical: AgeCriticalOption = None,
+    only: OnlyOption = None,
     form: FormatOption = Format.NAGIOS,
 ) -> None:
     """Tell Nagios, Icinga or Checkmk how well scheduled runs are. Changes nothing, asks no cluster."""
@@ -85,7 +89,7 @@ def check(
 
     settings = load(str(config) if config else None)
     limits = _limits(settings, (age_warning, age_critical), (warning, critical))
-    verdicts = _verdicts(settings, limits, cluster)
+    verdicts = _verdicts(settings, limits, cluster, only or list(Aspect))
     if not verdicts:
         raise UsageError(NO_LOOK)
     for line in lines(verdicts, form):
@@ -93,7 +97,7 @@ def check(
     raise typer.Exit(_code(worst(verdicts), form))
 
 
-def _verdicts(settings: "Config", limits: Limits, cluster: str | None) -> "list[Verdict]":
+def _verdicts(settings: "Config", limits: Limits, cluster: str | None, only: Sequence[Aspect]) -> "list[Verdict]":
     import time
 
     from planner import runs
@@ -103,7 +107,7 @@ def _verdicts(settings: "Config", limits: Limits, cluster: str | None) -> "list[
             return []
         names = (cluster,) if cluster else there.journal.looks.clusters()
         known = [gather(there, name) for name in names]
-        return [judge(facts, limits, time.time()) for facts in named(known)]
+        return [judge(facts, limits, time.time(), only) for facts in named(known)]
 
 
 def _limits(

@@ -126,7 +126,7 @@ class Exporter(Collector):
             raise PlannerError(f"{what}; choose another address") from None
 
     def _left(self) -> Standing | None:
-        """What the journal knows of its only cluster: the first look may be long in coming, if it carries out a plan."""
+        """What the journal knows of its only cluster: the first look may take hours, if it carries out a plan."""
         if self._journal is None:
             return None
         with contextlib.suppress(JournalError):  # which is told of at the first look

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from planner.check import Facts, Format, Limits, State, Verdict, gather, judge, lines, worst
+from planner.check import Aspect, Facts, Format, Limits, State, Verdict, gather, judge, lines, worst
 from planner.choices import RunMode
 from planner.clock import FastClock
 from planner.journal import FILE, Journal, RunState
@@ -135,6 +135,42 @@ def test_a_plan_that_waits_to_be_approved_is_said_until_it_does_not() -> None:
         assert found.text.startswith(f"run {run} waits for 2 h: `proxlb-plan approve {run}` carries it out; last look")
         journal.withdraw(run, NOW, "no longer needed")
         assert judge(gather(runs, "c"), LIMITS, NOW).state is State.OK
+
+
+def test_a_standby_is_asked_for_its_looks_and_not_for_what_it_knew_before_another_was_at_work(tmp_path: Path) -> None:
+    with Journal(tmp_path / FILE) as journal:
+        runs = Runs(journal, tmp_path)
+        journal.looks.add(ago(900, Outcome.FAILED, run=1, violations_before=("a",), status="infeasible"))
+        journal.begin(some_plan(), "c", NOW - 800, "scheduled", state=RunState.PROPOSED)
+        journal.begin(some_plan(), "c", NOW - 800, "scheduled")
+
+        def told() -> Verdict:
+            return judge(gather(runs, "c"), replace(LIMITS, critical=1.0), NOW)
+
+        assert told().state is State.CRITICAL and len(told().figures) > 1
+        journal.looks.add(ago(60, Outcome.STANDBY, spread_before=None))
+        assert told().state is State.OK and [figure.name for figure in told().figures] == ["age"]
+        journal.looks.add(ago(50, Outcome.ERROR))
+        assert told().text.startswith("the last look failed: see its log; last look"), "still a standby"
+        journal.looks.add(ago(40, Outcome.REFUSED, spread_before=0.5))
+        assert [part[:5] for part in told().text.split("; ")[:-1]] == ["run 2", "run 1"], "what is so now is told again"
+    assert after(ago(9000, Outcome.STANDBY)).state is State.CRITICAL
+
+
+def test_one_aspect_alone_can_be_asked_for(cli: Cli, tmp_path: Path) -> None:
+    look = ago(60, Outcome.FAILED, run=1, violations_before=("a",), spread_before=50.0)
+    with Journal(None) as journal:
+        journal.looks.add(look)
+        journal.begin(some_plan(), "c", NOW, "scheduled", state=RunState.PROPOSED)
+        facts = gather(Runs(journal, None), "c")
+    limits = replace(LIMITS, warning=1.0)
+    told = {aspect: judge(facts, limits, NOW, [aspect]).text.count(";") for aspect in Aspect}
+    assert told == {"age": 0, "errors": 0, "runs": 1, "rules": 1, "spread": 1, "proposal": 1}
+    assert judge(facts, limits, NOW).text.count(";") == 4
+    with a_journal(tmp_path, recent(Outcome.FAILED)):
+        assert cli("check").code == State.CRITICAL
+        assert cli("check", "--only", "age").code == cli("check", "--only", "age", "--only", "rules").code == State.OK
+        assert cli("check", "--only", "age", "--age-warning", "50s").code == State.WARNING
 
 
 def test_a_run_that_nobody_goes_on_with_is_said_and_one_that_is_alive_excuses_the_looks(tmp_path: Path) -> None:
