@@ -1,5 +1,7 @@
 """Owns the command line: parse, call, render, exit code; no decisions."""
 
+import contextlib
+import errno
 import io
 import json
 import logging
@@ -28,12 +30,16 @@ from planner.cli_whatif import InOrder, PlaceOutput, best_node, capacity, place,
 from planner.errors import Exit, PlannerError, UsageError, internal
 from planner.flags import option
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
+from planner.plain import plain
 
 if TYPE_CHECKING:
     from planner.drain import Left
     from planner.plan import Plan
     from planner.planning import Case
     from planner.session import Session
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why nothing more can be written to a disk."""
 
 app = typer.Typer(
     cls=PlanByDefault,
@@ -181,12 +187,18 @@ def version() -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    _say(f"proxlb-plan: {' '.join(message.split())}")
+    with contextlib.suppress(OSError):  # the same disk may be full
+        _say(f"proxlb-plan: {' '.join(message.split())}")
     sys.exit(code)
+
+
+def _give_up_output() -> None:
+    """What has not been written never will be: at the exit of Python it is not tried again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(args: list[str] | None = None) -> NoReturn:
@@ -210,7 +222,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, Abort):
         _fail("interrupted", Exit.INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         sys.exit(Exit.ERROR)  # as typer and rich do
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            _give_up_output()
+            _fail(f"cannot write: {error.strerror}", Exit.ERROR)
         _fail(internal(error), Exit.ERROR)

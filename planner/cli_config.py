@@ -12,6 +12,7 @@ import typer
 from planner.errors import Exit, UsageError
 from planner.flags import APPLYING, SCHEDULE, SHARED, option
 from planner.options import with_choice
+from planner.plain import plain
 
 if TYPE_CHECKING:
     from planner.firstfile import Answers
@@ -130,9 +131,9 @@ def _asked(given: dict[str, Any], ca_file: Path | None) -> "Answers":
 def take_over(file: ForeignArgument, out: OutOption = None, force: ForceOption = False) -> None:
     """Write ProxLB's configuration as our own, with what each setting came from, and what has no effect."""
     from planner import firstfile
-    from planner.proxlb_settings import imported
+    from planner.takeover import imported
 
-    text = imported(file)
+    text = imported(file, os.environ)
     if out is None:
         print(text, end="")
     else:
@@ -153,4 +154,4 @@ def shipped(name: NameArgument = None) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(plain(line), file=sys.stderr, flush=True)

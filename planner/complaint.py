@@ -4,8 +4,8 @@ import contextlib
 import difflib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from pydantic_core import ErrorDetails
 
@@ -29,10 +29,17 @@ SAYS = {
 """What is wrong with a value, by pydantic's error type or the part of it before the first `_`."""
 
 
-SECRET = (("api",), ("notify", "webhooks"), ("notify", "apprise"))
+SECRET = (("api",), ("notify", "webhooks"), ("notify", "apprise"), ("notify", "command"))
 """Where values stand that are not shown."""
+Refuse = Callable[[str], None]
+"""What is done with a complaint: whoever wants to hear all of them does not raise."""
 UNKNOWN_KEY = "unexpected_keyword_argument"
 """pydantic's error type for a key that a mapping does not have."""
+
+
+def stop(complaint: str) -> NoReturn:
+    """The first complaint is the last."""
+    raise ConfigError(complaint)
 
 
 def complaint(error: ErrorDetails, where: str, keys: Sequence[str]) -> str:

@@ -13,12 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from planner import audience, maintenance, openings, service, times
-from planner.complaint import clear, complaint, nearest, refuse_infinite
+from planner.complaint import Refuse, clear, complaint, nearest, refuse_infinite, stop
 from planner.credentials import connection
 from planner.errors import ConfigError
 from planner.origin import (
     CONFIG_VARIABLE,
-    Refuse,
     Setting,
     Settings,
     Written,
@@ -26,7 +25,6 @@ from planner.origin import (
     from_file,
     from_mapping,
     path_from,
-    stop,
     strongest,
 )
 from planner.settings import FOR_NODES, TYPES, Api, Config

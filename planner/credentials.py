@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.connection import Connection
+from planner.connection import Connection, base_url
 from planner.errors import ConfigError
 from planner.origin import read
 from planner.settings import OTHER, SECRETS, Api, Config
@@ -19,14 +19,21 @@ def connection(config: Config, environ: Mapping[str, str] | None = None) -> Conn
         raise ConfigError(f"no Proxmox VE API is configured: {needed}, or try --demo or --snapshot FILE")
     if (api.token_id or api.token_secret or api.token_secret_file) and (api.password or api.password_file):
         raise ConfigError("api has both a token and a password: keep api.token_id with its secret, or the password")
-    if "=" in (api.token_id or ""):  # the form of the HTTP header, secret included: messages name the token id
-        raise ConfigError("api.token_id has a = in it: what follows it is the secret and belongs in api.token_secret")
+    check_shown(api)
     if api.ca_file and not os.access(api.ca_file, os.F_OK):
         raise ConfigError(f"api.ca_file {api.ca_file} does not exist: copy /etc/pve/pve-root-ca.pem there from a node")
     same = ("hosts", "user", "token_id", "verify_tls", "ca_file", "fingerprint", "timeout")
     given: dict[str, Any] = {key: getattr(api, key) for key in same}
     given |= {key: _secret(api, key, os.environ if environ is None else environ) for key in SECRETS}
     return Connection(**given)
+
+
+def check_shown(api: Api) -> None:
+    """ConfigError where a secret stands in what messages name."""
+    for host in api.hosts:
+        base_url(host)
+    if "=" in (api.token_id or ""):  # the form of the HTTP header, secret included
+        raise ConfigError("api.token_id has a = in it: what follows it is the secret and belongs in api.token_secret")
 
 
 def _secret(api: Api, key: str, environ: Mapping[str, str]) -> str | None:

@@ -26,6 +26,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from planner import missing
+from planner.plain import plain
 
 
 class Exit(IntEnum):
@@ -50,6 +51,10 @@ class PlannerError(Exception):
     """Root of all errors that are shown to a person as one line."""
 
     exit_code = Exit.ERROR
+
+    def __str__(self) -> str:
+        """Safe to show, whatever it quotes: files and answers may hold what does harm to a terminal."""
+        return "\n".join(plain(" ".join(line.split())) for line in super().__str__().split("\n"))
 
 
 class UsageError(PlannerError):

@@ -43,10 +43,8 @@ class PlanByDefault(TyperGroup):
     """Bare options mean `plan`, but for -v; a bare `--demo` means its smallest size."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args in (["-v"], ["--version"]):
-            args = ["version"]
         if not args or (args[0].startswith("-") and args[0] not in GROUP_OPTIONS):
-            args = ["plan", *args]
+            args = ["version"] if {"-v", "--version"} & {*args} else ["plan", *args]
         following = [*args[1:], ""]
         args = [
             f"{word}=small" if word == "--demo" and then not in SIZES else word

@@ -4,23 +4,19 @@ import difflib
 import os
 import shlex
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from planner import proxlb_settings, yamlfile
 from planner.audience import holds_secret
-from planner.complaint import nearest
+from planner.complaint import Refuse, nearest, stop
 from planner.errors import ConfigError
 from planner.settings import OTHER, PATHS, SECRETS, TYPES
 
 PREFIX = "PROXLB_PLAN_"
 CONFIG_VARIABLE = "PROXLB_PLAN_CONFIG"
 VARIABLES = {PREFIX + path.upper().replace(".", "__"): found for path, found in PATHS.items()}
-
-
-Refuse = Callable[[str], None]
-"""What is done with a complaint: whoever wants to hear all of them does not raise."""
 
 
 class Setting(NamedTuple):
@@ -47,11 +43,6 @@ class Written(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def stop(complaint: str) -> NoReturn:
-    """The first complaint is the last."""
-    raise ConfigError(complaint)
-
-
 def path_from(base: Path, text: str) -> Path:
     """What a path means that was written where relative ones are relative to `base`."""
     return base / os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises for a user that does not exist
@@ -71,7 +62,7 @@ def from_file(path: Path, environ: Mapping[str, str], refuse: Refuse = stop) -> 
 
 def _settings(content: str, path: Path, refuse: Refuse) -> Written:
     if proxlb_settings.is_proxlb(content, str(path)):
-        found = proxlb_settings.translate(content, str(path))
+        found = proxlb_settings.translate(content, str(path), refuse)
         said = [Setting(t.section, t.key, t.value, f"in {path} ({t.origin})", path.parent) for t in found.settings]
         return Written(said, tuple(map(str, found.remarks)))
     sections = yamlfile.parse(content, str(path))

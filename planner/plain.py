@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from planner.errors import InputError
-
 INSTEAD = "?"
 
 
@@ -14,6 +12,8 @@ def plain(text: str) -> str:
 
 def cleaned(document: Any, what: str) -> Any:
     """A JSON document with all of its texts made safe. InputError when it nests too deeply."""
+    from planner.errors import InputError  # errors are shown through `plain`
+
     try:
         return _cleaned(document)
     except RecursionError:

@@ -7,7 +7,8 @@ from planner.choices import GuestType, RunMode
 from planner.proxlb_values import Document, Kept, Outcome, Remark
 
 ENABLE, TYPES, METHOD, MODE = (f"balancing.{name}" for name in ("enable", "balance_types", "method", "mode"))
-PARALLEL, JOBS, OVERCOMMIT = (f"balancing.{name}" for name in ("parallel", "parallel_jobs", "cpu_overcommit"))
+PARALLEL, JOBS = (f"balancing.{name}" for name in ("parallel", "parallel_jobs"))
+OVERCOMMIT, INFLOW = (f"balancing.{name}" for name in ("cpu_overcommit", "max_node_inflow"))
 CONNTRACK: Final = "balancing.with_conntrack_state"
 PRESSURES: Final = ("balancing.psi.nodes", "balancing.psi.guests")
 PSI: Final = "psi"
@@ -15,6 +16,13 @@ WAITS: Final = {"memory": "memory-pressure", "cpu": "cpu-pressure", "disk": "io-
 LIMITS: Final = ("some", "full", "spikes")
 RESOURCES: Final = ("memory", "cpu", "disk")
 JOBS_AT_ONCE, VCPUS_PER_THREAD = 5, 2.0
+REPAIRED: Final = "broken rules are repaired first in every plan"
+WIDEST: Final = 100
+"""Percentage points: no spread is larger."""
+CPU_OF_NODES: Final = (
+    "makes nodes hot by pressure_some of their CPU alone, as Proxmox VE tells no pressure_full of it; in ProxLB no "
+    "node is ever hot by its CPU"
+)
 
 
 def mode(found: Document) -> Iterator[Outcome]:
@@ -58,6 +66,8 @@ def balanced(found: Document) -> Iterator[Outcome]:
     else:
         least = {name: min(limits.get(f"pressure_{name}", 100.0) for limits in given) for name in LIMITS}
         yield found.taken("policy.pressure", {WAITS[method]: least}, *PRESSURES)
+        if method == "cpu":
+            yield Remark(next(filter(found.has, PRESSURES)), CPU_OF_NODES, idle=False)
     if given and both[0] != both[1]:
         for key in filter(found.has, PRESSURES):
             yield Remark(key, "counts for nodes and guests alike, the lower one of each", idle=False)
@@ -84,9 +94,33 @@ def threshold(found: Document) -> Iterator[Outcome]:
                          "spread is above balanciness", idle=False)  # fmt: skip
 
 
+def tolerated(found: Document, key: str) -> Iterator[Outcome]:
+    """The spread that is tolerated: ProxLB takes any number."""
+    if not found.has(key):
+        return
+    given = found.get(key)
+    read = min(max(given, 0), WIDEST)
+    yield found.taken("policy.balanciness", read, key)
+    if read != given:
+        yield Remark(key, f"counts as {read}: spreads are from 0 to {WIDEST}", idle=False)
+
+
+def _solves(found: Document) -> bool:
+    """Whether ProxLB's own solver makes its plans."""
+    return bool(found.get("solver.enable", False)) and found.get("solver.mode", "shadow") == "active"
+
+
+def inflow(found: Document) -> Iterator[Outcome]:
+    """Migrations to a node at once, which ProxLB's solver alone counts."""
+    if found.has(INFLOW) and _solves(found):
+        yield found.taken("apply.per_target", found.get(INFLOW), INFLOW)
+    elif found.has(INFLOW):
+        yield Remark(INFLOW, "ProxLB looks at it in solver.mode active alone; apply.per_target would limit them")
+
+
 def overcommit(found: Document) -> Iterator[Outcome]:
     """vCPUs per thread, at which ProxLB's solver alone looks."""
-    if found.get("solver.enable", False) and found.get("solver.mode", "shadow") == "active":
+    if _solves(found):
         factor = found.get(OVERCOMMIT, VCPUS_PER_THREAD)
         yield found.taken("policy.overcommit", {"default": {"cpu": factor}}, OVERCOMMIT)
     elif found.has(OVERCOMMIT):

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any, Final
 
 from planner.choices import Active
+from planner.connection import API_PORT
 from planner.errors import ConfigError
 from planner.proxlb_values import Document, Kept, Outcome, Remark
 
@@ -16,15 +18,15 @@ HOUR: Final = 60
 """Minutes."""
 DAY: Final = 24 * HOUR
 WEEK: Final = 7 * DAY
-PORT: Final = re.compile(r"([0-9A-Fa-f:]*:[0-9A-Fa-f:]*):8006")
-"""An IPv6 address without brackets before the port that everybody uses: otherwise its last group could be one."""
+PORT: Final = re.compile(r"([^\[\]]*:[^\[\]]*):(\d+)")
+"""What ProxLB takes for an IPv6 address with a port: without brackets, the last group could be one as well."""
 
 
 def access(found: Document) -> Iterator[Outcome]:
     """Where the API is and who asks: ProxLB takes the token where there is a secret of one."""
     hosts, password, token, secret = (f"proxmox_api.{name}" for name in ("hosts", "pass", "token_id", "token_secret"))
     if found.has(hosts):
-        yield found.taken("api.hosts", [PORT.sub(r"[\1]:8006", host) for host in found.get(hosts)], hosts)
+        yield from _hosts(found, hosts)
     if found.has(token):
         if found.has(password) and not found.has(secret):
             yield Remark(token, f"without {secret} the password counts, as in ProxLB")
@@ -33,6 +35,26 @@ def access(found: Document) -> Iterator[Outcome]:
     for key, path in ((secret, "api.token_secret"), (password, "api.password")):
         if found.has(key):
             yield found.taken(path, found.get(key), key)
+
+
+def _hosts(found: Document, key: str) -> Iterator[Outcome]:
+    """Hosts, with brackets where there is a port."""
+    parts = [_host_and_port(host) for host in found.get(key)]
+    yield found.taken("api.hosts", [f"[{host}]:{port}" if port else host for host, port in parts], key)
+    for host, port in parts:
+        if port not in ("", str(API_PORT)):
+            what = f"takes the {port} of {host}:{port} for a port, as ProxLB does: write [{host}:{port}] for an address"
+            yield Remark(key, what, idle=False)
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    """An IPv6 address and its port, or all of it: ProxLB takes what follows the last colon for a port, also where no
+    address is left before that."""
+    match = PORT.fullmatch(text)
+    try:
+        return (str(match[1]), str(match[2])) if match and IPv6Address(match[1]) else (text, "")
+    except AddressValueError:
+        return text, ""
 
 
 def active(found: Document, key: str) -> Iterator[Outcome]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from planner.choices import Free, GuestType, LogLevel, RunMode
 from planner.errors import ConfigError
+from planner.proxlb_balance import REPAIRED, tolerated
 from planner.proxlb_cluster import active
 from planner.proxlb_values import (
     Document,
@@ -42,9 +43,13 @@ def is_ini(content: str) -> bool:
 
 def parse(content: str, name: str) -> dict[str, dict[str, str]]:
     """Section to key to text. ConfigError names the line, and never quotes it: it may hold the password."""
-    parser = configparser.RawConfigParser(default_section="", strict=True)
+    parser = configparser.ConfigParser(default_section="", strict=True)
     try:
         parser.read_string(content)
+        return {section: {key: value or "" for key, value in parser.items(section)} for section in parser.sections()}
+    except configparser.InterpolationError as error:
+        what = f"{error.section}.{error.option} with a % that means nothing"
+        raise ConfigError(f"{name} has {what}: write %% for a percent sign") from None
     except configparser.DuplicateOptionError as error:
         raise ConfigError(f"{name} has {error.section}.{error.option} twice, in line {error.lineno}") from None
     except configparser.DuplicateSectionError as error:
@@ -53,7 +58,6 @@ def parse(content: str, name: str) -> dict[str, dict[str, str]]:
         raise ConfigError(f"{name}, line {error.lineno}, stands before the first [section]") from None
     except configparser.ParsingError as error:
         raise ConfigError(f"{name}, line {error.errors[0][0]}, is not KEY: VALUE") from None
-    return {section: {key: value or "" for key, value in parser.items(section)} for section in parser.sections()}
 
 
 def table() -> dict[str, Key]:
@@ -65,6 +69,7 @@ def table() -> dict[str, Key]:
         "proxmox.verify_ssl": Key(flag, becomes("api.verify_tls")),
         "proxmox.timeout": Key(number, becomes("api.timeout")),
         "storage_balancing.enable": Key(flag, idle(DISKS, kept=False)),
+        "storage_balancing.method": Key(one_of("disk_space"), idle(DISKS)),
         "storage_balancing.balanciness": Key(number, idle(DISKS)),
         "storage_balancing.parallel_migrations": Key(flag, idle(DISKS)),
         "update_service.enable": Key(flag, idle(UPDATES, kept=False)),
@@ -85,11 +90,12 @@ def _balancing() -> dict[str, Key]:
         "mode": Key(one_of("used", "assigned"), becomes("policy.mode")),
         "mode_option": Key(one_of("bytes", "byte", "percent"), _free),
         "type": Key(one_of("vm", "ct", "all"), becomes("policy.guests")),
-        "balanciness": Key(number, becomes("policy.balanciness")),
+        "balanciness": Key(number, tolerated),
         "parallel_migrations": Key(flag, _parallel),
         "maintenance_nodes": Key(words, _nodes("cluster.maintenance_nodes")),
         "ignore_nodes": Key(words, _nodes("cluster.ignore_nodes")),
         "ignore_vms": Key(words, becomes("cluster.ignore_guests")),
+        "enforce_affinity_groups": Key(flag, idle(REPAIRED, kept=True)),
     }
 
 

@@ -1,6 +1,6 @@
 """Owns what each key of ProxLB's YAML (1.1 to 2.3) asks for here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from planner import proxlb_balance, proxlb_cluster
@@ -28,7 +28,6 @@ RESOURCES: Final = ("cpu", "disk", "memory")
 UNITS: Final = {"hours": "h", "minutes": "m"}
 LIMITS: Final = part(pressure_full=number, pressure_some=number, pressure_spikes=number)
 POOL: Final = part(type=one_of("affinity", "anti-affinity"), pin=words, strict=flag)
-REPAIRED: Final = "broken rules are repaired first in every plan"
 POWER: Final = "nodes are not switched off: consolidate shows which ones could be"
 FAILS_CLOSED: Final = "where no plan is found nothing is done"
 
@@ -36,6 +35,14 @@ FAILS_CLOSED: Final = "where no plan is found nothing is done"
 def table() -> dict[str, Key]:
     """Every key, and what becomes of it."""
     return _api() | _cluster() | _balancing() | _service() | _solver() | _power()
+
+
+def longhand(sections: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with the hours between two looks, which 1.1.0 has as a plain number, as later releases write them."""
+    service = sections.get("service")
+    if not isinstance(service, Mapping) or not isinstance(service.get("schedule"), str):
+        return sections
+    return {**sections, "service": {**service, "schedule": {"interval": service["schedule"]}}}
 
 
 def _api() -> dict[str, Key]:
@@ -77,16 +84,16 @@ def _balancing() -> dict[str, Key]:
     return {
         "balancing.enable": Key(flag),
         "balancing.balance_types": Key(list_of("vm", "ct")),
-        "balancing.enforce_affinity": Key(flag, idle(REPAIRED, kept=True)),
-        "balancing.enforce_pinning": Key(flag, idle(REPAIRED, kept=True)),
+        "balancing.enforce_affinity": Key(flag, idle(proxlb_balance.REPAIRED, kept=True)),
+        "balancing.enforce_pinning": Key(flag, idle(proxlb_balance.REPAIRED, kept=True)),
         "balancing.parallel": Key(flag),
         "balancing.parallel_jobs": Key(whole),
-        "balancing.max_node_inflow": Key(whole, becomes("apply.per_target")),
+        "balancing.max_node_inflow": Key(whole),
         "balancing.max_job_validation": Key(whole, becomes("apply.migration_timeout")),
         "balancing.live": Key(flag, idle(live, kept=True)),
         "balancing.with_local_disks": Key(flag, becomes("policy.with_local_disks", default=True)),
         "balancing.with_conntrack_state": Key(flag),
-        "balancing.balanciness": Key(number, becomes("policy.balanciness")),
+        "balancing.balanciness": Key(number, proxlb_balance.tolerated),
         "balancing.method": Key(one_of(*RESOURCES)),
         "balancing.mode": Key(one_of("used", "assigned", "psi")),
         "balancing.memory_threshold": Key(number),
@@ -158,6 +165,6 @@ def _delay(found: Document) -> Iterator[Outcome]:
 TOGETHER: Final = (
     proxlb_cluster.access, proxlb_cluster.reserve, proxlb_cluster.pools, proxlb_cluster.maintenance,
     proxlb_balance.mode, proxlb_balance.parallel, proxlb_balance.balanced, proxlb_balance.threshold,
-    proxlb_balance.overcommit, proxlb_balance.conntrack, _every, _delay,
+    proxlb_balance.overcommit, proxlb_balance.inflow, proxlb_balance.conntrack, _every, _delay,
 )  # fmt: skip
 """What several keys say together."""

@@ -1,17 +1,19 @@
 """Owns how values of ProxLB's configuration are read, and what can become of a key: settings, or a remark."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from planner.complaint import nearest
+from planner.complaint import Refuse, nearest, stop
 from planner.errors import ConfigError
+from planner.plain import plain
 
 Reader = Callable[[Any, str], Any]
 """The value of a key, of which the name is given; ConfigError where it makes no sense."""
-YES: Final = ("true", "yes", "on", "1", "y", "t")
-NO: Final = ("false", "no", "off", "0", "n", "f")
+YES: Final = ("true", "yes", "on", "1", "y", "t", "enable")
+NO: Final = ("false", "no", "off", "0", "n", "f", "disable")
 IDLE: Final = "has no effect: "
 PRIVATE: Final = "proxmox"
 """How sections begin whose values are never shown."""
@@ -31,7 +33,7 @@ class Taken(NamedTuple):
     def origin(self) -> str:
         """Whose it was, in words."""
         of = ", ".join(self.of)
-        return f"what ProxLB does without {of}" if self.default else of
+        return plain(f"what ProxLB does without {of}" if self.default else of)
 
 
 class Remark(NamedTuple):
@@ -43,7 +45,7 @@ class Remark(NamedTuple):
     """Whether it has no effect; otherwise it has another one."""
 
     def __str__(self) -> str:
-        return f"{self.key} {IDLE if self.idle else ''}{self.text}"
+        return plain(f"{self.key} {IDLE if self.idle else ''}{self.text}")
 
 
 class Kept(NamedTuple):
@@ -127,9 +129,11 @@ def number(value: Any, key: str) -> float:
     """Any number."""
     try:
         found = float(str(value).strip())
-        return int(found) if found.is_integer() else found
     except ValueError:
-        raise _wrong(value, key, "is not a number") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise _wrong(value, key, "is not a number")
+    return int(found) if found.is_integer() else found
 
 
 def text(value: Any, key: str) -> str:
@@ -184,23 +188,35 @@ def part(**known: Reader) -> Reader:
     return read
 
 
-def document(sections: Mapping[str, Any], keys: Mapping[str, Key]) -> Document:
-    """All that is written in nested mappings. ConfigError for a key that there is not, or a value without sense."""
-    return Document(dict(_written(sections, keys, "")))
+def document(sections: Mapping[str, Any], keys: Mapping[str, Key], refuse: Refuse = stop) -> Document:
+    """All that is written in nested mappings. A key that there is not, or a value without sense, is refused."""
+    return Document(dict(_written(sections, keys, "", refuse)))
 
 
-def _written(value: Mapping[str, Any], keys: Mapping[str, Key], prefix: str) -> Iterator[tuple[str, Any]]:
+def _written(
+    value: Mapping[str, Any], keys: Mapping[str, Key], prefix: str, refuse: Refuse
+) -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
         path = f"{prefix}{name}"
-        if path in keys:
-            if inner is not None:
-                yield path, keys[path].read(inner, path)
-            continue
-        if not any(key.startswith(f"{path}.") for key in keys):
-            here = dict.fromkeys(key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix))
-            elsewhere = {key.rpartition(".")[2]: key for key in keys}
-            raise ConfigError(f"unknown key {path}: {nearest(str(name), list(here), elsewhere)}")
-        yield from _written(_mapping({} if inner is None else inner, path), keys, f"{path}.")
+        try:
+            if path in keys:
+                if inner is not None:
+                    yield path, keys[path].read(inner, path)
+                continue
+            _check_known(path, prefix, keys)
+            below = _mapping({} if inner is None else inner, path)
+        except ConfigError as error:
+            refuse(str(error))
+        else:
+            yield from _written(below, keys, f"{path}.", refuse)
+
+
+def _check_known(path: str, prefix: str, keys: Mapping[str, Key]) -> None:
+    """ConfigError where there is no key below a path."""
+    if not any(key.startswith(f"{path}.") for key in keys):
+        here = dict.fromkeys(key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix))
+        elsewhere = {key.rpartition(".")[2]: key for key in keys}
+        raise ConfigError(f"unknown key {path}: {nearest(path.removeprefix(prefix), list(here), elsewhere)}")
 
 
 def _mapping(value: Any, key: str) -> Mapping[str, Any]:
@@ -214,11 +230,14 @@ def _wrong(value: Any, key: str, why: str) -> ConfigError:
     return ConfigError(f"{key}: {shown} {why}")
 
 
-def translated(found: Document, keys: Mapping[str, Key], together: tuple[Callable[[Document], Iterator[Outcome]], ...]
-               ) -> Iterator[Outcome]:  # fmt: skip
+def translated(
+    found: Document, keys: Mapping[str, Key], together: tuple[Callable[[Document], Iterator[Outcome]], ...],
+    refuse: Refuse = stop,
+) -> Iterator[Outcome]:  # fmt: skip
     """What becomes of all that is written, key by key and then of those that are looked at together."""
-    for name, key in keys.items():
-        if key.fate is not None:
-            yield from key.fate(found, name)
-    for several in together:
-        yield from several(found)
+    fates = [key.fate(found, name) for name, key in keys.items() if key.fate is not None]
+    for outcomes in (*fates, *(several(found) for several in together)):
+        try:
+            yield from outcomes
+        except ConfigError as error:
+            refuse(str(error))

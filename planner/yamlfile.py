@@ -1,4 +1,4 @@
-"""Owns text in YAML: all scalars as they are written, and what is said where it is none."""
+"""Owns text in YAML: all scalars as they are written, mappings merged, and what is said where it is none."""
 
 import re
 from typing import Any
@@ -22,16 +22,30 @@ def _plain(node: yaml.Node | None) -> Any:
         return [_plain(part) for part in node.value]
     if isinstance(node, yaml.MappingNode):
         values: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for key, value in node.value:
+            if key.tag.endswith(":merge"):
+                merged |= _merged(value)
+                continue
             name = key.value if isinstance(key, yaml.ScalarNode) else ""
             if not name or name in values:
                 problem = f"the key {name} stands twice" if name else "a key is not a name"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             values[name] = _plain(value)
-        return values
+        return merged | values
     if node and node.tag.startswith("!"):
         raise yaml.MarkedYAMLError(problem="a value starts with a tag", problem_mark=node.start_mark)
     return node.value if node and not node.tag.endswith(":null") else None
+
+
+def _merged(node: yaml.Node) -> dict[str, Any]:
+    """What `<<` stands before: a mapping, or several of which the first one wins."""
+    result: dict[str, Any] = {}
+    for part in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        if not isinstance(part, yaml.MappingNode):
+            raise yaml.MarkedYAMLError(problem="<< stands before what is no mapping", problem_mark=part.start_mark)
+        result = _plain(part) | result
+    return result
 
 
 def _problem(error: yaml.YAMLError | RecursionError) -> str:

@@ -46,7 +46,7 @@ INI = """
 [proxmox]
 api_host: hypervisor01,10.10.10.10
 api_user: root@pam
-api_pass: Foo%Bar#1
+api_pass: Foo%%Bar#1
 verify_ssl: 0
 [vm_balancing]
 enable: 1

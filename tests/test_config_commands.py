@@ -6,6 +6,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from planner import settings
 from planner.config import Config, load
 from planner.config_schema import schema
 from planner.errors import ConfigError
+from planner.policy import Hooks
 from tests.commandline import Cli, alone, calling
 
 REPO = Path(__file__).parent.parent
@@ -166,7 +168,7 @@ def test_no_secret_is_said_or_shown(tmp_path: Path, cli: Cli) -> None:
     assert outcome.code == 78 and SECRET not in outcome.out + outcome.err
     file = written(tmp_path / "c.yaml", RICH)
     shown = cli("config", "show", "-c", file, "--origin").out
-    assert SECRET not in shown and shown.count("**********") == 4 and "https://hook.example.org/" in shown
+    assert SECRET not in shown and shown.count("**********") == 5 and "https://hook.example.org/" in shown
     slips = f"api: {{hosts: 'root:{SECRET}@pve1', token_id: 'root@pam!t={SECRET}'}}"
     outcome = cli("config", "show", "-c", written(tmp_path / "c.yaml", slips))
     assert SECRET not in outcome.out and "@pve1" in outcome.out
@@ -183,8 +185,9 @@ def test_what_is_shown_is_a_file_that_means_the_same(tmp_path: Path, cli: Cli, t
     assert again == cli("config", "show", "-c", written(file, text)).out
     known, shown = load(str(file)), load(str(written(file, first)))
     for section in settings.SECTIONS:
-        if section not in ("api", "notify"):  # those have secrets
+        if section not in ("api", "notify", "apply"):  # those have secrets
             assert getattr(known, section) == getattr(shown, section)
+    assert replace(known.apply, hooks=Hooks()) == replace(shown.apply, hooks=Hooks())
     assert (known.api.hosts, known.api.timeout, known.notify.events) == (
         shown.api.hosts, shown.api.timeout, shown.notify.events,
     )  # fmt: skip

@@ -48,6 +48,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "balancing.psi.nodes": {"balancing.mode": "psi"},
     "balancing.psi.guests": {"balancing.mode": "psi"},
     "balancing.cpu_overcommit": {"solver.enable": True, "solver.mode": "active"},
+    "balancing.max_node_inflow": {"solver.enable": True, "solver.mode": "active"},
     "service.delay.time": {"service.delay.enable": True},
     "service.delay.format": {"service.delay.enable": True},
 }
@@ -55,7 +56,8 @@ BESIDE: dict[str, dict[str, Any]] = {
 OF_INI = {
     "vm_balancing.enable": "1", "vm_balancing.method": "cpu", "vm_balancing.mode": "assigned", "service.daemon": "0",
     "vm_balancing.mode_option": "bytes", "vm_balancing.type": "ct", "vm_balancing.parallel_migrations": "0",
-    "service.log_verbosity": "INFO",
+    "service.log_verbosity": "INFO", "storage_balancing.method": "disk_space",
+    "vm_balancing.enforce_affinity_groups": "0",
 }  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from planner.choices import Active, Free, LogLevel, RunMode
 from planner.config import Config, connection
 from planner.errors import ConfigError, InputError
 from planner.policy import Cluster, GuestType, Mode, PoolRule, PoolType, Pressure, Reserve, Resource
-from planner.proxlb_settings import Translation, imported, is_proxlb, note, translate
+from planner.proxlb_settings import Translation, is_proxlb, note, translate
+from planner.takeover import imported
 from tests.proxlb_files import INI, YAML, random_settings
 
 FILE = "proxlb.yaml"
@@ -114,7 +115,7 @@ def test_environment_and_flags_beat_it_as_they_beat_every_file(tmp_path: Path) -
 
 @pytest.mark.parametrize("text", [YAML, INI])
 def test_what_is_imported_means_the_same_and_has_no_secret(text: str, tmp_path: Path) -> None:
-    ours = imported(written(tmp_path, text))
+    ours = imported(written(tmp_path, text), {})
     assert "430e308f" not in ours and "Foo%Bar" not in ours
     (tmp_path / "ours.yaml").write_text(ours)
     found, direct = config.load(str(tmp_path / "ours.yaml"), environ={}, cwd=tmp_path), loaded(tmp_path, text)
@@ -126,9 +127,9 @@ def test_what_is_imported_means_the_same_and_has_no_secret(text: str, tmp_path: 
 
 def test_only_a_file_of_proxlb_is_imported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no configuration of ProxLB"):
-        imported(written(tmp_path, "policy: {seed: 1}\n"))
+        imported(written(tmp_path, "policy: {seed: 1}\n"), {})
     with pytest.raises(ConfigError, match="cannot be read"):
-        imported(tmp_path / "none.yaml")
+        imported(tmp_path / "none.yaml", {})
 
 
 @pytest.mark.parametrize(
@@ -182,9 +183,9 @@ def test_what_makes_no_sense_is_one_line_without_a_secret(text: str, words: str)
 
 def test_a_value_out_of_range_is_named_as_it_stands_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"^policy.balanciness in .*proxlb.yaml \(balancing.balanciness\): 500 is more"
+        ConfigError, match=r"^policy.time_limit in .*proxlb.yaml \(solver.timeout_seconds\): -1 is not more"
     ):
-        loaded(tmp_path, BARE + "balancing: {balanciness: 500}")
+        loaded(tmp_path, BARE + "solver: {timeout_seconds: -1}")
 
 
 def test_a_secret_that_others_may_read_is_refused_here_too(tmp_path: Path) -> None:
@@ -323,7 +324,7 @@ def test_whatever_proxlb_takes_is_taken_and_every_key_of_it_accounted_for(tmp_pa
         found = translate(text, FILE)
         assert found.keys >= {*keys_of(values, proxlb_keys.table())}, f"{seed}: {text}"
         direct = loaded(tmp_path, text)
-        (tmp_path / "ours.yaml").write_text(imported(tmp_path / FILE))
+        (tmp_path / "ours.yaml").write_text(imported(tmp_path / FILE, {}))
         ours = config.load(str(tmp_path / "ours.yaml"), environ={}, cwd=tmp_path)
         assert [getattr(ours, section) for section in SAME] == [getattr(direct, section) for section in SAME], seed
 
@@ -353,10 +354,11 @@ def test_nodes_are_in_maintenance_when_proxlb_would_have_them_there(
 @pytest.mark.parametrize("section", proxlb_ini.MODES)
 def test_every_key_of_the_ini_file_is_accounted_for(section: str) -> None:
     samples = {"mode": "used", "method": "disk", "mode_option": "percent", "type": "all", "log_verbosity": "INFO"}
+    samples["storage_balancing.method"] = "disk_space"
     lines: dict[str, list[str]] = {}
     for key in proxlb_ini.table():
         at, _, name = key.partition(".")
-        lines.setdefault(at, [f"[{at}]"]).append(f"{name} = {samples.get(name, '1')}")
+        lines.setdefault(at, [f"[{at}]"]).append(f"{name} = {samples.get(key, samples.get(name, '1'))}")
     other = next(name for name in proxlb_ini.MODES if name != section)
     del lines[other]
     text = "\n".join(line for part in lines.values() for line in part)

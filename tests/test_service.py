@@ -169,6 +169,20 @@ def test_the_line_for_cron_is_one_and_starts_a_command_that_exists() -> None:
     assert "STATE_DIRECTORY" in environ
 
 
+def test_the_look_that_the_page_tries_keeps_its_journal_where_cron_does() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "service.md").read_text()
+    line = re.search(r"^runuser .*$", page, re.MULTILINE)
+    assert line is not None
+    _, _, command = line[0].partition(" -- ")
+    program, *words = shlex.split(command)
+    assert program == "env"
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    cron = dict(entry.split("=", 1) for entry in CRON[:-1])
+    assert given == {name: cron[name] for name in ("PROXLB_PLAN_CONFIG", "STATE_DIRECTORY")}
+    assert words[len(given)] == "proxlb-plan"
+    check_flags(words[len(given) + 1 :])
+
+
 def test_the_container_has_no_rights_and_nothing_to_write_to_but_its_journal() -> None:
     assert CONTAINER["read_only"] is True and CONTAINER["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in CONTAINER["security_opt"]

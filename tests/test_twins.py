@@ -97,8 +97,16 @@ def test_a_dry_apply_shows_the_plan_and_changes_nothing(cli: Cli, served: Served
     assert shown.code == 0 and "migrations" in shown.out
     assert cli(*words, "--out", "plan.json").code == 0
     assert cli("apply", "plan.json", "--dry-run", "-c", file).code == 0
+    for words in (("-d", "-j"), ("plan.json", "-dj"), ("-d", "--output", "json")):
+        printed = cli("apply", *words, "-c", file, "--solver", "descent", "--balanciness", "0")
+        assert printed.code == 0 and json.loads(printed.out)["solver"] == "descent"
     assert served.pve.where() == before
     assert served.sent("POST") == 0 and json.loads(cli("history", "-j", "-c", file).out) == []
+
+
+def test_json_of_an_apply_that_is_not_dry_is_refused_before_anything_is_asked(cli: Cli, served: Served) -> None:
+    outcome = cli("apply", "-j", "--yes", "-c", "none.yaml")
+    assert outcome.code == 64 and "--dry-run" in outcome.complaint
 
 
 def test_the_best_node_is_the_one_that_place_finds(cli: Cli, lopsided: Path) -> None:
@@ -113,5 +121,5 @@ def test_the_best_node_is_the_one_that_place_finds(cli: Cli, lopsided: Path) -> 
 
 
 def test_v_is_the_version(cli: Cli) -> None:
-    for words in (("-v",), ("--version",), ("version",)):
+    for words in (("-v",), ("--version",), ("-c", "none.yaml", "-v"), ("-v", "-j"), ("--demo", "-v")):
         assert cli(*words) == cli("version") and cli(*words).out == f"{planner.__version__}\n"
