@@ -64,6 +64,8 @@ class LivingCluster(SimulatedCluster):
         self._asleep: dict[int, int] = {}
         """vmid to the step in which it is started again."""
         self._came_true: set[Fault] = set()
+        self._foreign: dict[str, tuple[float, float]] = {}
+        """Migrations of somebody else: from when until when."""
         self._saved: int | None = None
         """The guest that is being backed up."""
         self._figured: float | None = None
@@ -124,6 +126,10 @@ class LivingCluster(SimulatedCluster):
         self._settle()
         parts = [100 * row["mem"] / row["maxmem"] for row in self._of("node") if row["node"] not in self.down()]
         return float(max(parts) - min(parts))
+
+    def is_foreign(self, at: float) -> bool:
+        """Whether somebody else migrated a guest at a time: where none was free, or its node went, nobody did."""
+        return any(begin <= at < end for begin, end in self._foreign.values())
 
     def homes(self) -> dict[int, str]:
         """Where guests are."""
@@ -270,6 +276,8 @@ class LivingCluster(SimulatedCluster):
         for task in self._tasks.values():
             if not task.arrived and fault.node in (task.source, task.target) and not task.is_over(fault.begin):
                 task.failure = f"no route to {fault.node}"
+                if task.upid in self._foreign:
+                    self._foreign[task.upid] = (self._foreign[task.upid][0], fault.begin)
 
     def _take(self, fault: Fault) -> None:
         """Somebody migrates the largest machine that can be; it takes as long as the fault."""
@@ -280,7 +288,7 @@ class LivingCluster(SimulatedCluster):
         upid = f"UPID:{row['node']}:00001000:00002000:{int(fault.begin):08X}:qmigrate:{row['vmid']}:{ROOT}:"
         task = SimulatedTask(upid, row["node"], fault.node, fault.begin, running=True, memory_mib=0.0, size_mib=0.0)
         task = replace(task, disk_mib=(fault.end - fault.begin - BEFORE - simulated_task.AFTER) * DISK)
-        self._tasks[upid] = task
+        self._tasks[upid], self._foreign[upid] = task, (fault.begin, fault.end)
         row["lock"] = "migrate"
 
     def _crowd(self, fault: Fault) -> None:

@@ -19,7 +19,7 @@ from tests.weeks import BERLIN, ME, RUN, Week, at, in_blackout, in_window, lived
 RAN = (Outcome.DONE, Outcome.CUT, Outcome.PARTLY, Outcome.FAILED)
 OF_BALANCE = {GateName.LOOKS, GateName.GAIN}
 """What says nothing against the repair of a rule."""
-STOPPING = (Trouble.UNREACHABLE, Trouble.NO_QUORUM, Trouble.FOREIGN, Trouble.BACKUP, Trouble.MASTER)
+STOPPING = (Trouble.UNREACHABLE, Trouble.NO_QUORUM, Trouble.BACKUP)
 """With which nothing starts, also where they begin while a run is under way."""
 FAULTS = [
     Fault(trouble, at(day, begin), at(day, end), node)
@@ -55,7 +55,7 @@ CROWDS = [
 DEATHS = [at(0, "20:01"), at(5, "19:00:30")]
 
 
-DRAWN = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(8)]
+DRAWN = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(6)]
 
 
 @pytest.fixture(scope="module", params=[None, *DRAWN])
@@ -113,7 +113,8 @@ def test_nothing_ever_started_while_a_gate_was_closed(week: Week) -> None:
     assert len(week.cluster.asked) > (20 if is_made(week) else 5)
     together = set(followers(week))
     for one in week.cluster.asked:
-        assert not week.cluster.faults.at(one.at, *STOPPING), one
+        assert not week.cluster.faults.at(one.at, *STOPPING) and not week.cluster.is_foreign(one.at), one
+        assert {fault.node for fault in week.cluster.faults.at(one.at, Trouble.MASTER)} <= {ME}
         assert (in_window(one.at) and not in_blackout(one.at)) or one.upid in together, one
         down = {fault.node for fault in week.cluster.faults.at(one.at, Trouble.OFFLINE)}
         assert not down & {one.source, one.target}

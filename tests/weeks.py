@@ -186,6 +186,7 @@ def wanted(week: Week) -> Iterator[tuple[Seen, set[GateName]]]:
         since = max((when for when in moved if when <= look.at), default=0.0)
         streak = [*(when for when in streak if when > since), look.at] if look.above else []
         gates = {gate for gate, trouble in TROUBLES.items() if week.cluster.faults.at(look.at, trouble)}
+        gates |= {GateName.FOREIGN} if week.cluster.is_foreign(look.at) else set()
         gates |= set() if in_window(look.at) else {GateName.WINDOW}
         gates |= {GateName.BLACKOUT} if in_blackout(look.at) else set()
         gates |= {gate for gate, most, span in rates(week.run) if starts(week, look.at - span, look.at) >= most}
@@ -195,7 +196,7 @@ def wanted(week: Week) -> Iterator[tuple[Seen, set[GateName]]]:
 
 
 TROUBLES: Final = {
-    GateName.QUORUM: Trouble.NO_QUORUM, GateName.FOREIGN: Trouble.FOREIGN, GateName.BACKUP: Trouble.BACKUP,
+    GateName.QUORUM: Trouble.NO_QUORUM, GateName.BACKUP: Trouble.BACKUP,
 }  # fmt: skip
 
 
