@@ -2,21 +2,17 @@
 
 import logging
 import os
-from collections import deque
-from contextlib import suppress
 
-from planner import logs
+from planner import before, logs
+from planner.before import Before
 from planner.errors import JournalError, PlannerError
 from planner.journal import Journal
 from planner.look import Look, Outcome
 from planner.metrics import Exporter
 from planner.notice import notices
 from planner.settings import Config
-from planner.state import UNNAMED
 from planner.tell import Teller
 
-BEFORE = 50
-"""Looks before the last that tell whether it is the first of its kind."""
 LEVELS = {
     Outcome.ERROR: logging.ERROR, Outcome.FAILED: logging.ERROR, Outcome.PARTLY: logging.WARNING,
     Outcome.STANDBY: logging.DEBUG,
@@ -34,11 +30,8 @@ class Herald:
     """Tells of looks. What cannot be told is said, and ends nothing."""
 
     def __init__(self, exporter: Exporter, journal: Journal) -> None:
-        """Of earlier processes the journal knows what they saw."""
-        self._exporter = exporter
-        self._before: deque[Look] = deque(maxlen=BEFORE)
-        with suppress(JournalError):
-            self._before.extend(journal.looks.last(limit=BEFORE))
+        self._exporter, self._journal = exporter, journal
+        self._before: dict[str, Before] = {}
 
     def use(self, config: Config) -> None:
         """Tell whom the settings name. PlannerError when that makes no sense: then it is as it was before."""
@@ -47,19 +40,28 @@ class Herald:
     def look(self, look: Look) -> None:
         """Tell of a look."""
         say(look)
-        names = (look.cluster, UNNAMED)  # that of a cluster which has never said its name may have been this one
-        before = [each for each in self._before if each.cluster in names]
-        self._before.appendleft(look)
+        known = self._known(look)
+        self._before[look.cluster] = known.then(look)
         try:
             self._exporter.look(look)
         except JournalError as error:
             log.error(str(error))
-        for notice in filter(self._teller.wants, notices(look, before)):
+        for notice in filter(self._teller.wants, notices(look, known)):
             self._exporter.notified(failed=not self._teller.tell(notice))
         try:
             self._exporter.write()
         except PlannerError as error:
             log.error(str(error))
+
+    def _known(self, look: Look) -> Before:
+        """What was so before a look: what earlier processes saw is asked of the journal, once."""
+        if look.cluster in self._before:
+            return self._before[look.cluster]
+        try:
+            return before.of(self._journal.looks, look)
+        except JournalError as error:
+            log.error(str(error))
+            return Before()
 
 
 def say(look: Look) -> None:

@@ -5,15 +5,14 @@ it begins, whatever comes between that only keeps us from seeing it.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Final
 
+from planner.before import SOUND, Before
 from planner.choices import Event
 from planner.look import Look, Outcome
-from planner.looks import BLIND
 from planner.mention import counted, some
 from planner.plain import plain
 from planner.plan import PlanStatus
@@ -25,8 +24,6 @@ SEVERITY: Final[Mapping[Event, str]] = {
 }  # fmt: skip
 ENDED: Final = (Outcome.DONE, Outcome.CUT, Outcome.PARTLY, Outcome.FAILED)
 """Looks that carried something out, or tried to."""
-SOUND: Final = (PlanStatus.OPTIMAL, PlanStatus.FEASIBLE, PlanStatus.NO_ACTION)
-"""Plans under which all rules hold that must."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,67 +54,57 @@ class Notice:
         return json.dumps({**told, **said, "look": json.loads(self.look.to_json())})
 
 
-def notices(look: Look, before: Sequence[Look]) -> tuple[Notice, ...]:
-    """What a look means; `before` are looks of the same cluster before it, the newest first."""
+def notices(look: Look, before: Before) -> tuple[Notice, ...]:
+    """What a look means, given what was so before it."""
     return tuple(_notice(event, look, before) for event, means in MEANS.items() if means(look, before))
 
 
-def _recovered(look: Look, before: Sequence[Look]) -> bool:
-    return bool(_errors(look, before)) or _conflict_over(look, before)
+def _recovered(look: Look, before: Before) -> bool:
+    return _errors_over(look, before) or _conflict_over(look, before)
 
 
-def _error(look: Look, before: Sequence[Look]) -> bool:
-    return look.outcome is Outcome.ERROR and not (before and before[0].outcome is Outcome.ERROR)
+def _error(look: Look, before: Before) -> bool:
+    return look.outcome is Outcome.ERROR and not before.errors
 
 
-def _conflict(look: Look, before: Sequence[Look]) -> bool:
-    return look.status == PlanStatus.INFEASIBLE and _known_status(before) != PlanStatus.INFEASIBLE
+def _conflict(look: Look, before: Before) -> bool:
+    return look.status == PlanStatus.INFEASIBLE and before.status != PlanStatus.INFEASIBLE
 
 
-def _refused(look: Look, before: Sequence[Look]) -> bool:
+def _refused(look: Look, before: Before) -> bool:
     if look.outcome is not Outcome.REFUSED:
         return False
-    seen = next((each for each in before if each.outcome not in BLIND), None)
-    if seen is None or seen.outcome is not Outcome.REFUSED:
-        return True
-    return not {each.gate for each in look.refusals} <= {each.gate for each in seen.refusals}
+    return before.refused is None or not {each.gate for each in look.refusals} <= before.refused
 
 
-def _proposed(look: Look, before: Sequence[Look]) -> bool:
-    waits = {each.run for each in before if each.outcome is Outcome.PROPOSED}
-    return look.outcome is Outcome.PROPOSED and look.run not in waits
+def _proposed(look: Look, before: Before) -> bool:
+    return look.outcome is Outcome.PROPOSED and (before.proposed is None or look.run != before.proposed)
 
 
-def _done(look: Look, _before: Sequence[Look]) -> bool:
+def _done(look: Look, _before: Before) -> bool:
     return look.outcome in (Outcome.DONE, Outcome.CUT)
 
 
-def _failed(look: Look, _before: Sequence[Look]) -> bool:
+def _failed(look: Look, _before: Before) -> bool:
     return look.outcome in (Outcome.PARTLY, Outcome.FAILED)
 
 
-MEANS: Final[Mapping[Event, Callable[[Look, Sequence[Look]], bool]]] = {
+MEANS: Final[Mapping[Event, Callable[[Look, Before], bool]]] = {
     Event.RECOVERED: _recovered, Event.ERROR: _error, Event.CONFLICT: _conflict, Event.REFUSED: _refused,
     Event.PROPOSED: _proposed, Event.DONE: _done, Event.FAILED: _failed,
 }  # fmt: skip
 """Event to whether a look means it, in the order in which they are told."""
 
 
-def _errors(look: Look, before: Sequence[Look]) -> list[Look]:
-    """The looks just before this one that came to nothing, if it is none."""
-    return [] if look.outcome is Outcome.ERROR else list(takewhile(lambda each: each.outcome is Outcome.ERROR, before))
+def _errors_over(look: Look, before: Before) -> bool:
+    return before.errors > 0 and look.outcome is not Outcome.ERROR
 
 
-def _conflict_over(look: Look, before: Sequence[Look]) -> bool:
-    return look.status in SOUND and _known_status(before) == PlanStatus.INFEASIBLE
+def _conflict_over(look: Look, before: Before) -> bool:
+    return look.status in SOUND and before.status == PlanStatus.INFEASIBLE
 
 
-def _known_status(before: Sequence[Look]) -> str:
-    """Of the last plan of which it is known whether all rules can hold."""
-    return next((each.status for each in before if each.status in (*SOUND, PlanStatus.INFEASIBLE)), "")
-
-
-def _notice(event: Event, look: Look, before: Sequence[Look]) -> Notice:
+def _notice(event: Event, look: Look, before: Before) -> Notice:
     about = f"cluster {look.cluster}" if look.cluster else "cluster (name not known)"
     title = f"{about}: {TITLE[event](look)}"
     lines = (plain(line) for line in (*LINES[event](look, before), *_when(look)))
@@ -148,7 +135,7 @@ TITLE: Final[Mapping[Event, Callable[[Look], str]]] = {
 }
 
 
-def _planned(look: Look, _before: Sequence[Look]) -> Iterator[str]:
+def _planned(look: Look, _before: Before) -> Iterator[str]:
     """What is, or was, to be done."""
     yield look.why
     run = "" if look.run is None else f"run {look.run}: "
@@ -160,41 +147,41 @@ def _planned(look: Look, _before: Sequence[Look]) -> Iterator[str]:
     yield from some("rules broken after it", look.violations_after)
 
 
-def _to_approve(look: Look, before: Sequence[Look]) -> Iterator[str]:
+def _to_approve(look: Look, before: Before) -> Iterator[str]:
     yield from _planned(look, before)
     if look.run is not None and f"approve {look.run}" not in look.why:
         yield f"to carry it out: proxlb-plan approve {look.run}"
 
 
-def _gone_wrong(look: Look, before: Sequence[Look]) -> Iterator[str]:
+def _gone_wrong(look: Look, before: Before) -> Iterator[str]:
     yield from _planned(look, before)
     if look.run is not None:
         yield f"what became of it: proxlb-plan status {look.run}"
 
 
-def _held_back(look: Look, before: Sequence[Look]) -> Iterator[str]:
+def _held_back(look: Look, before: Before) -> Iterator[str]:
     yield from (f"{each.gate}: {each.why}" for each in look.refusals)
     yield from (line for line in _planned(look, before) if line != look.why or not look.refusals)
 
 
-def _clash(look: Look, _before: Sequence[Look]) -> Iterator[str]:
+def _clash(look: Look, _before: Before) -> Iterator[str]:
     yield look.why
     yield from some("rules that stay broken", look.violations_after)
     yield "which rules clash, and what would help: proxlb-plan plan"
 
 
-def _nothing(look: Look, _before: Sequence[Look]) -> Iterator[str]:
+def _nothing(look: Look, _before: Before) -> Iterator[str]:
     yield look.why
 
 
-def _what_is_over(look: Look, before: Sequence[Look]) -> Iterator[str]:
-    if errors := _errors(look, before):
-        yield f"{counted(len(errors), 'look')} came to nothing, the last: {errors[0].why}"
+def _what_is_over(look: Look, before: Before) -> Iterator[str]:
+    if _errors_over(look, before):
+        yield f"{counted(before.errors, 'look')} came to nothing, the last: {before.why}"
     if _conflict_over(look, before):
         yield "all rules can hold again"
 
 
-LINES: Final[Mapping[Event, Callable[[Look, Sequence[Look]], Iterator[str]]]] = {
+LINES: Final[Mapping[Event, Callable[[Look, Before], Iterator[str]]]] = {
     Event.PROPOSED: _to_approve, Event.DONE: _planned, Event.FAILED: _gone_wrong, Event.REFUSED: _held_back,
     Event.CONFLICT: _clash, Event.ERROR: _nothing, Event.RECOVERED: _what_is_over,
 }  # fmt: skip

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from planner import listing
+from planner.listing import Row
 from planner.look import Look, Outcome
+from planner.plain import plain
 
 STYLES = {Outcome.ERROR: "red", Outcome.FAILED: "red", Outcome.PARTLY: "red", Outcome.REFUSED: "yellow"}
-COLUMNS = ("look", "cluster", "at", "spread", "planned", "bound", "migrations", "GiB", "outcome", "run", "why")
+SPARE = ("planned", "bound", "GiB")
 RIGHT = ("look", "spread", "planned", "bound", "migrations", "GiB", "run")
 
 
@@ -19,18 +21,18 @@ def table(items: Sequence[Look], out: Console) -> None:
     if not items:
         out.print("no look was ever taken on this machine: `proxlb-plan run` takes them")
         return
-    result = Table(box=None, pad_edge=False)
-    for name in COLUMNS:
-        result.add_column(name, justify="right" if name in RIGHT else "left", no_wrap=name != "why")
-    for each in items:
-        planned = each.migrations > 0
-        result.add_row(
-            str(each.number), Text(each.cluster), _when(each.at), _points(each.spread_before),
-            _points(each.spread_after) if planned else "", _points(each.bound), str(each.migrations) if planned else "",
-            f"{each.gib:.1f}" if planned else "", Text(each.outcome, STYLES.get(each.outcome, "")),
-            "" if each.run is None else str(each.run), Text(_why(each)),
-        )  # fmt: skip
-    out.print(result)
+    listing.show([_row(each) for each in items], out, right=RIGHT, spare=SPARE)
+
+
+def _row(item: Look) -> Row:
+    planned = item.migrations > 0
+    return {
+        "look": str(item.number), "cluster": plain(item.cluster), "at": _when(item.at),
+        "spread": _points(item.spread_before), "planned": _points(item.spread_after) if planned else "",
+        "bound": _points(item.bound), "migrations": str(item.migrations) if planned else "",
+        "GiB": f"{item.gib:.1f}" if planned else "", "outcome": Text(item.outcome, STYLES.get(item.outcome, "")),
+        "run": "" if item.run is None else str(item.run), "why": plain(_why(item)),
+    }  # fmt: skip
 
 
 def one(item: Look, out: Console) -> None:

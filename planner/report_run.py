@@ -8,7 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from planner import listing
 from planner.amounts import duration
+from planner.listing import Row
+from planner.plain import plain
 from planner.run import Entry, RunRecord, RunState, Step, Summary
 from planner.runs import OPEN, UNSETTLED
 from planner.watch import named
@@ -113,20 +116,22 @@ def steps(item: RunRecord, out: Console) -> None:
 def history(items: Sequence[Summary], alive: Iterable[int], out: Console) -> None:
     """One row per run, the newest first."""
     living = set(alive)
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "cluster", "what", "began", "took", "state", "done", "failed", "why"):
-        table.add_column(name, justify="right" if name in ("run", "took", "done", "failed") else "left",
-                         no_wrap=name != "why")  # fmt: skip
-    for item in items:
-        what = f"rollback of {item.of}" if item.kind == "rollback" else item.kind
-        took = "" if item.ended_at is None else duration(item.ended_at - item.began_at)
-        failed = item.counts.get(Step.FAILED, 0)
-        done = f"{item.counts.get(Step.DONE, 0)} of {item.size}"
-        table.add_row(
-            str(item.id), item.cluster, what, _time(item.began_at), took, state(item, alive=item.id in living), done,
-            str(failed) if failed else "", item.why,
-        )  # fmt: skip
-    out.print(table) if items else _line(out, "no run yet")
+    if not items:
+        _line(out, "no run yet")
+        return
+    rows = [_row(item, alive=item.id in living) for item in items]
+    listing.show(rows, out, right=("run", "took", "done", "failed"), spare=("took",))
+
+
+def _row(item: Summary, *, alive: bool) -> Row:
+    failed = item.counts.get(Step.FAILED, 0)
+    return {
+        "run": str(item.id), "cluster": plain(item.cluster),
+        "what": f"rollback of {item.of}" if item.kind == "rollback" else item.kind, "began": _time(item.began_at),
+        "took": "" if item.ended_at is None else duration(item.ended_at - item.began_at),
+        "state": state(item, alive=alive), "done": f"{item.counts.get(Step.DONE, 0)} of {item.size}",
+        "failed": str(failed) if failed else "", "why": plain(item.why),
+    }  # fmt: skip
 
 
 def summary_json(item: Summary, *, alive: bool) -> dict[str, Any]:

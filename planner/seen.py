@@ -7,10 +7,13 @@ from planner.choices import Resource, RunMode
 from planner.errors import Locked, NoQuorum, PlannerError
 from planner.gates import Scene
 from planner.look import GateName, Load, Look, Outcome, Refusal
-from planner.plan import Plan
+from planner.plan import Plan, PlanStatus
 from planner.run import RunRecord, Step
 
 NOTHING = "no plan within the rules and limits is better than what is"
+NONE_FOUND = "no plan was found in time (policy.time_limit)"
+HOLDS = ("stay where they are", "may not go everywhere", "left alone", "no way to it")
+"""Words of a plan's notes that say what keeps guests where they are; others are about settings without effect."""
 
 
 def seen(scene: Scene, name: str) -> Look:
@@ -44,7 +47,20 @@ def _loads(plan: Plan, now: Mapping[tuple[str, Resource], float]) -> tuple[Load,
 
 def nothing(plan: Plan) -> tuple[Refusal, ...]:
     """A refusal where there is nothing to carry out."""
-    return () if plan.migrations else (Refusal(GateName.PLAN, NOTHING),)
+    return () if plan.migrations else (Refusal(GateName.PLAN, "; ".join([_none_better(plan), *_causes(plan)[:1]])),)
+
+
+def _none_better(plan: Plan) -> str:
+    if plan.status is PlanStatus.UNKNOWN:
+        return NONE_FOUND
+    return NOTHING + ("" if plan.spread.bound is None else f" (bound {plan.spread.bound:.2f} points)")
+
+
+def _causes(plan: Plan) -> list[str]:
+    """What keeps the loads as they are, what weighs most first."""
+    nodes = dict.fromkeys(each.node for each in plan.stuck)
+    stuck = [f"nothing can change the load of {', '.join(nodes)}"] if nodes else []
+    return stuck + [note for note in plan.notes if any(words in note for words in HOLDS)]
 
 
 def refused(look: Look, refusals: tuple[Refusal, ...]) -> Look:

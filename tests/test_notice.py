@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import replace
+from functools import reduce
 from importlib.resources import files
+from itertools import accumulate
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
@@ -11,11 +14,18 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from planner import before
+from planner.before import Before
 from planner.choices import Event, RunMode
 from planner.choices import Resource as Balanced
+from planner.herald import Herald
+from planner.journal import Journal
 from planner.look import GateName, Load, Look, Outcome, Refusal
+from planner.metrics import Exporter
 from planner.notice import SEVERITY, Notice, notices
 from planner.plan import PlanStatus
+from planner.service import Metrics
+from planner.state import UNNAMED
 
 
 def schema(name: str) -> Any:
@@ -36,12 +46,13 @@ def look(outcome: Outcome = Outcome.BALANCED, *gates: GateName, **more: Any) -> 
 
 def told(*looks: Look) -> list[list[str]]:
     """The events of each look, the oldest first."""
-    newest_first = [list(reversed(looks[:n])) for n in range(len(looks))]
-    return [[str(each.event) for each in notices(one, past)] for one, past in zip(looks, newest_first, strict=True)]
+    known = list(accumulate(looks, Before.then, initial=Before()))
+    return [[str(each.event) for each in notices(one, past)] for one, past in zip(looks, known, strict=False)]
 
 
 def only(one: Look, *before: Look) -> Notice:
-    (notice,) = notices(one, before)
+    """What is told of one after others, the oldest first."""
+    (notice,) = notices(one, reduce(Before.then, before, Before()))
     return notice
 
 
@@ -53,7 +64,7 @@ SOLVED = look(Outcome.BALANCED, status="no_action")
 def test_an_error_is_told_when_it_begins_and_when_it_is_over() -> None:
     assert told(GOOD, ERROR, ERROR, GOOD, GOOD, ERROR) == [[], ["error"], [], ["recovered"], [], ["error"]]
     assert told(ERROR, STANDBY, ERROR) == [["error"], ["recovered"], ["error"]]
-    notice = only(GOOD, replace(ERROR, why="the last"), ERROR)
+    notice = only(GOOD, ERROR, replace(ERROR, why="the last"))
     assert notice.lines[0] == "2 looks came to nothing, the last: the last"
 
 
@@ -153,12 +164,78 @@ LOOKS = st.builds(
 
 @given(LOOKS, st.lists(LOOKS, max_size=4))
 def test_whatever_is_seen_each_event_comes_once_and_its_json_is_as_described(one: Look, before: list[Look]) -> None:
-    found = notices(one, before)
+    found = notices(one, reduce(Before.then, before, Before()))
     assert len({each.event for each in found}) == len(found)
     for notice in found:
         document = json.loads(notice.to_json())
         assert [error.message for error in NOTICE.iter_errors(document)] == []
         assert document["look"] == json.loads(one.to_json()) and all(notice.lines)
+
+
+def a_while(between: Look, looks: int = 120) -> list[Look]:
+    return [between] * looks
+
+
+@pytest.mark.parametrize("first", [look(Outcome.REFUSED, GateName.WINDOW), CLASH, look(Outcome.PROPOSED, run=5), ERROR])
+def test_what_has_been_told_is_not_told_again_however_long_it_lasts_or_is_not_seen(first: Look) -> None:
+    begins, *later = told(first, *a_while(first))
+    assert begins and not any(later)
+    if first is not ERROR:
+        assert told(first, *a_while(ERROR), first)[1:] == [["error"], *[[]] * 119, ["recovered"]]
+
+
+def test_all_looks_that_came_to_nothing_are_counted() -> None:
+    assert only(GOOD, *a_while(ERROR)).lines[0] == "120 looks came to nothing, the last: no API host answered"
+
+
+@given(st.lists(st.tuples(LOOKS, st.sampled_from(["lab", "other"])), max_size=12))
+def test_the_journal_tells_a_process_that_begins_what_one_that_goes_on_knows(taken: list[tuple[Look, str]]) -> None:
+    with Journal(None) as journal:
+        known: dict[str, Before] = {}
+        for one, cluster in taken:
+            one = replace(one, cluster=cluster)
+            one = replace(one, number=journal.looks.add(one))
+            assert before.of(journal.looks, one) == known.setdefault(cluster, Before())
+            known[cluster] = known[cluster].then(one)
+        for cluster, what in known.items():
+            assert before.of(journal.looks, look(cluster=cluster)) == what, "also where a look is not in the journal"
+
+
+LIFE = (
+    GOOD, look(Outcome.REFUSED, GateName.WINDOW), ERROR, ERROR, look(Outcome.REFUSED, GateName.WINDOW), STANDBY,
+    look(Outcome.PROPOSED, run=1, status="feasible"), CLASH, ERROR, CLASH, look(Outcome.PROPOSED, run=1), SOLVED,
+)  # fmt: skip
+
+
+def test_a_timer_tells_what_a_daemon_tells() -> None:
+    """Each look is a process of its own there."""
+    with Journal(None) as journal:
+        kept = Collecting(journal)
+        for one in LIFE:
+            one = replace(one, number=journal.looks.add(one))
+            alone = Collecting(journal)
+            alone.look(one)
+            kept.look(one)
+            assert alone.heard == kept.heard
+            kept.heard.clear()
+
+
+class Collecting(Herald):
+    """Takes down what it tells."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(Exporter(Metrics(), journal), journal)
+        self.heard: list[Notice] = []
+        teller = SimpleNamespace(wants=lambda _: True, tell=lambda notice: not self.heard.append(notice))
+        self._teller = teller  # type: ignore[assignment]
+
+
+def test_what_failed_before_a_cluster_had_said_its_name_is_over_once_it_has() -> None:
+    with Journal(None) as journal:
+        for one in (GOOD, replace(ERROR, cluster=UNNAMED), replace(ERROR, cluster=UNNAMED, why="the last")):
+            journal.looks.add(one)
+        found = before.of(journal.looks, GOOD)
+        assert (found.errors, found.why) == (2, "the last")
 
 
 @given(st.lists(LOOKS, max_size=12))

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from planner import messenger
 from planner.audience import Notify, Webhook
+from planner.before import Before
 from planner.choices import Event, RunMode
 from planner.clock import FastClock
 from planner.errors import ConfigError, MissingDependency
@@ -34,7 +35,7 @@ from tests.test_notice import NOTICE
 
 SECRET = PHRASE
 LOOK = Look(at=1e9, cluster="lab", mode=RunMode.APPROVE, outcome=Outcome.PROPOSED, run=7, migrations=3)
-(NOTICED,) = notices(LOOK, ())
+(NOTICED,) = notices(LOOK, Before())
 
 
 @pytest.fixture
