@@ -81,7 +81,24 @@ def make_plan(case: Case, solver: str = "cpsat", budget: Budget | None = None, d
     if drained and _is_left(case.formulation, reach, drained):  # others may have to make room
         asked, drained = problem, ()
         result, reach = _solved(case, asked, solver, budget)
+    if case.policy.repair_only and solver != "proxlb":
+        result, reach = _evenly(case, asked, (result, reach), budget)
     return _finished(case, asked, (result, reach), budget, drained)
+
+
+def _evenly(case: Case, asked: Problem, found: tuple[Result, Reach], budget: Budget) -> tuple[Result, Reach]:
+    """Of the repairs with as few migrations one that leaves a smaller spread, where there is one: searched for within
+    half of the time again."""
+    result, _ = found
+    many = result.score.cost[0]
+    if not many or result.spread <= case.formulation.problem.tolerance:
+        return found
+    closer = asked.replace(max_migrations=many, goal=0, tolerance=0)
+    other, way = _solved(case, closer, result.solver, replace(budget, seconds=budget.seconds / 2))
+    same = other.score.violations == result.score.violations and other.score.cost[0] <= many
+    if not same or other.spread >= result.spread or len(way.stranded) > len(found[1].stranded):
+        return found
+    return replace(other, status=result.status, bound=result.bound, cost_bound=result.cost_bound), way
 
 
 def plan_of(case: Case, result: Result, budget: Budget) -> Plan:

@@ -9,6 +9,7 @@ from planner.plan import Plan, PlanStatus
 from planner.planning import make_plan, prepare
 from planner.policy import Cluster as ClusterPolicy
 from planner.policy import Policy, RuleSetting, Unless
+from solvers import Budget
 from solvers.cheapest import Relaxation
 from solvers.requirement import Only
 from tests.rows import cluster, ct, node, vm
@@ -231,6 +232,21 @@ def test_repair_only_repairs_and_balances_nothing(solver: str) -> None:
     plan = planned(vm(1, "a", tags=pair), vm(2, "a", tags=pair), *guests, solver=solver, repair_only=True)
     assert len(plan.migrations) == 1 and plan.migrations[0].vmid in (1, 2)
     assert plan.violations_after == ()
+
+
+@pytest.mark.parametrize("solver", ["descent", "cpsat"])
+@pytest.mark.parametrize(("one", "two", "spread"), [(16, 2, 18.75), (4, 16, 25.0), (8, 8, 3.125)])
+def test_of_repairs_with_as_few_migrations_the_one_that_leaves_the_smallest_spread(
+    solver: str, one: float, two: float, spread: float
+) -> None:
+    pair = "plb_affinity_x"
+    source = cluster(
+        node("a", 64, 24), node("b", 64, 40), node("c", 64, 30), vm(1, "a", gib=one, tags=pair),
+        vm(2, "b", gib=two, tags=pair), vm(3, "a", gib=24 - one), vm(4, "b", gib=40 - two), vm(5, "c", gib=30),
+    )  # fmt: skip
+    plan = make_plan(prepare(source, Policy(repair_only=True)), solver, Budget(seconds=4, work=2))
+    assert len(plan.migrations) == 1 and plan.violations_after == ()
+    assert plan.spread.after == pytest.approx(spread, abs=0.01)
 
 
 def test_repair_only_proves_that_no_fewer_migrations_would_do() -> None:
