@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
 
-from planner import logs
+from planner import logs, metrics
 from planner.clock import Clock
 from planner.config import Config
 from planner.errors import PlannerError
@@ -18,7 +18,7 @@ from planner.herald import Herald
 from planner.lookout import Lookout, Taken, ToldToEnd
 from planner.metrics import Exporter
 from planner.runs import Runs
-from planner.service import Run, check_metrics
+from planner.service import Run
 from planner.session import Session
 from planner.signals import SLICE, Pulse, Signals
 from planner.site import wall
@@ -63,7 +63,7 @@ class Daemon:
     def look(self) -> Taken:
         """One look, told of. ToldToEnd or KeyboardInterrupt when the end was asked for before it did anything."""
         self._supervisor.status("looking at the cluster")
-        self._exporter.begins()
+        self._herald.begins()
         taken = self._lookout.look()
         self._herald.look(taken.look)
         return taken
@@ -136,7 +136,7 @@ class Daemon:
 
     def _take_over(self, config: Config, session: Session) -> None:
         before, lookout = self.config, self._lookout
-        check_metrics(config.metrics, {})
+        metrics.check(config.metrics)
         self._use(config, session, lookout.name)
         self._exporter.change(config.metrics, span(config.run.every))
         lookout.session.close()
@@ -154,7 +154,7 @@ class Daemon:
         self._pulse = Pulse(self._clock, self.signals, grace, self._supervisor.alive)
         self._lookout = Lookout(
             config.run, replace(session, clock=self._pulse), self._runs, self._now, say=log.info,
-            heed=self.signals.heeded, stop=self.signals.ending, name=name, told=self._herald.look,
+            heed=self.signals.heeded, stop=self.signals.ending, name=name, told=self._herald.settled,
         )  # fmt: skip
 
 

@@ -32,14 +32,39 @@ class Herald:
     def __init__(self, exporter: Exporter, journal: Journal) -> None:
         self._exporter, self._journal = exporter, journal
         self._before: dict[str, Before] = {}
+        self._number: int | None = None
+        """Of the last look when a look began..."""
+        self._own: set[int] = set()
+        """...and of those that were told here since then."""
 
     def use(self, config: Config) -> None:
         """Tell whom the settings name. PlannerError when that makes no sense: then it is as it was before."""
         self._teller = Teller(config.notify, log.warning, os.environ)
 
+    def begins(self) -> None:
+        """A look begins. What others have recorded since the last one is taken over, and was told by them: somebody
+        may have approved of a run."""
+        try:
+            found = self._journal.looks.after(self._number)
+            for look in found if self._number is not None else ():
+                if look.number not in self._own:
+                    self._before[look.cluster] = self._known(look).then(look)
+                    self._exporter.look(look)
+            self._number = max((look.number for look in found), default=self._number or 0)
+            self._own.clear()
+        except JournalError as error:
+            log.error(str(error))
+        self._exporter.begins()
+
+    def settled(self, look: Look) -> None:
+        """Tell of a look at what was left before another look, which goes on."""
+        self.look(look)
+        self._exporter.begins()
+
     def look(self, look: Look) -> None:
         """Tell of a look."""
         say(look)
+        self._own.add(look.number)
         known = self._known(look)
         self._before[look.cluster] = known.then(look)
         try:

@@ -54,6 +54,13 @@ class Looks:
         query = "SELECT id, document FROM look WHERE ?1 IS NULL OR cluster = ?1 ORDER BY id DESC LIMIT ?2"
         return tuple(look for look in map(_readable, self._select(query, cluster, limit)) if look is not None)
 
+    def after(self, number: int | None) -> tuple[Look, ...]:
+        """Looks that came after one, in their order; None: the newest alone."""
+        if number is None:
+            return self.last(limit=1)
+        query = "SELECT id, document FROM look WHERE id > ? ORDER BY id"
+        return tuple(look for look in map(_readable, self._select(query, number)) if look is not None)
+
     def look(self, number: int) -> Look:
         """One look. JournalError when there is none."""
         return parse(self._column(number, "document"), number)

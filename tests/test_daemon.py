@@ -185,6 +185,15 @@ def test_figures_are_written_after_each_look(journal: Journal, tmp_path: Path) -
     assert 'proxlb_plan_look_outcome{cluster="demo",id="cluster/demo",outcome="observed"} 1.0' in file.read_text()
 
 
+def test_what_a_person_has_approved_of_meanwhile_counts_as_well(journal: Journal, tmp_path: Path) -> None:
+    file = tmp_path / "plan.prom"
+    served = Served(journal, metrics=Metrics(textfile=str(file)))
+    approved = Look(at=EPOCH, cluster="demo", mode=RunMode.APPROVE, outcome=Outcome.DONE, run=1, done=3)
+    served.at |= {2: lambda: journal.looks.add(approved) and None, 5: told(signal.SIGTERM)}
+    served.serve()
+    assert 'proxlb_plan_migrations_total{cluster="demo",id="cluster/demo",state="done"} 3.0' in file.read_text()
+
+
 def test_one_look_has_an_exit_code(journal: Journal) -> None:
     served = Served(journal)
     with Daemon(served.opened, served.runs, now=lambda: EPOCH + served.clock.now()) as daemon:
