@@ -124,7 +124,10 @@ def test_what_stays_is_what_the_migrations_do_not_take() -> None:
     assert [int(text.split()[1]) for text in found.guests] == [vmid for vmid, on in after.items() if on == "a"] == [12]
 
 
-def test_the_plan_of_a_drain_is_carried_out_as_it_stands(cli: Cli, tmp_path: Path) -> None:
+def test_the_plan_of_a_drain_is_carried_out_as_it_stands(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
     pve = small_cluster()
     pve.time_scale = 0
     with serving(pve, tmp_path) as served:

@@ -19,7 +19,8 @@ from tests.brute import Plain
 from tests.problems import cluster
 
 
-@pytest.mark.parametrize("batch", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 38))])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(38))
 def test_no_result_lies_below_any_bound_on_mid_size_clusters(batch: int) -> None:
     for seed in range(8 * batch, 8 * batch + 8):
         problem = cluster(seed=seed, nodes=5 + seed % 8, guests=60 + seed % 90, limit=2 + seed % 12)
@@ -44,6 +45,7 @@ def guided(monkeypatch: pytest.MonkeyPatch) -> Problem:
     return problem.replace(balanced=np.ones(9, dtype=bool), **anywhere)
 
 
+@pytest.mark.slow
 def test_work_and_seed_decide_the_answer_and_more_work_never_makes_it_worse(guided: Problem) -> None:
     answers = [solve(guided, "cpsat", Budget(seconds=120, work=work, workers=1)) for work in (1, 1, 3)]
     assert answers[0].assignment.tolist() == answers[1].assignment.tolist()
@@ -79,6 +81,7 @@ def test_a_stop_from_outside_ends_the_search_with_what_it_has(guided: Problem) -
     assert all(one.spread >= other.spread and one.bound <= other.bound for one, other in pairwise(steps))
 
 
+@pytest.mark.slow
 def test_the_cheapest_plan_is_as_cheap_as_its_bound_says(guided: Problem) -> None:
     for goal in (100_000, 200_000):
         problem = guided.replace(goal=goal, tolerance=goal, max_migrations=None, prefer=Cost.MIGRATIONS)

@@ -184,7 +184,7 @@ def test_an_optimum_among_more_violations_is_not_the_optimum(monkeypatch: pytest
             assert _rank(result) == truth(problem).best[:2], seed
 
 
-@pytest.mark.parametrize("whole", [-1, 20_000])
+@pytest.mark.parametrize("whole", [-1, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     monkeypatch.setattr(cpsat, "SMALL", -1)
     monkeypatch.setattr(cpsat, "WHOLE", whole)

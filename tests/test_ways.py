@@ -84,7 +84,7 @@ def compared(seed: int, directory: Path, shown: Counter[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("first", "cases"), [(0, 250), pytest.param(0, 3000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+    ("first", "cases"), [(0, 120), pytest.param(0, 3000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 )
 def test_targets_in_reach_are_reached_and_no_others(first: int, cases: int, tmp_path: Path) -> None:
     shown = Counter[str]()

@@ -89,7 +89,7 @@ def test_a_what_if_never_changes_the_cluster_it_is_about(rows: tuple[Row, ...], 
     for name in names:
         try:
             result = STEPS[name](result)
-        except (UsageError, InputError):  # such as a node that has gone before
+        except (UsageError, InputError, NoPlace):  # such as a node that has gone before, or whose guests fit nowhere
             continue
         assert result.assumed.steps and f"what if: {result.assumed.steps[-1]}" in result.notes
     assert item.snapshot.answers == known and item.assumed.steps == ()
