@@ -22,8 +22,11 @@ demo: $(VENV)/installed  ## Plan, compare and apply on the built-in demo cluster
 	$(BIN)/proxlb-plan compare --demo --max-migrations 6 --time-limit 8
 	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 8
 
-test: lint types  ## All tests, lint and types
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal
+# Types are checked beside the tests, as these wait now and then.
+test: lint  ## All tests, lint and types
+	@$(BIN)/mypy & types=$$!; \
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal; tests=$$?; \
+	wait $$types && exit $$tests
 
 test-slow: $(VENV)/tested  ## Tests that take minutes
 	$(BIN)/python -m pytest -m slow

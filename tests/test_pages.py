@@ -158,6 +158,7 @@ def as_proxlb_has_it(served: Served, folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_five_minutes_with_a_configuration_of_proxlb_are_as_the_page_says(tmp_path: Path) -> None:
     pve = small_cluster()
     pve.time_scale = 0

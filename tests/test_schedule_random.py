@@ -139,7 +139,7 @@ def wrong_with(seed: int, directory: Path, shown: Counter[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("first", "cases"),
     [
-        (0, 40),
+        (0, 100),
         *(pytest.param(500 * i, 500, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for i in range(10)),
     ],
 )

@@ -135,6 +135,7 @@ def test_what_the_state_calls_legal_is_acceptable_and_mends_what_it_says(problem
             assert state.moved_mib == problem.moved_mib(state.assignment)
 
 
+@pytest.mark.slow
 def test_bigger_means_are_no_worse_on_a_mid_size_cluster() -> None:
     problem = cluster(seed=1, nodes=8, guests=120, limit=8)
     results = {name: solve(problem, name, Budget(seconds=8)) for name in SOLVERS}
