@@ -27,7 +27,9 @@ from planner.runs import Runs
 from planner.service import Metrics, Run
 from planner.session import Session
 from planner.signals import Signals
-from tests.test_lookout import CALM, EPOCH, Altered
+from tests.test_lookout import CALM, EPOCH, Altered, without_bounds
+
+__all__ = ["without_bounds"]
 
 QUIET = Run(solver="descent", looks=1, every="10m", jitter="30s")
 

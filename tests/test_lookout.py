@@ -87,6 +87,12 @@ class World:
         yield lambda: self.ending
 
 
+@pytest.fixture(autouse=True)
+def without_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds take longer than all the rest, and are not what this is about."""
+    monkeypatch.setattr("planner.planning.with_bound", lambda problem, solver, answer, budget: answer)
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -100,7 +106,8 @@ def closed(look: Look) -> list[GateName]:
 # ------------------------------------------------------------------------------------------------ modes
 
 
-def test_observe_records_what_it_would_do_and_changes_nothing(world: World) -> None:
+def test_observe_records_what_it_would_do_and_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     taken = world.taken(mode=RunMode.OBSERVE)
     look = taken.look
     assert (look.outcome, taken.exit_code, world.source.posts) == (Outcome.OBSERVED, Exit.OK, [])
