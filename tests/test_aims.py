@@ -145,7 +145,7 @@ def test_out_of_reach_is_said_and_the_best_effort_is_shown(cli: Cli, lopsided: P
 
 
 def test_each_resource_has_its_table_and_its_spread(cli: Cli, torn: Path) -> None:
-    outcome = cli("--snapshot", torn, "--resource", "memory,cpu", "--time-limit", 5)
+    outcome = cli("--snapshot", torn, "--resource", "memory,cpu", "--time-limit", 3)
     assert outcome.code == 0
     assert "memory used" in outcome.out and "cpu used" in outcome.out
     assert "the spread is the worst of: memory 50.00 -> " in outcome.out

@@ -19,6 +19,7 @@ from tests.bench.measure import Row, Task, allowance, is_limit, measure, settled
 
 LIMITS = {"small": "6", "medium": "10", "S": "3", "S@2": "6", "M": "2%"}
 """Instances of the short benchmark, and how many migrations they are allowed."""
+INSTANCES = [name if name != "M" else pytest.param(name, marks=pytest.mark.slow) for name in LIMITS]
 ROW = Row("M@7", 16, 400, "8 (2%)", 0, "cpsat", "feasible", 64.28, 22.1, 22.0, 0.1, 22.1, 0, 8, 99.5, 20.0, 1.5, 300)
 PPM_POINTS = 1e-4
 """One ppm in percentage points."""
@@ -31,7 +32,7 @@ def short(instance: str) -> dict[str, Row]:
     return {name: measure(Task(instance, name, LIMITS[instance], seconds=seconds)) for name in NAMES}
 
 
-@pytest.mark.parametrize("instance", LIMITS)
+@pytest.mark.parametrize("instance", INSTANCES)
 def test_no_result_lies_below_any_bound(instance: str) -> None:
     rows = short(instance).values()
     for one in rows:
@@ -43,14 +44,14 @@ def test_no_result_lies_below_any_bound(instance: str) -> None:
                 assert one.bound <= other.spread + PPM_POINTS, (one.solver, other.solver)
 
 
-@pytest.mark.parametrize("instance", LIMITS)
+@pytest.mark.parametrize("instance", INSTANCES)
 def test_cpsat_is_never_worse_than_greedy_and_descent(instance: str) -> None:
     rows = {name: (row.violations, row.spread) for name, row in short(instance).items()}
     assert rows["cpsat"] <= rows["greedy"]
     assert rows["cpsat"] <= rows["descent"]
 
 
-@pytest.mark.parametrize("instance", LIMITS)
+@pytest.mark.parametrize("instance", INSTANCES)
 def test_a_solver_keeps_its_limit_and_claims_only_what_is_proven(instance: str) -> None:
     for row in short(instance).values():
         assert row.migrations <= int(row.limit.split()[0])

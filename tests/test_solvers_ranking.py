@@ -57,7 +57,7 @@ def test_of_no_nodes_none_is_the_first() -> None:
     assert Span({}).lowest == Span({}).highest == 0
 
 
-@pytest.mark.parametrize("nodes", [50, 800, 12_800])
+@pytest.mark.parametrize("nodes", [50, 800, pytest.param(12_800, marks=pytest.mark.slow)])
 def test_a_change_and_a_look_take_comparisons_in_the_order_of_the_logarithm(nodes: int) -> None:
     rng = Random(nodes)
     span = Span({node: Counted(rng.randrange(10**6)) for node in range(nodes)})
