@@ -10,20 +10,18 @@ from planner.choices import Backups, Lookback
 from planner.cluster import Cluster
 from planner.errors import Locked
 from planner.gate import NO_QUORUM, ON_THE_WAY, has_quorum
+from planner.ledger import SLACK
 from planner.lock import Holder
 from planner.look import GateName, Refusal
 from planner.openings import Openings, said
 from planner.plan import NEEDED, Plan
+from planner.returns import DAY, HOUR
 from planner.run import RunRecord, RunState
 from planner.service import Run
 from planner.session import Session
 from planner.snapshot import Source
 from planner.standing import standby
 from planner.times import Hours
-
-HOUR, DAY = 3600.0, 24 * 3600.0
-SLACK = 60.0
-"""Seconds from now on that are taken for now: what is later was written by a clock that was wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ from planner.interrupt import heeded
 from planner.lock import holder
 from planner.look import GateName, Look, Outcome, Refusal
 from planner.plan import Migration, Plan, PlanStatus
+from planner.returns import DAY
 from planner.run import RunRecord, RunState
 from planner.runs import Runs, unsettled
-from planner.scheduled import DAY, at_work, bound, closed, gathered, is_valid
+from planner.scheduled import at_work, bound, closed, gathered, is_valid
 from planner.seen import left, nothing, of_run, refused, seen, settled, with_plan
 from planner.service import Run
 from planner.session import Session

@@ -14,19 +14,18 @@ from planner.gates import Scene
 from planner.journal import Journal
 from planner.look import Refusal
 from planner.plan import Plan
+from planner.returns import DAY, memory
 from planner.run import RunRecord, Step
 from planner.service import Run
 from planner.session import Session
 from planner.site import Site
 from planner.times import Hours, span, until
 
-DAY = 24 * 3600.0
-
 
 def gathered(session: Session, journal: Journal, name: str, at: float) -> Cluster:
     """The cluster as it is now, with what this machine has done to it lately."""
     taken = session.snapshot(datetime.fromtimestamp(at, UTC))
-    lately = journal.moved(name, at - max(DAY, session.apply.no_return * 3600.0))
+    lately = journal.moved(name, at - max(DAY, memory(session.apply)))
     return replace(collect.collect(taken), moved=lately, failed=journal.failed(name, at - DAY))
 
 
