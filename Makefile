@@ -10,7 +10,7 @@ NEWER_PIP := $(PIP) --upgrade 'pip>=25.1'
 # Many tests wait for clocks and processes: one worker more than there are cores keeps these busy.
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-slow lint types bench docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -41,8 +41,12 @@ types: $(VENV)/tested
 bench: $(VENV)/tested  ## Measure the solvers: make bench ARGS="--limit 20 FILE..."
 	$(BIN)/python -m tests.bench $(ARGS)
 
+docs: $(VENV)/tested  ## Build the documentation site into build/site
+	rm -rf build/site
+	$(BIN)/zensical build --strict --clean
+
 clean:  ## Remove what the targets above have made
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
