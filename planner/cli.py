@@ -7,11 +7,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 from typer.exceptions import Abort, TyperException
 
 from planner.cli_apply import abort, apply, history, resume, rollback, status
@@ -58,7 +59,6 @@ BestOption = Annotated[bool, option("--best-node -b", "Plan nothing: print the b
 DryOption = Annotated[bool, option("--dry-run -d", "Change nothing, which is so without it as well.", "no")]
 
 
-@app.command()
 @with_session
 def plan(
     session: Any,
@@ -78,7 +78,6 @@ def plan(
     _show(_plan(session, solver), output, out, explained, detailed_exitcode)
 
 
-@app.command()
 @with_session
 def drain(
     session: Any,
@@ -146,7 +145,6 @@ SolversOption = Annotated[str, option("--solver", "Names, separated by commas.",
 TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 
 
-@app.command()
 @with_session
 def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOption = TableOrJson.TABLE) -> None:
     """Plan with several solvers under the same rules and limits: one row each. Changes nothing."""
@@ -167,23 +165,28 @@ def compare(session: Any, solver: SolversOption = ALL_SOLVERS, output: TableOpti
         report.comparison(frame, report.console())
 
 
-for command in (
-    place, capacity, consolidate, backtest, apply, resume, abort, status, history, rollback, run, approve, looks,
-    doctor, explain, frontier, report, sweep,
-):  # fmt: skip
-    app.command()(command)
-app.command(cls=InOrder)(whatif)
-app.command(cls=Checking)(check)
-app.add_typer(snapshot, name="snapshot")
-app.add_typer(config, name="config")
-
-
-@app.command()
 def version() -> None:
     """Print the version; so does -v or --version alone."""
     from planner import __version__
 
     print(__version__)
+
+
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Plans": (plan, drain, consolidate, explain, report),
+    "Questions": (whatif, place, capacity, compare, frontier, sweep, backtest),
+    "Carrying out": (apply, resume, abort, rollback, status, history),
+    "Scheduled runs": (run, approve, looks, check),
+    "Cluster and settings": (doctor, version),
+}
+"""As people look for them."""
+CLASSES: dict[Callable[..., None], type[TyperCommand]] = {whatif: InOrder, check: Checking}
+
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(cls=CLASSES.get(command), rich_help_panel=group)(command)
+for name, commands_of in {"snapshot": snapshot, "config": config}.items():
+    app.add_typer(commands_of, name=name, rich_help_panel=[*GROUPS][-1])
 
 
 def _say(line: str) -> None:

@@ -41,8 +41,18 @@ CaOption = Annotated[Path | None, option("--ca-file", "A copy of /etc/pve/pve-ro
 ForceOption = Annotated[bool, option("--force", "Replace a file that is there.", "no")]
 ForeignArgument = Annotated[Path, typer.Argument(metavar="FILE", help="ProxLB's configuration: YAML, or INI of 1.0.")]
 OutOption = Annotated[Path | None, option("-o --out", "File to write, for your eyes only.", "print it")]
+
+
+def _names() -> list[str]:
+    """Of the files that come along."""
+    return sorted(path.name for path in SHIPPED.iterdir() if path.is_file() and path.suffix != ".py")
+
+
 NameArgument = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="File to print. \\[default: list them]", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[NAME]", help="File to print. \\[default: list them]", show_default=False, autocompletion=_names
+    ),
 ]
 
 
@@ -144,7 +154,7 @@ def take_over(file: ForeignArgument, out: OutOption = None, force: ForceOption =
 @app.command("file")
 def shipped(name: NameArgument = None) -> None:
     """Print a file that comes along: units for systemd, a line for cron, a container, a dashboard, alert rules."""
-    there = sorted(path.name for path in SHIPPED.iterdir() if path.is_file() and path.suffix != ".py")
+    there = _names()
     if name is None:
         print("\n".join(there))
     elif name in there:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from planner.choices import LogFormat, LogLevel, RunMode
+from planner.choices import LogFormat, LogLevel, RunMode, SolverName
 from planner.policy import (
     Apply,
     Cheapest,
@@ -25,6 +25,8 @@ from planner.service import Log, Metrics, Run
 SERVICES: dict[str, Any] = {"run": Run, "metrics": Metrics, "log": Log}
 FOR_RUNS = ("config", "snapshot_file", "demo", "allow_partial", "maintenance_nodes", "ignore_nodes")
 """Options that matter when nothing is planned."""
+SIZES = ("small", "medium", "large")
+"""Of the built-in cluster."""
 
 
 def option(names: str, text: str, default: str, **more: Any) -> Any:
@@ -53,12 +55,16 @@ SHARED: dict[str, Any] = {
     "snapshot_file": Annotated[Path | None, option("--snapshot", "Plan from this file.", "ask the API")],
     "demo": Annotated[
         str | None,
-        option("--demo", "Built-in cluster: small, medium or large.", "none; small without SIZE", metavar="[SIZE]"),
+        option(
+            "--demo", "Built-in cluster: small, medium or large.", "none; small without SIZE", metavar="[SIZE]",
+            autocompletion=lambda: SIZES,
+        ),
     ],
     "resource": Annotated[
         str | None,
         _setting(
-            "--resource", f"What is balanced: {', '.join(Resource)}; or several.", "resource", metavar="NAME[,NAME]"
+            "--resource", f"What is balanced: {', '.join(Resource)}; or several.", "resource", metavar="NAME[,NAME]",
+            autocompletion=lambda: [*Resource],
         ),
     ],
     "combine": Annotated[
@@ -139,9 +145,11 @@ SHARED: dict[str, Any] = {
     "time_limit": Annotated[float | None, _setting("--time-limit", "Seconds per solver.", "time_limit")],
     "seed": Annotated[int | None, _setting("--seed", "Seed of the search.", "seed")],
     "maintenance_nodes": Annotated[
-        list[str] | None, option("--maintenance-nodes", "Empty this node. Repeatable.", "none")
+        list[str] | None, option("--maintenance-nodes", "Empty this node. Repeatable.", "none", metavar="NODE")
     ],
-    "ignore_nodes": Annotated[list[str] | None, option("--ignore-nodes", "Leave this node alone. Repeatable.", "none")],
+    "ignore_nodes": Annotated[
+        list[str] | None, option("--ignore-nodes", "Leave this node alone. Repeatable.", "none", metavar="NODE")
+    ],
 }  # fmt: skip
 """What a cluster is planned from, for what and how; the same for every command."""
 
@@ -165,8 +173,13 @@ APPLYING: dict[str, Any] = {
     "max_failures": Annotated[
         int | None, _setting("--max-failures", "So many may fail before no more are started.", "max_failures")
     ],
-    "deadline": Annotated[str | None, _setting("--deadline", "Start none after this: 06:00, 90m, 2h30m.", "deadline")],
-    "hours": Annotated[list[str] | None, option("--hours", "Start only then: 22:00-06:00. Repeatable.", "at any time")],
+    "deadline": Annotated[
+        str | None, _setting("--deadline", "Start none after this: 06:00, 90m, 2h30m.", "deadline", metavar="WHEN")
+    ],
+    "hours": Annotated[
+        list[str] | None,
+        option("--hours", "Start only then: 22:00-06:00. Repeatable.", "at any time", metavar="FROM-TO"),
+    ],
     "on_drift": Annotated[
         OnDrift | None, _setting("--on-drift", "Not as planned: end the run, or leave that out.", "on_drift")
     ],
@@ -177,9 +190,13 @@ RUNNING: dict[str, Any] = {
     "run_mode": Annotated[
         RunMode | None, _setting("--mode", "observe changes nothing, approve proposes, auto carries out.", "run.mode")
     ],
-    "solver": Annotated[str | None, _setting("--solver", "Who plans.", "run.solver")],
-    "every": Annotated[str | None, _setting("--every", "Between two looks: 10m, 1h.", "run.every")],
-    "jitter": Annotated[str | None, _setting("--jitter", "By up to so much each look is later.", "run.jitter")],
+    "solver": Annotated[
+        str | None, _setting("--solver", "Who plans.", "run.solver", autocompletion=lambda: [*SolverName])
+    ],
+    "every": Annotated[str | None, _setting("--every", "Between two looks: 10m, 1h.", "run.every", metavar="TIME")],
+    "jitter": Annotated[
+        str | None, _setting("--jitter", "By up to so much each look is later.", "run.jitter", metavar="TIME")
+    ],
     "looks": Annotated[int | None, _setting("--looks", "Looks in a row out of balance before it acts.", "run.looks")],
     "min_gain": Annotated[
         float | None, _setting("--min-gain", "Points of spread gained per GiB migrated, at least.", "run.min_gain")
@@ -187,10 +204,12 @@ RUNNING: dict[str, Any] = {
     "per_hour": Annotated[int | None, _setting("--per-hour", "Migrations within an hour, at most.", "run.per_hour")],
     "per_day": Annotated[int | None, _setting("--per-day", "Migrations within a day, at most.", "run.per_day")],
     "textfile": Annotated[
-        str | None, _setting("--textfile", "File for Prometheus, replaced after each look.", "metrics.textfile")
+        str | None,
+        _setting("--textfile", "File for Prometheus, replaced after each look.", "metrics.textfile", metavar="FILE"),
     ],
     "listen": Annotated[
-        str | None, _setting("--listen", "HOST:PORT to answer Prometheus on: 127.0.0.1:9106.", "metrics.listen")
+        str | None,
+        _setting("--listen", "Address to answer Prometheus on: 127.0.0.1:9106.", "metrics.listen", metavar="HOST:PORT"),
     ],
     "log_level": Annotated[LogLevel | None, _setting("--log-level", "From which severity on.", "log.level")],
     "log_format": Annotated[LogFormat | None, _setting("--log-format", "How messages are written.", "log.format")],

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from planner.choices import SolverName
 from planner.errors import UsageError
-from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED, JsonOption
+from planner.flags import APPLYING, FOR_RUNS, RUNNING, SCHEDULE, SECTIONS, SHARED, SIZES, JsonOption
 from planner.policy import Resource
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
 ]  # fmt: skip
 
 GROUP_OPTIONS = ("-h", "--help", "--install-completion", "--show-completion")
-SIZES = ("small", "medium", "large")
 
 
 class Output(StrEnum):
@@ -43,14 +42,26 @@ class PlanByDefault(TyperGroup):
     """Bare options mean `plan`, but for -v; a bare `--demo` means its smallest size."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and not args:  # a shell completes the first word, which may be any command
+            return super().parse_args(ctx, args)
         if not args or (args[0].startswith("-") and args[0] not in GROUP_OPTIONS):
             args = ["version"] if {"-v", "--version"} & {*args} else ["plan", *args]
-        following = [*args[1:], ""]
+        following = [*args[1:], SIZES[0] if ctx.resilient_parsing else ""]  # a shell asks what may follow --demo
         args = [
             f"{word}=small" if word == "--demo" and then not in SIZES else word
             for word, then in zip(args, following, strict=True)
         ]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """What the first word may be: a command, or an option of plan."""
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            plan = self.commands["plan"]
+            there = {item.value for item in found}
+            of_plan = plan.shell_complete(plan.make_context("plan", [], parent=ctx, resilient_parsing=True), incomplete)
+            found += [item for item in of_plan if item.value not in there]
+        return found
 
 
 class Choice(NamedTuple):
