@@ -10,6 +10,7 @@ import numpy as np
 from planner import agenda, candidates, clash, headroom, outlook, pace, reachable, schedule
 from planner.baseline import Proxlb
 from planner.case import Case, prepare
+from planner.choices import SolverName
 from planner.cluster import Cluster
 from planner.draft import draw_up
 from planner.errors import MissingDependency, UsageError
@@ -25,7 +26,7 @@ from solvers.result import Answer
 
 __all__ = ["NAMES", "Case", "checked_plan", "make_plan", "prepare", "solve"]
 
-NAMES = ("greedy", "proxlb", "descent", "cpsat")
+NAMES = tuple(name.value for name in SolverName)
 """Solvers that a person can ask for."""
 ANY_SPREAD = 100 * PPM
 """ppm, more than any spread: a goal for those who want rules repaired and nothing else."""

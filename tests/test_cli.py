@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 
 import planner
+import solvers
 from planner import report
+from planner.choices import SolverName
 from planner.plan import PlanStatus
 from planner.policy import Policy
 from tests.commandline import INTERRUPTIBLE, Cli, alone, calling, guest_row, node_row, write_config, write_snapshot
 from tests.fakecluster import TOKEN_SECRET, FakeCluster, Served, serving, small_cluster
 
 REPO = Path(__file__).parent.parent
-SOLVERS = ("greedy", "proxlb", "descent", "cpsat")
+SOLVERS = tuple(SolverName)
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +168,10 @@ def test_options_reach_the_plan(cli: Cli, lopsided: Path) -> None:
 
 
 # ---------------------------------------------------------------------- compare
+
+
+def test_every_solver_of_the_registry_is_offered_and_the_copy_of_proxlb() -> None:
+    assert {*SOLVERS} == {*solvers.SOLVERS, "proxlb"}
 
 
 def test_compare_has_one_row_per_solver(cli: Cli, lopsided: Path) -> None:
