@@ -35,7 +35,11 @@ def _cpsat(problem: Problem, budget: Budget, start: Ints) -> Answer:
 QUICK, QUICK_SHARE = 2.0, 0.2
 """Seconds, and part of the budget, that a heuristic's bound is worth, unless work is what is limited."""
 
-SOLVERS: dict[str, Solver] = {"greedy": greedy.solve, "descent": descent.solve, "cpsat": _cpsat}
+SOLVERS: dict[str, Solver] = {
+    "greedy": greedy.solve,
+    "descent": descent.solve,
+    "cpsat": _cpsat,
+}
 """The solvers that answer a Problem as it is."""
 
 
