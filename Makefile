@@ -41,6 +41,8 @@ types: $(VENV)/tested
 bench: $(VENV)/tested  ## Measure the solvers: make bench ARGS="--limit 20 FILE..."
 	$(BIN)/python -m tests.bench $(ARGS)
 
+# packaging/ has how formulas are shown.
+docs: export PYTHONPATH = packaging
 docs: $(VENV)/tested  ## Build the documentation site into build/site
 	rm -rf build/site
 	$(BIN)/zensical build --strict --clean

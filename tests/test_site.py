@@ -1,5 +1,6 @@
 """The documentation site is whole: it builds without a warning, links lead somewhere, nothing comes from elsewhere."""
 
+import os
 import re
 import shlex
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+from tests.packaged import PACKAGING
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -66,7 +69,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = re.search(r"^docs:.*\n(?:\t.*\n)*?\t\$\(BIN\)/zensical (.*)\n", (ROOT / "Makefile").read_text(), re.M)
     assert recipe is not None
     command = [sys.executable, "-m", "zensical", *shlex.split(recipe.group(1))]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    env = {**os.environ, "PYTHONPATH": str(PACKAGING)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 and "arning" not in done.stdout + done.stderr, done.stdout + done.stderr
     return folder / "build" / "site"
 
