@@ -6,6 +6,8 @@ A large cluster is searched where the linear relaxation would migrate: first tho
 search), then neighbourhoods of nodes. Its bound is the relaxation's.
 """
 
+from __future__ import annotations  # OR-Tools 9.14 has no CpSolverStatus
+
 import numpy as np
 from ortools.sat.python import cp_model
 

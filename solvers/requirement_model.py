@@ -1,5 +1,7 @@
 """Owns the CP-SAT model of requirements: some that hold, and some with a literal that says whether they do."""
 
+from __future__ import annotations  # OR-Tools 9.14 has no CpSolverStatus
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

@@ -1,5 +1,7 @@
 """Owns the running of solvers in threads: they release the GIL, so the waiting thread still hears Ctrl-C."""
 
+from __future__ import annotations  # OR-Tools 9.14 has no CpSolverStatus
+
 import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar

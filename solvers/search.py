@@ -1,5 +1,7 @@
 """Owns one search: its clock, the incumbent, what is proven so far, and the running of CP-SAT models on them."""
 
+from __future__ import annotations  # OR-Tools 9.14 has no CpSolverStatus
+
 import math
 import time
 

@@ -4,6 +4,8 @@ First nodes with few guests are chosen by sums of what the others can hold, and 
 left; then, where more may be possible, by CP-SAT. Whether there is headroom is for the caller to say of an assignment.
 """
 
+from __future__ import annotations  # OR-Tools 9.14 has no CpSolverStatus
+
 from dataclasses import dataclass
 from typing import Protocol
 

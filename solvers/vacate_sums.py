@@ -3,6 +3,8 @@
 A small model of nodes alone: it says how many can be off at most, and which ones are worth an attempt.
 """
 
+from __future__ import annotations  # OR-Tools 9.14 has no CpSolverStatus
+
 from collections.abc import Iterator
 
 import numpy as np
