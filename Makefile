@@ -3,9 +3,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Of the packages only a fraction is ever imported: what is, is compiled then.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 # pip learned dependency groups in 25.1.
 NEWER_PIP := $(PIP) --upgrade 'pip>=25.1'
+
+# Without bytecode files each of the hundreds of processes of the tests would compile all of its modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Many tests wait for clocks and processes: one worker more than there are cores keeps these busy.
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
@@ -22,9 +26,10 @@ demo: $(VENV)/installed  ## Plan, compare and apply on the built-in demo cluster
 	$(BIN)/proxlb-plan compare --demo --max-migrations 6 --time-limit 8
 	$(BIN)/proxlb-plan apply --demo --yes --max-migrations 6 --time-limit 8
 
-# Types are checked beside the tests, as these wait now and then.
+# Types are checked beside the tests, as these wait now and then. Tests are compiled once, not once by each worker.
 test: lint  ## All tests, lint and types
 	@$(BIN)/mypy & types=$$!; \
+	[ -d tests/__pycache__ ] || $(BIN)/python -m pytest --collect-only > /dev/null; \
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal; tests=$$?; \
 	wait $$types && exit $$tests
 
