@@ -141,7 +141,7 @@ def _prepare(session: "Session") -> "Case":
 
 
 ALL_SOLVERS = ",".join(SolverName)
-SolversOption = Annotated[str, option("--solver", "Names, separated by commas.", ALL_SOLVERS)]
+SolversOption = Annotated[str, option("--solver", "Names, separated by commas.", ALL_SOLVERS, metavar="NAME[,NAME]")]
 TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 
 

@@ -32,14 +32,17 @@ OPTIONS = {
 }
 """Shared options that mean something where nothing is asked of a cluster."""
 
-SnapshotsOption = Annotated[Path | None, option("--snapshots", "Play this directory of snapshots.", "none")]
+SnapshotsOption = Annotated[
+    Path | None, option("--snapshots", "Play this directory of snapshots.", "none", metavar="DIR")
+]
 TracesOption = Annotated[
     Path | None, option("--traces", "Play CPU traces (directory, or tar file of one) on a made-up cluster.", "none")
 ]
 PastOption = Annotated[Path | None, option("--past", "Traces of the day before, known from the beginning.", "none")]
 SyntheticOption = Annotated[bool, option("--synthetic", "Play a made-up day, with the day before known.", "no")]
 WarmUpOption = Annotated[
-    str | None, option("--warm-up", "Of snapshots: so much of the beginning is past, and not played.", "0s")
+    str | None,
+    option("--warm-up", "Of snapshots: so much of the beginning is past, and not played.", "0s", metavar="TIME"),
 ]
 NodesOption = Annotated[int | None, option("--nodes", "Of a made-up cluster.", str(MADE_UP.nodes), min=2, max=1000)]
 GuestsOption = Annotated[int | None, option("--guests", "Of a made-up cluster.", str(MADE_UP.guests), min=1)]
@@ -51,8 +54,10 @@ BeginOnOption = Annotated[int | None, option("--begin-on", "So many of its nodes
 FollowsOption = Annotated[
     bool | None, option("--memory-follows", "Its guests use more memory with more CPU.", "constant")
 ]
-PoliciesOption = Annotated[str, option("--policies", "Who plans, separated by commas.", POLICIES)]
-EveryOption = Annotated[str, option("--every", "Time between plans: 15m, 1h.", "60m")]
+PoliciesOption = Annotated[
+    str, option("--policies", "Who plans, separated by commas.", POLICIES, metavar="NAME[,NAME]")
+]
+EveryOption = Annotated[str, option("--every", "Time between plans: 15m, 1h.", "60m", metavar="TIME")]
 WorkOption = Annotated[
     float | None,
     option("--work", "Limit of each plan in what is done, not seconds: the same figures everywhere.", "--time-limit"),

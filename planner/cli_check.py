@@ -59,14 +59,19 @@ def _code(state: State, form: Format) -> int:
     return State.OK if form is Format.CHECKMK else state
 
 
-ClusterOption = Annotated[str | None, option("--cluster", "The cluster of this name alone.", "all in the journal")]
+ClusterOption = Annotated[
+    str | None, option("--cluster", "The cluster of this name alone.", "all in the journal", metavar="NAME")
+]
 WarningOption = Annotated[float | None, option("--warning", "Warn above so many points of spread.", "none", min=0)]
 CriticalOption = Annotated[float | None, option("--critical", "Critical above so many.", "none", min=0)]
 AgeWarningOption = Annotated[
-    str | None, option("--age-warning", "Warn without a good look for so long: 45m.", "3 times run.every, at least 30m")
+    str | None,
+    option(
+        "--age-warning", "Warn without a good look for so long: 45m.", "3 times run.every, at least 30m", metavar="TIME"
+    ),
 ]
 AgeCriticalOption = Annotated[
-    str | None, option("--age-critical", "Critical without one for so long.", "twice --age-warning")
+    str | None, option("--age-critical", "Critical without one for so long.", "twice --age-warning", metavar="TIME")
 ]
 OnlyOption = Annotated[
     list[Aspect] | None, option("--only", "Judge this alone, such as age: whether looks are taken. Repeatable.", "all")
@@ -84,7 +89,10 @@ def check(
     only: OnlyOption = None,
     form: FormatOption = Format.NAGIOS,
 ) -> None:
-    """Tell Nagios, Icinga or Checkmk how well scheduled runs are. Changes nothing, asks no cluster."""
+    """Tell Nagios, Icinga or Checkmk how well scheduled runs are. Changes nothing, asks no cluster.
+
+    Ends as plugins of Nagios do: 0 is fine, 1 a warning, 2 critical, 3 unknown; for Checkmk with 0.
+    """
     from planner.config import load
 
     settings = load(str(config) if config else None)

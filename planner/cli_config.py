@@ -31,9 +31,10 @@ FileArgument = Annotated[
 OriginOption = Annotated[bool, option("--origin", "Beside each: file, variable, command line or default.", "no")]
 PathArgument = Annotated[Path, typer.Argument(metavar="[PATH]", help="File to write.")]
 HostOption = Annotated[
-    list[str] | None, option("--host", "Node of the cluster: pve1, pve1:8006. Repeatable.", "asked for on a terminal")
+    list[str] | None,
+    option("--host", "Node of the cluster: pve1, pve1:8006. Repeatable.", "asked for on a terminal", metavar="HOST"),
 ]
-TokenOption = Annotated[str | None, option("--token-id", "user@realm!name.", "proxlb-plan@pve!planner")]
+TokenOption = Annotated[str | None, option("--token-id", "user@realm!name.", "proxlb-plan@pve!planner", metavar="ID")]
 SecretOption = Annotated[
     Path | None, option("--secret-file", "Where the token's secret is, or will be.", "token, beside the file")
 ]

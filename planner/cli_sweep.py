@@ -30,7 +30,8 @@ JobsOption = Annotated[
 ]
 ExecutorOption = Annotated[Planners, option("--executor", "Processes of this machine, or Dask.", Planners.PROCESS)]
 SchedulerOption = Annotated[
-    str | None, option("--scheduler", "Address of a Dask scheduler.", "a Dask cluster is started here")
+    str | None,
+    option("--scheduler", "Address of a Dask scheduler.", "a Dask cluster is started here", metavar="ADDRESS"),
 ]
 OutOption = Annotated[
     Path | None, option("--out", "Rows go there at once (.csv, .jsonl); what is there is not planned again.", "none")

@@ -60,15 +60,17 @@ RestartOption = Annotated[Restarted, option("--restart", "Guests of --fail that 
 NoPlanOption = Annotated[bool, option("--no-plan", "Loads and broken rules only.", "no")]
 TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 PlaceOption = Annotated[PlaceOutput, option("--output", "name: nodes alone, one a line.", PlaceOutput.TABLE)]
-MemoryOption = Annotated[str, option("--memory", "Of the new guest: 8G, 512M.", "required")]
+MemoryOption = Annotated[str, option("--memory", "Of the new guest: 8G, 512M.", "required", metavar="SIZE")]
 CoresOption = Annotated[int, option("--cores", "Of the new guest.", "required", min=1)]
-TagsOption = Annotated[str, option("--tags", "Of the new guest: a;b.", "none")]
-PoolOption = Annotated[str, option("--pool", "Of the new guest.", "none")]
-NameOption = Annotated[str, option("--name", "Of the new guest, as selectors see it.", "none")]
+TagsOption = Annotated[str, option("--tags", "Of the new guest: a;b.", "none", metavar="TAGS")]
+PoolOption = Annotated[str, option("--pool", "Of the new guest.", "none", metavar="POOL")]
+NameOption = Annotated[str, option("--name", "Of the new guest, as selectors see it.", "none", metavar="NAME")]
 CountOption = Annotated[int, option("--count", "New guests.", "1", min=1)]
 UsedOption = Annotated[float | None, option("--used", "Share of its memory that it uses.", "0.7")]
 CpuOption = Annotated[float | None, option("--cpu", "Share of its cores that it uses.", "0.1")]
-SizeOption = Annotated[str | None, option("--size", "How many more of MEMORY,CORES, such as 8G,4.", "room alone")]
+SizeOption = Annotated[
+    str | None, option("--size", "How many more of this size: 8G,4.", "room alone", metavar="MEMORY,CORES")
+]
 Drain = Annotated[list[str] | None, _step("--drain", "A node in maintenance.", "NODE")]
 Fail = Annotated[
     list[str] | None,

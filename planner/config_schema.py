@@ -53,7 +53,7 @@ def _kinds(kind: Any) -> Iterator[Any]:
 
 def _part(made: Schema, kind: Any) -> Schema:
     """The schema of a record or choice."""
-    said, about = _docs(kind), inspect.getdoc(kind) or ""
+    said, about = meanings(kind), inspect.getdoc(kind) or ""
     part = {key: value for key, value in made.items() if key not in TOLD} | {"description": " ".join(about.split())}
     if "enum" in made:
         lines = [f"{value}: {said[name]}" for name, value in kind.__members__.items() if name in said]
@@ -95,7 +95,7 @@ def _single(items: Schema) -> list[Schema]:
     return [] if is_record else [items]
 
 
-def _docs(kind: Any) -> dict[str, str]:
+def meanings(kind: Any) -> dict[str, str]:
     """What stands below each field or member; sentences may go on from one to the next."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
     said = {}

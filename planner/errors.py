@@ -33,18 +33,29 @@ class Exit(IntEnum):
     """Exit codes of the command line."""
 
     OK = 0
+    """All is well."""
     ERROR = 1
+    """Something went wrong, and the message says what."""
     CHANGES = 2
+    """Migrations are planned, or more changed than loads; only with `--detailed-exitcode`."""
     INFEASIBLE = 3
     """Proven: not all rules can hold within the limits. Or a node is not emptied, or a guest has no place."""
     PARTLY_APPLIED = 4
+    """A plan was carried out in part, or the fate of a migration is not known."""
     STALE = 5
+    """The cluster is no longer what the plan was made for: plan anew."""
     USAGE = 64
+    """The command line does not make sense."""
     UNREACHABLE = 69
+    """The API cannot be reached, or what answers is not that of Proxmox VE."""
     LOCKED = 75
+    """Somebody else is at work on this cluster."""
     FORBIDDEN = 77
+    """The token or user may not do this, or sees only part of the cluster."""
     CONFIG = 78
+    """The configuration is missing or wrong."""
     INTERRUPTED = 130
+    """Ctrl-C."""
 
 
 class PlannerError(Exception):

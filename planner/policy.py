@@ -108,6 +108,7 @@ class RuleSetting:
     avoid: tuple[str, ...] = ()
     """Not on `nodes`."""
     nodes: tuple[str, ...] = ()
+    """Those that pin and avoid mean."""
     stay: tuple[str, ...] = ()
     """Not migrated..."""
     unless: Unless = Unless.NEVER
@@ -126,8 +127,11 @@ class Window:
     __pydantic_config__ = {"extra": "forbid"}
 
     node: str
+    """Its name."""
     begin: datetime | None = None
+    """Such as 2026-12-01T22:00..."""
     end: datetime | None = None
+    """...and 2026-12-02T04:00."""
     every: str | None = None
     """A calendar event of systemd, such as `Mon 22:00`, or a cron expression, such as `0 22 * * 1`..."""
     lasts: str | None = None
@@ -157,6 +161,7 @@ class Cluster:
     pools: dict[str, PoolRule] = field(default_factory=dict)
     """Pool to what is asked of its guests."""
     rules: tuple[RuleSetting, ...] = ()
+    """Rules that are written here rather than in tags or for the HA manager."""
     should: dict[str, Annotated[float, Ge(0.01), Le(1000)]] = field(default_factory=dict)
     """Name of a rule from anywhere but the HA manager, or a pattern such as plb_affinity_*, to the price at which it
     gives way."""
@@ -171,6 +176,7 @@ class Hooks:
     before_run: tuple[str, ...] = ()
     """When it does not end with 0, nothing is migrated."""
     after_run: tuple[str, ...] = ()
+    """Told how the run ended."""
     before_migration: tuple[str, ...] = ()
     """When it does not end with 0, the migration is not started."""
     after_migration: tuple[str, ...] = ()
@@ -288,6 +294,7 @@ class Policy:
     time_limit: Annotated[float, Gt(0)] = 20.0
     """Seconds for one solver."""
     seed: Annotated[int, Ge(0)] = 0
+    """Of the search: with another one, another plan may be found that is as good."""
 
     def __post_init__(self) -> None:
         """One resource, or names separated by commas, may be given as text."""
