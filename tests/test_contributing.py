@@ -68,10 +68,10 @@ def apply(block: Block, tree: Path) -> set[str]:
         assert not (tree / block.path).exists(), f"CONTRIBUTING.md: {block.path} is not new"
         (tree / block.path).write_text(block.text)
     for path, old, new in hunks(block.text) if block.language == "diff" else ():
-        text = (tree / path).read_text()
-        count = text.count(f"\n{old}")
+        before, *after = re.split(rf"^{re.escape(old)}", (tree / path).read_text(), flags=re.M)
+        count = len(after)
         assert count == 1, f"CONTRIBUTING.md: this is {count} times in {path}, not once; mend the page:\n{old}"
-        (tree / path).write_text(text.replace(f"\n{old}", f"\n{new}"))
+        (tree / path).write_text(before + new + after[0])
         touched.add(path)
     return touched
 
@@ -92,6 +92,14 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, result / name)
     found = [block for heading in EXAMPLES for block in blocks(section(heading))]
     return Followed(result, frozenset().union(*(apply(block, result) for block in found)))
+
+
+@pytest.mark.parametrize(("before", "count"), [("old\n", 0), ("as it\nis\nas it\nis\n", 2)])
+def test_code_that_has_drifted_from_the_page_is_named(tmp_path: Path, before: str, count: int) -> None:
+    (tmp_path / "x.py").write_text(f"first\n{before}last\n")
+    with pytest.raises(AssertionError, match=rf"this is {count} times in x\.py, not once; mend the page"):
+        apply(Block(None, "diff", "--- x.py\n@@\n as it\n-is\n+was\n"), tmp_path)
+    assert (tmp_path / "x.py").read_text() == f"first\n{before}last\n"
 
 
 @pytest.fixture
@@ -185,6 +193,8 @@ def test_tests_and_files_that_the_page_names_are_there() -> None:
     new = {block.path for block in blocks(PAGE)}
     for path in re.findall(r"(?:planner|solvers|tests|docs)/[\w/.-]*\w\.\w+|(?<=\]\()[\w./-]+", PAGE):
         assert path in new or (ROOT / path).exists(), path
+    for path, anchor in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", PAGE):
+        assert re.search(rf"^##+ {anchor}$", (ROOT / path).read_text() if path else PAGE, re.M | re.I), anchor
 
 
 def test_the_version_stands_where_the_release_steps_say() -> None:
