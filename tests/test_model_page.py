@@ -123,6 +123,14 @@ def test_loads_rules_limits_and_score_are_what_the_page_says() -> None:
     assert len(kinds) == 5 and min(kinds.values()) > 50, kinds
 
 
+def test_a_node_that_is_too_full_takes_nothing_even_where_more_leaves_it() -> None:
+    p, outcomes = cluster(capacity=np.array([[50], [200], [200]])), set()
+    for a in product(range(3), [0], [0], [1], range(3), range(3)):
+        outcomes.add(acceptable(p, a))
+        assert (not check.broken(p, np.array(a))) == acceptable(p, a), a
+    assert outcomes == {True, False}
+
+
 @on_page(
     r"b_{k,n} = \left\lfloor \frac{10^6 \, \left( \text{own}_{k,n} + \sum_{g : o(g) = n} d_{k,g} \right) "
     r"+ \lfloor A_{k,n} / 2 \rfloor}{A_{k,n}} \right\rfloor - \sum_{g : o(g) = n} w_{k,g,n}"
