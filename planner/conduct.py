@@ -58,9 +58,11 @@ class Times:
     def wait(self, say: Callable[[str], None]) -> None:
         """Wait for the hours of the day."""
         now = self._site.now
-        opens = self._hours.opens(datetime.fromtimestamp(now(), UTC).astimezone())
-        if now() < opens.timestamp():
-            say(f"waiting until {opens:%Y-%m-%d %H:%M}, when the hours begin")
+        moment = datetime.fromtimestamp(now(), UTC).astimezone()
+        opens = self._hours.opens(moment)
+        if opens == moment:
+            return
+        say(f"waiting until {opens:%Y-%m-%d %H:%M}, when the hours begin")
         while now() < opens.timestamp():
             self._site.session.clock.sleep(min(60.0, max(0.0, opens.timestamp() - now())))
 

@@ -4,11 +4,15 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from planner.conduct import Times
 from planner.config import load
 from planner.errors import ConfigError
+from planner.site import Site
 from planner.times import Hours, until
 
 Moment = Callable[..., datetime]
@@ -129,3 +133,13 @@ def test_flags_and_variables_are_named_as_well() -> None:
         load(None, {"apply": {"deadline": "x"}}, {"HOME": "/nowhere"}, Path("/nowhere"))
     with pytest.raises(ConfigError, match=r"apply.hours in \$PROXLB_PLAN_APPLY__HOURS: x is no part of the day"):
         load(None, None, {"HOME": "/nowhere", "PROXLB_PLAN_APPLY__HOURS": "x"}, Path("/nowhere"))
+
+
+def test_without_hours_nothing_is_waited_for_at_an_instant_between_two_microseconds() -> None:
+    instant = 1795732278.9703846  # as a datetime, which has microseconds alone, it is a little later
+    assert datetime.fromtimestamp(instant, UTC).timestamp() > instant
+    said: list[str] = []
+    clock = SimpleNamespace(sleep=lambda seconds: pytest.fail(f"waits {seconds} s"))
+    session = SimpleNamespace(apply=SimpleNamespace(hours=(), deadline=None), clock=clock)
+    Times(cast(Site, SimpleNamespace(session=session, now=lambda: instant))).wait(said.append)
+    assert said == []
