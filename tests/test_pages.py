@@ -1,4 +1,4 @@
-"""What the pages for those who come from other balancers show is so: commands run, and tables are complete."""
+"""What README and the pages of docs show is so: commands run, and tables are complete."""
 
 import json
 import re
@@ -17,6 +17,7 @@ from planner.look import GateName
 from planner.proxlb_settings import Translation, translate
 from planner.settings import PATHS
 from planner.tags import kind_of
+from tests.commandline import alone, calling
 from tests.fakecluster import Served, serving, small_cluster
 
 ROOT = Path(__file__).parents[1]
@@ -134,9 +135,61 @@ def test_the_tags_of_the_page_are_understood() -> None:
 
 
 def commands(page: str) -> list[list[str]]:
+    """What a person types who follows a page, but for `make`."""
     lines = [line for block in re.findall(r"```console\n(.*?)```", page, re.S) for line in block.splitlines()]
-    assert lines and all(line.startswith("$ proxlb-plan ") for line in lines)
-    return [shlex.split(line)[2:] for line in lines]
+    assert all(re.match(r"\$ (proxlb-plan|make) ", line) for line in lines)
+    return [shlex.split(line)[2:] for line in lines if line.startswith("$ proxlb-plan")]
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+APART = "coming-from-proxlb.md"
+"""It wants a configuration of ProxLB."""
+SLOW = ("apply.md", "backtest.md")
+"""What they show is run from other pages as well."""
+
+
+def shown() -> dict[str, list[list[str]]]:
+    """Page to its commands; of those about the demo that leave no file, each once."""
+    result: dict[str, list[list[str]]] = {}
+    for page in (page for page in PAGES if page.name != APART):
+        known = [words for others in result.values() for words in others if "--demo" in words and "--out" not in words]
+        result[page.name] = [words for words in commands(page.read_text()) if words not in known]
+    return {page: found for page, found in result.items() if found}
+
+
+SHOWN = shown()
+
+
+def configure(served: Served, folder: Path) -> None:
+    """The configuration that pages have made their reader write."""
+    who, secret = served.connection(), folder / "token"
+    secret.touch(mode=0o600)
+    secret.write_text(who.token_secret or "")
+    (folder / "proxlb-plan.yaml").write_text(
+        f"api:\n  hosts: ['{served.at}']\n  user: {who.user}\n  token_id: {who.token_id}\n"
+        f"  token_secret_file: {secret}\n  ca_file: {served.ca_file}\n"
+        "policy:\n  max_migrations: 20\n  reserve:\n    default: {memory: 4}\n"
+    )
+
+
+@pytest.mark.parametrize("page", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SHOWN])
+def test_every_command_of_a_page_runs_in_the_order_in_which_it_stands_there(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    cli, pve = calling(capsys), small_cluster()
+    pve.time_scale = 0
+    with serving(pve, tmp_path) as served:
+        configure(served, tmp_path)
+        for words in SHOWN[page]:
+            done = cli(*words)
+            assert done.code == Exit.OK, f"{words}: {done.out}\n{done.err}"
+            assert done.out or {"snapshot", "report", "run"} & {*words}, words
+
+
+def test_the_exit_codes_are_all_explained() -> None:
+    page = (ROOT / "docs" / "scripts.md").read_text()
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.M)} == {int(code) for code in Exit}
 
 
 def run(args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -175,18 +228,6 @@ def test_the_five_minutes_with_a_configuration_of_proxlb_are_as_the_page_says(tm
         checked = run(["config", "validate", file], tmp_path)
         assert "proxmox_api.retries has no effect: " in checked.stdout + checked.stderr
     assert "token_secret_file: /etc/proxlb-plan/token" in (tmp_path / "proxlb-plan.yaml").read_text()
-
-
-def test_the_commands_beside_crs_run(tmp_path: Path) -> None:
-    for args in commands(CRS):
-        done = run(args, tmp_path)
-        assert done.returncode == Exit.OK and done.stdout, f"{args}: {done.stdout}\n{done.stderr}"
-
-
-def test_the_commands_of_the_page_about_scheduled_runs_run(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "scheduled.md").read_text()
-    for args in commands(page):
-        assert run(args, tmp_path).returncode == Exit.OK, args
 
 
 def test_every_gate_is_in_the_page_about_them() -> None:

@@ -1,4 +1,4 @@
-"""What the README shows is so: its commands run, its tree and exit codes are complete."""
+"""What the README shows is so: its tree is complete, and `make demo` runs."""
 
 import re
 import shlex
@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from planner.errors import Exit
-from tests.fakecluster import Served, serving, small_cluster
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 LINES = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.S) for line in block.splitlines()]
-COMMANDS = [shlex.split(line)[1:] for line in LINES if line.startswith("proxlb-plan")]
 DEMO = re.search(r"^demo:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
 
 
@@ -25,35 +23,9 @@ def run(args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def configure(served: Served, folder: Path) -> None:
-    connection = served.connection()
-    secret = folder / "token"
-    secret.touch(mode=0o600)
-    secret.write_text(connection.token_secret or "")
-    (folder / "proxlb-plan.yaml").write_text(
-        f"api:\n  hosts: ['{served.at}']\n  user: {connection.user}\n  token_id: {connection.token_id}\n"
-        f"  token_secret_file: {secret}\n  ca_file: {served.ca_file}\n"
-        "policy:\n  max_migrations: 20\n  reserve:\n    default: {memory: 4}\n"
-    )
-
-
-def test_every_command_of_the_readme_runs_in_the_order_in_which_it_stands_there(tmp_path: Path) -> None:
-    pve = small_cluster()
-    pve.time_scale = 0
-    with serving(pve, tmp_path) as served:
-        configure(served, tmp_path)
-        for args in COMMANDS:
-            done = run(args, tmp_path)
-            assert done.returncode == Exit.OK, f"{args}: {done.stdout}\n{done.stderr}"
-            assert done.stdout or {"snapshot", "report", "run"} & {*args}, args
-    assert {"plan.json", "plan.html", "cluster.json.gz", "for-others.json"} <= {
-        path.name for path in tmp_path.iterdir()
-    }
-
-
-def test_the_readme_shows_only_commands_that_are_run_here_and_the_two_of_make() -> None:
-    assert [line for line in LINES if not line.startswith("proxlb-plan")] == ["make demo", "make test"]
-    assert len(COMMANDS) > 10
+def test_the_readme_shows_only_commands_that_pages_are_tested_for_and_the_two_of_make() -> None:
+    assert [line for line in LINES if not line.startswith("proxlb-plan ")] == ["make demo", "make test"]
+    assert len(LINES) >= 10
 
 
 @pytest.mark.parametrize("line", DEMO.group(1).splitlines() if DEMO else [])
@@ -77,8 +49,3 @@ def test_the_architecture_tree_names_every_module_and_nothing_else() -> None:
             if path.suffix == ".py" or path.name in ("schemas", "shipped")
         }
         assert named == there
-
-
-def test_the_exit_codes_are_all_explained() -> None:
-    rows = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.M)}
-    assert rows == {int(code) for code in Exit}

@@ -65,7 +65,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as `make docs` builds it, apart from what others build meanwhile."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(ROOT / "docs", folder / "docs")
-    shutil.copy(ROOT / "zensical.toml", folder)
+    for name in ("README.md", "zensical.toml"):
+        shutil.copy(ROOT / name, folder)
     recipe = re.search(r"^docs:.*\n(?:\t.*\n)*?\t\$\(BIN\)/zensical (.*)\n", (ROOT / "Makefile").read_text(), re.M)
     assert recipe is not None
     command = [sys.executable, "-m", "zensical", *shlex.split(recipe.group(1))]

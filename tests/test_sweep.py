@@ -33,7 +33,7 @@ from tests.commandline import INTERRUPTIBLE, Cli, alone, calling, guest_row, nod
 from tests.draw_full import jammed
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "sweep.md").read_text()
 JAM = 71
 
 
@@ -505,18 +505,17 @@ def test_scenarios_may_be_given_without_a_file_and_one_snapshot_counts_once(tmp_
         scenarios.parse([], "given")
 
 
-# --- what the README shows ------------------------------------------------------------------------------
+# --- what the page shows ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solvers", [["greedy"], pytest.param(["greedy", "cpsat"], marks=pytest.mark.slow)])
-def test_the_table_of_the_readme_is_what_its_file_gives(
+def test_the_table_of_the_page_is_what_its_file_gives(
     solvers: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = README.split("### Many plans at once")[1].split("\n## ")[0]
-    given = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    given = yaml.safe_load(PAGE.split("```yaml\n")[1].split("```")[0])
     report_sweep.table(here(written(tmp_path, **given | {"solvers": solvers})), console())
     printed = capsys.readouterr().out.splitlines()
-    table = text.split("```text\n")[1].split("```")[0].splitlines()
+    table = PAGE.split("```text\n")[1].split("```")[0].splitlines()
     shown = [line for line in table if any(solver in line for solver in ("solver", *solvers))]
     assert [line.split()[:-1] for line in shown] == [line.split()[:-1] for line in printed], "but for seconds"
     assert len(shown) == 1 + 6 * len(solvers)

@@ -270,12 +270,12 @@ def test_rules_of_the_ha_manager_hold_whatever_should_says(tmp_path: Any) -> Non
 GUEST_IDS, HOMES = (100, 101, 102, 107, 200), "aabbc"
 
 
-def test_the_rules_of_the_readme_are_accepted(tmp_path: Any) -> None:
+def test_the_rules_of_the_page_about_them_are_accepted(tmp_path: Any) -> None:
     import re
     from pathlib import Path
 
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", readme, re.S) if "  rules:" in block]
+    page = (Path(__file__).parents[1] / "docs" / "rules.md").read_text()
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.S) if "  rules:" in block]
     assert blocks
     for block in blocks:
         (tmp_path / "c.yaml").write_text(block)
