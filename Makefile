@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Many tests wait for clocks and processes: one worker more than there are cores keeps these busy.
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow lint types bench docs clean
+.PHONY: demo test test-slow lint types bench docs reference clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -51,6 +51,9 @@ docs: export PYTHONPATH = packaging
 docs: $(VENV)/tested  ## Build the documentation site into build/site
 	rm -rf build/site
 	$(BIN)/zensical build --strict --clean
+
+reference: $(VENV)/installed  ## Write the pages of docs/ that are made from the program
+	$(BIN)/python packaging/reference.py
 
 clean:  ## Remove what the targets above have made
 	rm -rf $(VENV) dist build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

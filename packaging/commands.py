@@ -22,7 +22,7 @@ FAMILIES: Final = {
     "Which cluster": FOR_RUNS,
     "What is planned": tuple(name for name in SHARED if name not in FOR_RUNS),
     "In which order": tuple(SCHEDULE),
-    "Carrying out": tuple(APPLYING),
+    "How it is carried out": tuple(APPLYING),
     "For programs": ("as_json",),
 }
 """Flags that commands share."""
@@ -167,3 +167,12 @@ def _value(option: Any) -> str:
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return "|".join(kind)
     return WORDS.get(kind, "TEXT")
+
+
+def takers(family: Family) -> str:
+    """Which commands take these flags, in a sentence."""
+    names = [
+        name + (f" (without {', '.join(flag.names[0] for flag in less)})" if less else "")
+        for name, less in family.takers.items()
+    ]
+    return f"Taken by {', '.join(names[:-1])} and {names[-1]}."

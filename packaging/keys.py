@@ -24,6 +24,7 @@ WORDS: Final[Mapping[Any, str]] = {
     bool: "true or false", int: "whole number", float: "number", str: "text", SecretStr: "text, secret",
     datetime: "date and time",
 }  # fmt: skip
+REQUIRED: Final = "required"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Section:
     name: str
     about: str
     keys: tuple[Key, ...]
+
+
+def required(key: Key) -> bool:
+    """Whether it has to be written."""
+    return key.default == REQUIRED
 
 
 @cache
@@ -144,7 +150,7 @@ def _default(each: "Field[Any]") -> str:
     """What holds when nothing is written; empty where parts have defaults of their own."""
     value = each.default_factory() if each.default_factory is not MISSING else each.default
     if value is MISSING:
-        return "required"
+        return REQUIRED
     return "" if is_dataclass(value) else _yaml(value)
 
 

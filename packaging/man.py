@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from about import About, about
-from commands import PROGRAM, Argument, Command, Family, Flag, interface
-from keys import Key, Section, sections
-from places import FILES, VARIABLES, exits
+from commands import PROGRAM, Argument, Command, Flag, interface, takers
+from keys import Key, Section, required, sections
+from places import EXAMPLE, FILES, PRECEDENCE, VARIABLES, exits
 
 SETTINGS: Final = f"{PROGRAM}.yaml"
 SPECIAL: Final = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", '"': r"\(dq"}
@@ -22,24 +22,6 @@ INTRODUCTION: Final = (
     "To look around without a cluster: `proxlb-plan --demo`. For a cluster of your own: `proxlb-plan config init` asks "
     "for what is needed and says how to make a token, and `proxlb-plan doctor` checks whether all is well.",
 )
-SETTING_UP: Final = (
-    "The configuration is a YAML file of sections, each a mapping of keys. What is left out has its default. A "
-    "variable of the environment wins over the file, and a flag wins over both. The variable of a key is called "
-    "PROXLB_PLAN_, its section, two underscores, and the key, in capitals: PROXLB_PLAN_POLICY__MAX_MIGRATIONS.",
-    "`proxlb-plan config init` writes a first file, `config validate` says what is wrong with one, `config show` shows "
-    "what holds, and `config schema` prints its JSON Schema, for editors. A configuration of ProxLB is understood too.",
-    "A file with a secret in it must not be readable by others. Paths are relative to the file that they stand in.",
-)
-EXAMPLE: Final = """\
-api:
-  hosts: [pve1.example.org, pve2.example.org]
-  token_id: proxlb-plan@pve!planner
-  token_secret_file: /etc/proxlb-plan/token
-  ca_file: /etc/proxlb-plan/pve-root-ca.pem
-policy:
-  resource: [memory, cpu]
-  max_migrations: 20
-"""
 
 
 def man_pages(what: About) -> dict[str, str]:
@@ -108,18 +90,9 @@ def _default(default: str) -> str:
     return " Required." if default == "required" else f" Default: {default.removesuffix('...')}."
 
 
-def takers(family: Family) -> str:
-    """Which commands take these flags, in a sentence."""
-    names = [
-        name + (f" (without {', '.join(flag.names[0] for flag in less)})" if less else "")
-        for name, less in family.takers.items()
-    ]
-    return f"Taken by {', '.join(names[:-1])} and {names[-1]}."
-
-
 def _settings() -> Iterator[str]:
     yield from _section("NAME", [f"{_text(SETTINGS)} \\- configuration of {_text(PROGRAM)}"])
-    yield from _section("DESCRIPTION", _paragraphs(SETTING_UP))
+    yield from _section("DESCRIPTION", _paragraphs(PRECEDENCE))
     yield from _section("EXAMPLE", [".nf", *map(_text, EXAMPLE.splitlines()), ".fi"])
     for section in sections():
         yield from _keys_of(section)
@@ -135,7 +108,7 @@ def _keys_of(section: Section) -> Iterator[str]:
 
 
 def _key(key: Key) -> Iterator[str]:
-    yield from _item(_bold(key.name), f"{key.kind[0].upper()}{key.kind[1:]}{_held(key.default)}.")
+    yield from _item(_bold(key.name), f"{key.kind[0].upper()}{key.kind[1:]}{_held(key)}.")
     if key.meaning:
         yield from [".br", _text(key.meaning)]
     if key.flag:
@@ -149,8 +122,10 @@ def _key(key: Key) -> Iterator[str]:
     yield ".RE"
 
 
-def _held(default: str) -> str:
-    return f"; default: {default}" if default not in ("", "required") else default and "; required"
+def _held(key: Key) -> str:
+    if required(key):
+        return "; required"
+    return f"; default: {key.default}" if key.default else ""
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

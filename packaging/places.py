@@ -1,4 +1,4 @@
-"""Owns what is said about files, variables and exit codes: where the program looks, and how it ends."""
+"""Owns what pages say about files, variables and exit codes: where the program looks, what wins, how it ends."""
 
 from typing import Final
 
@@ -28,6 +28,25 @@ VARIABLES: Final = {
     "NO_COLOR": "If it is set, nothing is coloured.",
 }
 """Environment variable to what it does."""
+
+PRECEDENCE: Final = (
+    "The configuration is a YAML file of sections, each a mapping of keys. What is left out has its default. A "
+    "variable of the environment wins over the file, and a flag wins over both. The variable of a key is called "
+    "PROXLB_PLAN_, its section, two underscores, and the key, in capitals: PROXLB_PLAN_POLICY__MAX_MIGRATIONS.",
+    "`proxlb-plan config init` writes a first file, `config validate` says what is wrong with one, `config show` shows "
+    "what holds, and `config schema` prints its JSON Schema, for editors. A configuration of ProxLB is understood too.",
+    "A file with a secret in it must not be readable by others. Paths are relative to the file that they stand in.",
+)
+EXAMPLE: Final = """\
+api:
+  hosts: [pve1.example.org, pve2.example.org]
+  token_id: proxlb-plan@pve!planner
+  token_secret_file: /etc/proxlb-plan/token
+  ca_file: /etc/proxlb-plan/pve-root-ca.pem
+policy:
+  resource: [memory, cpu]
+  max_migrations: 20
+"""
 
 
 def exits() -> dict[int, str]:
