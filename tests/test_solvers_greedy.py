@@ -164,9 +164,9 @@ def test_every_decision_is_that_of_the_plain_recursion_on_many_nodes(
     """However many nodes are looked at one by one: what follows is another way to the same node."""
     monkeypatch.setattr(greedy, "LOOKS", looks)
     count = 0
-    for seed in range(40):
+    for seed in range(15):
         count += _hold_to_the_plain_recursion(random_problem(seed, 5 + seed % 16, 10 + seed % 17), monkeypatch)
-    for seed in range(4):
+    for seed in range(2):
         problem = cluster(seed, nodes=18, guests=60, limit=None if seed % 2 else 25)
         count += _hold_to_the_plain_recursion(problem, monkeypatch)
     assert count > 500
@@ -211,7 +211,7 @@ def test_the_work_per_decision_does_not_grow_with_the_nodes(monkeypatch: pytest.
 
 
 def test_descent_improves_or_stays() -> None:
-    for seed in range(150):
+    for seed in range(50):
         problem = random_problem(seed)
         answer = descent.solve(problem, Budget(), problem.origin)
         assert check.score(problem, answer.assignment) <= check.score(problem, problem.origin), seed
