@@ -38,12 +38,14 @@ def doctor(choice: Any, output: OutputOption = TableOrJson.TABLE) -> None:
 
 def _findings(choice: "Choice") -> "Iterator[Finding]":
     """Everything up to the first error that hides the rest."""
+    from planner import doctor
     from planner.config import load
     from planner.finding import failure, note, ok
     from planner.session import open_session
 
     try:
         source = load(choice.config, choice.flags).source
+        yield from doctor.solvers()
         yield ok(f"configuration: {source}") if source else note("no configuration file: defaults and environment hold")
         with closing(open_session(*choice)) as session:
             yield from _of_session(session)

@@ -3,9 +3,10 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
-from planner import access, collect, names
+from planner import access, collect, missing, names
 from planner.cluster import Cluster
 from planner.connection import Connection
 from planner.errors import Exit, PlannerError, Unreachable
@@ -60,6 +61,14 @@ def examine(
     yield from names.tags(cluster)
     yield from names.ha_rules(cluster)
     yield from guests(cluster)
+
+
+def solvers() -> Iterator[Finding]:
+    """Whether the exact solver is there; the others do without OR-Tools."""
+    if find_spec("ortools") is None:
+        what, _, install = (missing.said(ModuleNotFoundError(name="ortools")) or "").partition(": ")
+        others = "or do without: --solver descent, and run.solver: descent in the settings"
+        yield warning(f"{what}: cpsat, frontier and consolidate need it", install, others)
 
 
 def online(cluster: Cluster) -> list[str]:
