@@ -104,9 +104,9 @@ def _section(section: Section) -> Iterator[str]:
     yield f"## {section.name}\n\n{_text(section.about)}\n"
     for key in section.keys:
         yield f"### {section.name}.{key.name}\n"
-        yield f"{_line(key)}\n"
         if key.meaning:
             yield f"{_text(key.meaning)}\n"
+        yield f"{_line(key)}\n"
         meant = [f"- `{choice}`: {_text(text)}" for choice, text in key.choices.items() if text]
         yield from [*meant, ""] if meant else []
         if key.parts:

@@ -28,7 +28,7 @@ from planner.cli_run import approve, looks, run
 from planner.cli_snapshot import app as snapshot
 from planner.cli_sweep import sweep
 from planner.cli_whatif import InOrder, PlaceOutput, best_node, capacity, place, whatif
-from planner.errors import Exit, PlannerError, UsageError, internal
+from planner.errors import Exit, NotConfigured, PlannerError, UsageError, internal
 from planner.flags import option
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
 from planner.plain import plain
@@ -199,6 +199,17 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _begin(words: list[str], error: NotConfigured) -> NoReturn:
+    """Whoever has typed no more than the name of the program may have no more than that."""
+    from planner.firstfile import NEEDED
+
+    if words:
+        _fail(str(error), error.exit_code)
+    for line in f"proxlb-plan: {NEEDED}".splitlines():
+        _say(line)
+    sys.exit(error.exit_code)
+
+
 def _give_up_output() -> None:
     """What has not been written never will be: at the exit of Python it is not tried again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -217,6 +228,8 @@ def main(args: list[str] | None = None) -> NoReturn:
             raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(code)
+    except NotConfigured as error:
+        _begin(sys.argv[1:] if args is None else args, error)
     except PlannerError as error:
         _fail(str(error), error.exit_code)
     except TyperException as error:

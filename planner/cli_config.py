@@ -4,12 +4,13 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.errors import Exit, UsageError
+from planner.errors import ConfigError, Exit, UsageError
 from planner.flags import APPLYING, SCHEDULE, SHARED, option
 from planner.options import with_choice
 from planner.plain import plain
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, show and write the configuration; files that come along.")
 
 SHIPPED = Path(__file__).parent / "shipped"
+NOTHING = "-"
+"""An answer."""
 SETTINGS = {
     name: flag for name, flag in (SHARED | SCHEDULE | APPLYING).items() if name not in ("snapshot_file", "demo")
 }
@@ -109,33 +112,49 @@ def init(
 
     if path.exists() and not force:  # before anything is asked
         raise UsageError(f"{path} is there already: use --force to replace it, or name another file")
-    given = {"hosts": host, "token_id": token_id, "secret_file": secret_file}
-    answers = _asked({name: value for name, value in given.items() if value}, ca_file)
+    given = {"hosts": host, "token_id": token_id, "secret_file": secret_file, "ca_file": ca_file}
+    answers = _asked({name: value for name, value in given.items() if value})
     firstfile.write(path, answers.text(), force=force)
-    secret = path_from(path.parent, answers.secret_file)
+    secret, ca = (path_from(path.parent, name) for name in (answers.secret_file, answers.ca_file or os.devnull))
     _say(f"wrote {path}. Make a token, on any node of the cluster:")
     print("\n".join(answers.commands()))
     if not os.access(secret, os.F_OK):
         _say(f"Write its secret, and nothing else, to {secret}, and run chmod 600 on that.")
+    if not os.access(ca, os.F_OK):
+        _say(f"Copy /etc/pve/pve-root-ca.pem from a node to {ca}.")
     _say(f"Then see whether all is well: proxlb-plan doctor --config {path}")
 
 
-def _asked(given: dict[str, Any], ca_file: Path | None) -> "Answers":
+def _asked(given: dict[str, Any]) -> "Answers":
     """What was given, and the rest from the terminal. UsageError where nobody is there to answer."""
-    from planner.firstfile import SECRET, TOKEN, Answers
+    from planner.firstfile import CA, SECRET, TOKEN
 
     questions = {
         "hosts": ("Nodes of the cluster, separated by commas", None), "token_id": ("Id of the API token", TOKEN),
         "secret_file": ("File with its secret, as seen from the configuration file", SECRET),
+        "ca_file": ("A copy of /etc/pve/pve-root-ca.pem, or - if a known authority signs certificates", CA),
     }  # fmt: skip
     for name, (question, default) in questions.items():
-        if name not in given and sys.stdin.isatty():
-            given[name] = typer.prompt(question, default, err=True)
+        while name not in given and sys.stdin.isatty():
+            answer = typer.prompt(question, default, err=True)
+            try:
+                _answers({"hosts": "pve1", **given, name: answer})
+            except ConfigError as error:  # asked again: nothing that was answered before is lost
+                _say(str(error))
+            else:
+                given[name] = answer
     if "hosts" not in given:
         raise UsageError("nobody is there to answer: say --host, and --token-id and --secret-file where they differ")
+    return _answers(given)
+
+
+def _answers(given: Mapping[str, Any]) -> "Answers":
+    """As they were given. ConfigError for what can never work."""
+    from planner.firstfile import Answers
+
     hosts = re.split(r"[,\s]+", given["hosts"].strip()) if isinstance(given["hosts"], str) else given["hosts"]
-    given = {name: str(value) for name, value in given.items() if name != "hosts"}
-    return Answers(tuple(hosts), **given, ca_file=None if ca_file is None else str(ca_file))
+    others = {name: str(value) for name, value in given.items() if name != "hosts" and value != NOTHING}
+    return Answers(tuple(hosts), **others)
 
 
 @app.command("import")

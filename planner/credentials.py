@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.connection import Connection, base_url
-from planner.errors import ConfigError
+from planner.errors import ConfigError, NotConfigured
 from planner.origin import read
 from planner.settings import OTHER, SECRETS, Api, Config
 
@@ -16,7 +16,7 @@ def connection(config: Config, environ: Mapping[str, str] | None = None) -> Conn
     api = config.api
     if not api.hosts and not api.user and not api.token_id:
         needed = "set api.hosts, api.token_id and api.token_secret_file in proxlb-plan.yaml"
-        raise ConfigError(f"no Proxmox VE API is configured: {needed}, or try --demo or --snapshot FILE")
+        raise NotConfigured(f"no Proxmox VE API is configured: {needed}, or try --demo or --snapshot FILE")
     if (api.token_id or api.token_secret or api.token_secret_file) and (api.password or api.password_file):
         raise ConfigError("api has both a token and a password: keep api.token_id with its secret, or the password")
     check_shown(api)

@@ -3,6 +3,7 @@
     PlannerError            1   something went wrong that has no better name
     ├── UsageError         64   the command line does not make sense
     ├── ConfigError        78   the configuration does not make sense
+    │   └── NotConfigured  78   no cluster is configured
     ├── InputError          1   a snapshot or plan file cannot be used
     │   └── NoNode          1   no node is online and takes part
     ├── Unreachable        69   no API host answered, or an answer was lost on the way
@@ -78,6 +79,10 @@ class ConfigError(PlannerError):
     """A configuration file, variable or flag is wrong."""
 
     exit_code = Exit.CONFIG
+
+
+class NotConfigured(ConfigError):
+    """Nothing says where a cluster is."""
 
 
 class InputError(PlannerError):

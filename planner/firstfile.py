@@ -15,6 +15,8 @@ TOKEN: Final = "proxlb-plan@pve!planner"
 """The token of the README."""
 SECRET: Final = "token"
 """A file beside the configuration."""
+CA: Final = "pve-root-ca.pem"
+"""Another one."""
 PRIVATE: Final = 0o600
 TEXT: Final = """\
 # Settings of proxlb-plan. What is left out has its default: `proxlb-plan config show` has all of them, with where each
@@ -42,12 +44,22 @@ run:
   mode: observe              # what scheduled looks do: observe, approve (a person has to), auto
   every: 10m                 # between two looks of a daemon
 """
-CA: Final = """\
+TRUSTED: Final = """\
   ca_file: {file}    # a copy of /etc/pve/pve-root-ca.pem"""
-NO_CA: Final = """\
+UNTRUSTED: Final = """\
   # The certificates of nodes are usually signed by the cluster itself. One of these is needed then:
   # ca_file: /etc/proxlb-plan/pve-root-ca.pem     # a copy of /etc/pve/pve-root-ca.pem
   # fingerprint: "AB:CD:..."                      # SHA-256 of the certificate"""
+
+
+NEEDED: Final = f"""\
+no Proxmox VE API is configured. It takes three things:
+  api.hosts                nodes of the cluster, such as pve1.example.org
+  api.token_id             an API token, such as {TOKEN}
+  api.token_secret_file    a file with its secret, which others may not read
+To be asked for them, and told how to make the token: proxlb-plan config init
+To look around without a cluster: proxlb-plan --demo"""
+"""What is said to somebody who has just installed the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ class Answers:
 
     def text(self) -> str:
         """The file."""
-        trust = NO_CA if self.ca_file is None else CA.format(file=json.dumps(self.ca_file, ensure_ascii=False))
+        trust = UNTRUSTED if self.ca_file is None else TRUSTED.format(file=json.dumps(self.ca_file, ensure_ascii=False))
         token, secret = json.dumps(self.token_id), json.dumps(self.secret_file, ensure_ascii=False)
         return TEXT.format(hosts=", ".join(map(json.dumps, self.hosts)), token=token, secret=secret, trust=trust)
 

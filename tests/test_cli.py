@@ -297,12 +297,6 @@ def test_every_mistake_gets_one_line(
     assert outcome.out == ""
 
 
-def test_without_a_configuration_it_says_what_is_needed(cli: Cli) -> None:
-    outcome = cli()
-    assert outcome.code == 78
-    assert all(word in outcome.complaint for word in ("api.hosts", "api.token_id", "--demo"))
-
-
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [(401, 77, "refused"), (403, 77, "may not GET /cluster/resources"), (595, 69, "595"), (500, 1, "no luck")],

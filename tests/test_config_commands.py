@@ -332,12 +332,28 @@ def test_on_a_terminal_it_asks_for_what_no_flag_says(tmp_path: Path, cli: Cli, m
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdin", Terminal("pve1, pve2\n\n/etc/secret\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("https://pve1/x\npve1, pve2\nme\n\n/etc/secret\n-\n"))
     outcome = cli("config", "init", "new.yaml")
-    assert outcome.code == 0 and "Nodes of the cluster" in outcome.err
+    assert (
+        outcome.code == 0 and outcome.err.count("Nodes of the cluster") == outcome.err.count("Id of the API token") == 2
+    )
+    assert "api.hosts has 'https://pve1/x', which is not a host" in outcome.err and "names no user" in outcome.err
     found = load(str(tmp_path / "new.yaml"), environ={})
     assert (found.api.hosts, found.api.token_secret_file) == (("pve1", "pve2"), "/etc/secret")
-    assert found.api.token_id == "proxlb-plan@pve!planner"
+    assert (found.api.token_id, found.api.ca_file) == ("proxlb-plan@pve!planner", None)
+    monkeypatch.setattr(sys, "stdin", Terminal("pve1\n\n\n\n"))
+    assert "Copy /etc/pve/pve-root-ca.pem from a node to pve-root-ca.pem." in cli("config", "init").err
+    assert load().api.ca_file == str(tmp_path / "pve-root-ca.pem")
+
+
+def test_who_has_just_installed_it_is_told_what_it_takes_and_all_others_in_one_line(tmp_path: Path, cli: Cli) -> None:
+    outcome = cli()
+    assert (outcome.code, outcome.out) == (78, "")
+    for words in ("api.hosts", "api.token_id", "api.token_secret_file", "config init", "proxlb-plan --demo"):
+        assert words in outcome.err
+    assert 4 < len(outcome.err.splitlines()) < 9 and max(map(len, outcome.err.splitlines())) <= 80
+    for others in (("plan",), ("--solver", "greedy"), ("drain", "pve1"), ("apply",)):
+        assert cli(*others).complaint.startswith("proxlb-plan: no Proxmox VE API is configured: set api.hosts")
 
 
 @pytest.mark.parametrize(
