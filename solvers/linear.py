@@ -43,8 +43,8 @@ class Program:
     def add_columns(self, number: int, upper: npt.ArrayLike, cost: npt.ArrayLike, *, slack: bool = False) -> Ints:
         """Indices of new columns. They are whole numbers when the program is solved whole, except slack: that buys
         what a row is short of."""
-        self._upper.append(np.broadcast_to(np.asarray(upper, dtype=np.float64), (number,)))
-        self._cost.append(np.broadcast_to(np.asarray(cost, dtype=np.float64), (number,)))
+        self._upper.append(_of_length(number, upper))
+        self._cost.append(_of_length(number, cost))
         self._slack.append(np.full(number, slack))
         self.width += number
         return np.arange(self.width - number, self.width)
@@ -52,7 +52,7 @@ class Program:
     def add_row(self, columns: Ints, values: npt.ArrayLike, bound: float) -> None:
         """A row `sum of value x column >= bound`."""
         self._columns.append(columns)
-        self._values.append(np.broadcast_to(np.asarray(values, dtype=np.float64), columns.shape))
+        self._values.append(_of_length(len(columns), values))
         self._bounds.append(float(bound))
 
     def relaxed(self) -> Solution:
@@ -114,3 +114,9 @@ class Program:
             model.set_constraint_lower_bound(row, bound)
             model.add_terms_to_constraint(row, [variables[i] for i in columns.tolist()], values.tolist())
         return model
+
+
+def _of_length(number: int, values: npt.ArrayLike) -> Floats:
+    """(number,) A number for each, or numbers as they are: broadcast_to takes several times as long."""
+    given = np.asarray(values, dtype=np.float64)
+    return given if given.ndim else np.full(number, given)

@@ -132,7 +132,7 @@ class Relaxation:
 
     def fits(self, low: int, high: int) -> bool:
         """False: proven that no assignment within the limits has every balanced load within [low, high] ppm."""
-        return not self.exceeds(self.fewest(low, high).toll)
+        return not self.exceeds(self._priced(low, high)[0].relaxed().bound)
 
     def possible(self, fit: Fit) -> Bools:
         """(bundles, n) migrations that may be part of an assignment within the limit, as far as what the relaxation
@@ -148,7 +148,7 @@ class Relaxation:
 
     def fewest(self, low: int, high: int) -> Fit:
         """Least toll into the window [low, high], in ppm, by the linear relaxation."""
-        program, leave, arrive = self._program(low, high, price=SHORTFALL * max(1, self.limit))
+        program, leave, arrive = self._priced(low, high)
         solution = program.relaxed()
         dearer = np.maximum(program.reduced(solution.duals), 0.0)
         excess = np.full(len(self.problem.bundles), INFINITE)
@@ -161,6 +161,10 @@ class Relaxation:
         """Whether whole migrations within the limit are proven not to reach the window, whoever arrives where."""
         program, _, _ = self._program(low - TOLERANCE, high + TOLERANCE)
         return self.exceeds(program.whole(seconds, seed, nodes=nodes, limit=self.limit).bound)
+
+    def _priced(self, low: int, high: int) -> tuple[Program, Ints, Ints]:
+        """The program that always has a solution: it buys what nodes are short of."""
+        return self._program(low, high, price=SHORTFALL * max(1, self.limit))
 
     def _program(self, low: int, high: int, price: float = 0.0) -> tuple[Program, Ints, Ints]:
         """Columns: who leaves, then how many of each class arrive on each node; with a price, what nodes are short."""

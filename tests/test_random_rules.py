@@ -157,9 +157,9 @@ def wrong_with(scenario: Scenario, directory: Path, solvers: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("solvers", "start", "cases"),
     [
-        pytest.param(("greedy",), 1, 160, id="greedy"),
-        pytest.param(("descent",), 2, 80, id="descent"),
-        pytest.param(("cpsat",), 3, 60, id="cpsat"),
+        pytest.param(("greedy",), 1, 80, id="greedy"),
+        pytest.param(("descent",), 2, 40, id="descent"),
+        pytest.param(("cpsat",), 3, 40, id="cpsat"),
         pytest.param(("greedy", "descent"), 4, 4_000, id="4000-greedy-descent", marks=THOUSANDS),
         pytest.param(("greedy", "cpsat"), 5, 1_000, id="1000-greedy-cpsat", marks=THOUSANDS),
     ],

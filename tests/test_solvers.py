@@ -30,7 +30,7 @@ def _rank(result: Result) -> tuple[int, int]:
 @pytest.mark.parametrize("name", SOLVERS)
 @many
 @given(problem=problems())
-def test_every_solver_keeps_the_contract(name: str, problem: Problem) -> None:
+def test_every_solver_keeps_the_contract_and_what_it_claims_to_have_proven_is_true(name: str, problem: Problem) -> None:
     plain, result = Plain(problem), solve(problem, name, BUDGET)
     at = result.assignment.tolist()
     assert plain.acceptable(at)
@@ -38,13 +38,12 @@ def test_every_solver_keeps_the_contract(name: str, problem: Problem) -> None:
     assert result.spread == plain.spread(at)
     assert result.bound is not None and result.bound <= result.spread
     assert solve(problem, name, BUDGET).score == result.score
+    _is_proven(problem, result)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@many
-@given(problem=problems())
-def test_what_a_solver_claims_to_have_proven_is_true(name: str, problem: Problem) -> None:
-    known, result = truth(problem), solve(problem, name, BUDGET)
+def _is_proven(problem: Problem, result: Result) -> None:
+    """What a solver claims to have proven is true."""
+    known = truth(problem)
     assert result.bound is not None and result.bound <= known.least_spread(result.score.violations)
     assert result.cost_bound is not None and result.cost_bound <= known.least_cost(tuple(result.score))
     if result.status is Status.OPTIMAL:
@@ -64,7 +63,7 @@ def test_the_raw_answer_of_a_heuristic_needs_no_judge(name: str, problem: Proble
     assert plain.violations(at) <= plain.violations(plain.origin)
 
 
-@pytest.mark.parametrize("batch", [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, 25))])
+@pytest.mark.parametrize("batch", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 25))])
 def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
     for seed in range(100 * batch, 100 * batch + 100):
         problem = random_problem(seed)
@@ -77,7 +76,7 @@ def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
 
 def test_cpsat_from_the_origin_alone_finds_the_optimum() -> None:
     """Without the heuristics, every phase of the model has work to do."""
-    for seed in range(1_000, 1_100):
+    for seed in range(1_000, 1_060):
         problem = random_problem(seed)
         answer = solve_exactly(problem, BUDGET, problem.origin)
         assert tuple(check.score(problem, answer.assignment)) == truth(problem).best, seed
@@ -160,7 +159,7 @@ def _narrowest(problem: Problem, seed: int) -> None:
 
 
 def test_the_relaxation_rules_out_nothing_that_exists() -> None:
-    for seed in range(60):
+    for seed in range(40):
         _narrowest(random_problem(seed), seed)
 
 
@@ -188,7 +187,7 @@ def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch, w
     monkeypatch.setattr(approach, "COLUMNS", 8)
     monkeypatch.setattr(mend, "NODES", 5)
     monkeypatch.setattr(mend, "BOOLEANS", 8)
-    for seed in range(30):
+    for seed in range(20):
         problem = random_problem(seed)
         plain, known = Plain(problem), truth(problem)
         result = solve(problem, "cpsat", Budget(seconds=0.2, workers=1))
