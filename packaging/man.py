@@ -21,6 +21,8 @@ INTRODUCTION: Final = (
     "Nothing is ever changed but by `apply`, `resume`, `rollback`, `approve`, and by `run` in the mode auto.",
     "To look around without a cluster: `proxlb-plan --demo`. For a cluster of your own: `proxlb-plan config init` asks "
     "for what is needed and says how to make a token, and `proxlb-plan doctor` checks whether all is well.",
+    "The tab key completes commands, flags and values in bash, zsh and fish. Packages bring what is needed for that; "
+    "elsewhere `proxlb-plan --install-completion` adds it to your shell.",
 )
 
 

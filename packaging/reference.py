@@ -26,6 +26,9 @@ Every command, every flag, every exit code. What commands are good for is on the
 
 With flags alone, and no command, a plan is shown. Nothing but `apply`, `resume`, `rollback`, `approve`, and `run` in
 the mode `auto`, ever changes a cluster.
+
+The tab key completes commands, flags and values in bash, zsh and fish. Packages bring what is needed for that;
+elsewhere `proxlb-plan --install-completion` adds it to your shell.
 """
 SETTINGS: Final = """\
 # Settings
