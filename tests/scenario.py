@@ -162,7 +162,7 @@ def _resource(guest: Guest) -> dict[str, Any]:
     return said | (guest.ha if isinstance(guest.ha, dict) else {})
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # where there is libyaml
     """YAML in which a key that stands twice is a mistake, not a replacement, and `on` is a word, not true."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML has it
