@@ -11,7 +11,7 @@ from planner.snapshot import save
 from tests.commandline import Cli, Outcome, alone, calling
 from tests.fakecluster import serving, small_cluster
 from tests.rows import Row, node, snapshot, vm
-from tests.test_readme import configure
+from tests.test_pages import configure
 from tests.test_schemas import PLAN, problems
 
 ROWS = (

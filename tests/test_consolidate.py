@@ -31,7 +31,7 @@ from tests.fakecluster import serving, small_cluster
 from tests.rows import Row, cluster, ct, node, offline, vm
 from tests.test_cli import finished
 from tests.test_pace import migrated_cluster
-from tests.test_readme import configure
+from tests.test_pages import configure
 from tests.test_survive import survives
 
 QUICK: dict[str, Any] = {"time_limit": 4, "solver": "descent"}

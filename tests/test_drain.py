@@ -15,7 +15,7 @@ from tests import rows
 from tests.commandline import Cli, alone, calling
 from tests.fakecluster import serving, small_cluster
 from tests.rows import ct, node, offline, snapshot, vm
-from tests.test_readme import configure
+from tests.test_pages import configure
 
 NODES = (node("a"), node("b"), node("c"))
 
