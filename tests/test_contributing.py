@@ -18,7 +18,7 @@ from planner.errors import Exit
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-COPIED = ("planner", "solvers", "tests", "docs", "README.md", "pyproject.toml")
+COPIED = ("planner", "solvers", "tests", "docs", "README.md", "Makefile", "pyproject.toml")
 FENCE = re.compile(r"^(?:`(?P<path>[^`\n]+)` \(new\):\n\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 EXAMPLES = ("Adding a solver", "Adding a rule", "Adding a metric")
 QUICK = "(shuffle and raw_answer) or rule-alone or every_figure"
@@ -157,8 +157,12 @@ def test_every_command_of_the_examples_runs_and_the_metric_is_shown(tree: Path) 
 
 
 @pytest.mark.slow
-def test_after_the_examples_types_and_the_architecture_tree_are_right(tree: Path) -> None:
+def test_the_types_of_the_examples_are_right(tree: Path) -> None:
     run(["mypy", "--cache-dir", str(tree / "cache")], tree)
+
+
+@pytest.mark.slow
+def test_after_the_examples_the_architecture_tree_names_every_module(tree: Path) -> None:
     run(["pytest", "-p", "no:cacheprovider", "tests/test_readme.py", "-k", "architecture"], tree)
 
 
