@@ -145,18 +145,18 @@ def test_out_of_reach_is_said_and_the_best_effort_is_shown(cli: Cli, lopsided: P
 
 
 def test_each_resource_has_its_table_and_its_spread(cli: Cli, torn: Path) -> None:
-    outcome = cli("--snapshot", torn, "--resource", "memory,cpu", "--time-limit", 3)
+    outcome = cli("--snapshot", torn, "--resource", "memory,cpu", "--time-limit", 1)
     assert outcome.code == 0
     assert "memory used" in outcome.out and "cpu used" in outcome.out
     assert "the spread is the worst of: memory 50.00 -> " in outcome.out
-    found = plan(cli, torn, "--resource", "memory,cpu")
+    found = plan(cli, torn, "--resource", "memory,cpu", "--time-limit", 1)
     assert found["resources"] == ["memory", "cpu"] == list(found["nodes"][0]["load_before"])
     assert found["spread"]["after"] == max(change["after"] for change in found["spreads"].values())
     assert found["spreads"]["cpu"]["after"] < 10 and found["spreads"]["memory"]["after"] < 10
 
 
 def test_one_resource_looks_as_it_always_did(cli: Cli, torn: Path) -> None:
-    out = cli("--snapshot", torn, "--time-limit", 5).out
+    out = cli("--snapshot", torn, "--time-limit", 1).out
     assert out.startswith("memory used") and "cpu" not in out and "the spread is" not in out
 
 
@@ -257,7 +257,7 @@ def test_where_the_others_are_balanced_nothing_is_planned(cli: Cli, crammed: Pat
 
 
 def test_with_several_resources_the_stuck_one_is_named(cli: Cli, crammed: Path) -> None:
-    outcome = cli("--snapshot", crammed, "--resource", "memory,cpu", "--time-limit", 5)
+    outcome = cli("--snapshot", crammed, "--resource", "memory,cpu", "--time-limit", 1)
     assert "nothing can change the load of pve3 (memory 95.0 %): " in outcome.out
 
 

@@ -173,7 +173,7 @@ def _keeps(problem: Problem, now: list[int], then: list[int], guest: int) -> boo
 
 
 def test_proofs_hold_with_every_kind_of_rule() -> None:
-    for seed in filter(lambda seed: _general(random_problem(seed)), range(3_000, 3_080)):
+    for seed in filter(lambda seed: _general(random_problem(seed)), range(3_000, 3_040)):
         problem = random_problem(seed)
         known = truth(problem)
         for name in SOLVERS:

@@ -19,7 +19,8 @@ from tests.bench.measure import Row, Task, allowance, is_limit, measure, settled
 
 LIMITS = {"small": "6", "medium": "10", "S": "3", "S@2": "6", "M": "2%"}
 """Instances of the short benchmark, and how many migrations they are allowed."""
-INSTANCES = [name if name != "M" else pytest.param(name, marks=pytest.mark.slow) for name in LIMITS]
+LONG = ("M", "S@2")
+INSTANCES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in LIMITS]
 ROW = Row("M@7", 16, 400, "8 (2%)", 0, "cpsat", "feasible", 64.28, 22.1, 22.0, 0.1, 22.1, 0, 8, 99.5, 20.0, 1.5, 300)
 PPM_POINTS = 1e-4
 """One ppm in percentage points."""

@@ -398,16 +398,17 @@ def test_of_the_cpu_of_a_node_some_is_enough() -> None:
 def test_windows_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
     file = str(tmp_path / "c.json.gz")
     assert cli("snapshot", "--demo", "--window", "day", "-o", file).code == 0
-    shown = cli("plan", "--snapshot", file, "--window", "day", "--resource", "cpu", "--solver", "descent")
+    words = ("--resource", "cpu", "--solver", "descent", "--time-limit", "1")
+    shown = cli("plan", "--snapshot", file, "--window", "day", *words)
     assert "cpu used, in the worst of 24 periods of the last day" in shown.out
-    refused = cli("plan", "--snapshot", file, "--window", "week", "--resource", "cpu", "--solver", "descent")
+    refused = cli("plan", "--snapshot", file, "--window", "week", *words)
     assert refused.code == 1 and "goes back 24 hours, not a week" in refused.err
 
 
 def test_a_plan_by_a_window_is_carried_out(cli: Cli) -> None:
     done = cli(
         "apply", "--demo", "--yes", "--window", "day", "--resource", "cpu", "--solver", "descent",
-        "--max-migrations", "1",
+        "--max-migrations", "1", "--time-limit", "1",
     )  # fmt: skip
     assert done.code == 0 and "1 of 1 migrations done" in done.out + done.err
 
