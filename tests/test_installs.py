@@ -152,10 +152,15 @@ def test_every_manifest_is_in_the_kustomization_and_its_image_is_the_one_that_is
     kustomization = PARTS["kustomization"]
     assert {*kustomization["resources"]} == {path.name for path in KUBERNETES.iterdir()} - {"kustomization.yaml"}
     assert [each["name"] for each in kustomization["images"]] == [CONTAINER["image"]]
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert kustomization["images"][0]["newTag"] == version
     for name, part in PARTS.items():
         assert part["kind"] and part["apiVersion"] and (name == "kustomization" or part["metadata"]["name"])
+
+
+def test_the_version_that_is_named_is_this_one() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert PARTS["kustomization"]["images"][0]["newTag"] == version
+    text = PAGE + (ROOT / "packaging" / "ansible" / "example.yml").read_text()
+    assert {*re.findall(r"proxlb[-_]plan[-_:](\d+\.\d+\.\d+)", text)} == {version}
 
 
 def test_a_look_in_kubernetes_may_do_no_more_than_write_its_journal() -> None:
