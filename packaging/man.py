@@ -89,7 +89,7 @@ def _flags(flags: Iterable[Flag]) -> Iterator[str]:
 def _default(default: str) -> str:
     if default in ("", "no", "none"):  # which goes without saying
         return ""
-    return " Required." if default == "required" else f" Default: {default.removesuffix('...')}."
+    return " Required." if default == "required" else f" Default: {default}."
 
 
 def _settings() -> Iterator[str]:

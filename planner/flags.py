@@ -48,7 +48,9 @@ def _setting(names: str, text: str, field: str, **more: Any) -> Any:
     return option(names, text, ",".join(value) if isinstance(value, tuple) else str(shown), **more)
 
 
-ConfigOption = Annotated[Path | None, option("--config -c", "Configuration file.", "./proxlb-plan.yaml, ...")]
+ConfigOption = Annotated[
+    Path | None, option("--config -c", "Configuration file.", "./proxlb-plan.yaml, and other places")
+]
 JsonOption = Annotated[bool, option("--json -j", "Same as --output json.", "no")]
 SHARED: dict[str, Any] = {
     "config": ConfigOption,
@@ -191,7 +193,10 @@ RUNNING: dict[str, Any] = {
         RunMode | None, _setting("--mode", "observe changes nothing, approve proposes, auto carries out.", "run.mode")
     ],
     "solver": Annotated[
-        str | None, _setting("--solver", "Who plans.", "run.solver", autocompletion=lambda: [*SolverName])
+        str | None,
+        _setting(
+            "--solver", "Who plans.", "run.solver", metavar="|".join(SolverName), autocompletion=lambda: [*SolverName]
+        ),
     ],
     "every": Annotated[str | None, _setting("--every", "Between two looks: 10m, 1h.", "run.every", metavar="TIME")],
     "jitter": Annotated[
