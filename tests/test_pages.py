@@ -177,6 +177,8 @@ def test_every_command_of_a_page_runs_in_the_order_in_which_it_stands_there(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("planner.cli_site.FIGURES", 0.0)
+    monkeypatch.setattr("planner.patience.POLL", 0.05)
     cli, pve = calling(capsys), small_cluster()
     pve.time_scale = 0
     with serving(pve, tmp_path) as served:
@@ -185,6 +187,16 @@ def test_every_command_of_a_page_runs_in_the_order_in_which_it_stands_there(
             done = cli(*words)
             assert done.code == Exit.OK, f"{words}: {done.out}\n{done.err}"
             assert done.out or {"snapshot", "report", "run"} & {*words}, words
+
+
+def test_every_page_that_makes_a_token_makes_it_as_config_init_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone(monkeypatch, tmp_path)
+    lines = calling(capsys)("config", "init", "--host", "pve1").out
+    making = {page.name: page.read_text() for page in PAGES if "\npveum user token add" in page.read_text()}
+    assert {"README.md", "connect.md", "tutorial.md"} <= making.keys()
+    assert {name for name, text in making.items() if lines not in text} == set()
 
 
 def test_the_exit_codes_are_all_explained() -> None:
