@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Many tests wait for clocks and processes: one worker more than there are cores keeps these busy.
 WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-.PHONY: demo test test-slow lint types bench docs reference clean
+.PHONY: demo test test-slow lint types bench docs reference packages packages-test clean
 .DEFAULT_GOAL := help
 
 help:  ## Show the targets
@@ -54,6 +54,12 @@ docs: $(VENV)/tested  ## Build the documentation site into build/site
 
 reference: $(VENV)/installed  ## Write the pages of docs/ that are made from the program
 	$(BIN)/python packaging/reference.py
+
+packages: $(VENV)/tested  ## Build .deb, .rpm, image, wheel and sdist into dist
+	$(BIN)/python packaging/build.py
+
+packages-test: $(VENV)/tested  ## Try the packages of dist in clean systems, and build them once more
+	$(BIN)/python packaging/check.py
 
 clean:  ## Remove what the targets above have made
 	rm -rf $(VENV) dist build .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,8 +9,16 @@ class Failed(Exception):
     """Something that was called has failed; its message is for people."""
 
 
-def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """What a program prints. Raises `Failed` with all that it said, or that it is not there."""
+def run(
+    command: Sequence[str | Path],
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    called: str | None = None,
+) -> str:
+    """What a program prints. Raises `Failed` with all that it said, or that it is not there.
+
+    `called`: its name in that message, in place of the whole command.
+    """
     words = [str(word) for word in command]
     try:
         done = subprocess.run(
@@ -19,5 +27,5 @@ def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd
     except FileNotFoundError:
         raise Failed(f"{words[0]} is not installed (or not in the PATH)") from None
     if done.returncode:
-        raise Failed(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout.strip()}")
+        raise Failed(f"{called or ' '.join(words)} ended with {done.returncode}:\n{done.stdout.strip()}")
     return done.stdout

@@ -1,0 +1,68 @@
+"""Builds all packages from the commit that is checked out: `python packaging/build.py [FOLDER]` (default: dist).
+
+Wheel and sdist, .deb for Debian 12 and 13, .rpm, an OCI image for amd64 and arm64, a bill of materials, SHA256SUMS.
+What they need comes from the Python package index and the archive of Debian; mmdebstrap has to be installed.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from about import ROOT, About, about
+from bundle import DEBIAN_12, DEBIAN_13, compile_all, gather
+from oci import build_image
+from packages import deb, rpm
+from running import Failed, run
+from tree import DEBIAN, DOC, RED_HAT, stage
+
+
+def main() -> None:
+    """Fills the folder, and says what is in it."""
+    dist = Path(sys.argv[1] if sys.argv[1:] else ROOT / "dist").absolute()
+    begun = time.monotonic()
+    try:
+        what = about()
+        os.environ["SOURCE_DATE_EPOCH"] = str(what.epoch)
+        shutil.rmtree(dist, ignore_errors=True)
+        dist.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(prefix="proxlb-plan-") as folder:
+            build(dist, Path(folder), what)
+    except Failed as failed:
+        sys.exit(f"packages: {failed}")
+    print(f"{time.monotonic() - begun:.0f} s, of {what.revision[:12]}, in {dist}:")
+    for file in sorted(dist.iterdir()):
+        print(f"{file.stat().st_size / 2**20:8.2f} MiB  {file.name}")
+
+
+def build(dist: Path, work: Path, what: About) -> None:
+    """Everything; `work` is a folder for what is in between."""
+    os.umask(0o022)
+    run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", dist], cwd=ROOT)
+    wheel = next(dist.glob("*.whl"))
+    bundles = {(release, arch): work / f"{release.suite}-{arch}" for release, arch in WANTED}
+    for (release, arch), folder in bundles.items():
+        gather(folder, wheel, release, arch)
+    for release in (DEBIAN_12, DEBIAN_13):
+        compile_all([folder for (of, _), folder in bundles.items() if of is release], release)
+    trees = {key: work / f"tree-{folder.name}" for key, folder in bundles.items()}
+    for key, tree in trees.items():
+        stage(tree, bundles[key], DEBIAN, what)
+    for release in (DEBIAN_12, DEBIAN_13):
+        deb(trees[release, "amd64"], release, dist, what)
+    stage(work / "tree-rpm", bundles[DEBIAN_12, "amd64"], RED_HAT, what)
+    rpm(work / "tree-rpm", dist, what)
+    build_image({arch: trees[DEBIAN_13, arch] for arch in ("amd64", "arm64")}, dist, what)
+    shutil.copy(trees[DEBIAN_13, "amd64"] / DOC / "sbom.cdx.json", dist / f"{what.name}_{what.version}_sbom.cdx.json")
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(dist.iterdir())}
+    (dist / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+
+
+WANTED = ((DEBIAN_12, "amd64"), (DEBIAN_13, "amd64"), (DEBIAN_13, "arm64"))
+"""Which releases need a bundle for which architecture; arm64 is for the image alone."""
+
+if __name__ == "__main__":
+    main()

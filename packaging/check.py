@@ -1,0 +1,83 @@
+"""Tries the packages of a folder as their users would: `python packaging/check.py [FOLDER] [deb|rpm|oci|again ...]`.
+
+In clean systems each .deb is installed, used, removed and purged, the .rpm installed, used and removed, the image
+unpacked and run; then all is built once more and has to be the same. Root is needed for the image alone.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from about import ROOT
+from bundle import DEBIAN_12, DEBIAN_13, Release
+from oci_check import check_image
+from roots import shell, upload, within
+from running import Failed, run
+
+SCRIPTS = ROOT / "packaging" / "scripts"
+
+
+def main() -> None:
+    """Says what was found to be so, and how long it took; ends with 1 at the first that is not."""
+    words = sys.argv[1:]
+    dist = Path(words.pop(0) if words and words[0] not in CHECKS else ROOT / "dist").absolute()
+    try:
+        for name in words or CHECKS:
+            for said in CHECKS[name](dist):
+                print(said, flush=True)
+    except (Failed, KeyError) as failed:
+        sys.exit(f"packages-test: {failed}")
+
+
+def _debs(dist: Path) -> Iterator[str]:
+    for release in (DEBIAN_12, DEBIAN_13):
+        begun = time.monotonic()
+        (package,) = dist.glob(f"*+deb{release.number}_amd64.deb")
+        yield f"{package.name} in a clean Debian {release.number} ({release.suite}):"
+        yield from _life(package, "/root/it.deb", "life-of-a-deb", release, ["systemd"])
+        yield f"  {time.monotonic() - begun:.0f} s"
+
+
+def _rpm(dist: Path) -> Iterator[str]:
+    """A Debian 12 stands in for Red Hat: its Python is the same 3.11, and it has rpm itself."""
+    begun = time.monotonic()
+    (package,) = dist.glob("*.x86_64.rpm")
+    yield f"{package.name} by rpm, with the Python 3.11 of Debian 12:"
+    yield from _life(package, "/root/it.rpm", "life-of-an-rpm", DEBIAN_12, ["rpm", "python3", "systemd", "libstdc++6"])
+    yield f"  {time.monotonic() - begun:.0f} s"
+
+
+def _life(package: Path, inside: str, script: str, release: Release, beside: Sequence[str]) -> Iterator[str]:
+    """What a script says that installs, tries and removes a package in a clean system."""
+    hooks = [upload(package, inside), upload(SCRIPTS / "try-installed", "/root/try-installed")]
+    hooks += [upload(SCRIPTS / script, "/root/life"), shell("sh /root/life")]
+    yield from (f"  {line}" for line in within(release.suite, beside, hooks).splitlines())
+
+
+def _image(dist: Path) -> Iterator[str]:
+    begun = time.monotonic()
+    (archive,) = dist.glob("*_oci.tar")
+    yield f"{archive.name}:"
+    yield from (f"  {said}" for said in check_image(archive))
+    yield f"  {time.monotonic() - begun:.0f} s"
+
+
+def _again(dist: Path) -> Iterator[str]:
+    """Built once more from the same commit, in another folder."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="proxlb-plan-again-") as folder:
+        run([sys.executable, ROOT / "packaging" / "build.py", folder])
+        first, second = ((path / "SHA256SUMS").read_text() for path in (dist, Path(folder)))
+    others = sorted({line.split()[1] for line in {*first.splitlines()} ^ {*second.splitlines()}})
+    if others:
+        raise Failed(f"built twice from one commit, these are not the same: {', '.join(others)}")
+    yield f"built once more: all {len(first.splitlines())} files have the same digests"
+    yield f"  {time.monotonic() - begun:.0f} s"
+
+
+CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {"deb": _debs, "rpm": _rpm, "oci": _image, "again": _again}
+
+if __name__ == "__main__":
+    main()
