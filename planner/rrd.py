@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def _thinned(answer: Sequence[Any], frame: str) -> list[dict[str, float]]:
 
 
 def _condensed(cell: Mapping[str, list[float]]) -> dict[str, float]:
-    means = {name: float(np.mean(values)) for name, values in cell.items() if name not in SPIKES}
+    means = {name: fmean(values) for name, values in cell.items() if name not in SPIKES}
     highest = {name: max(cell.get(name, cell.get(name[:-3], ()))) for name in SPIKES if name[:-3] in cell}
     return {name: float(f"{value:.6g}") for name, value in (means | highest).items()}
 
