@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-import tests.packaged  # noqa: F401
-
-pytest.importorskip("cyclonedx", reason="the group package is not installed")
-
-from about import PROJECT, About, about
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+
+import tests.packaged  # noqa: F401 - from here on packaging/ is on the path
+
+# isort: split
+from about import PROJECT, About, about
 from licenses import licenses
 from native import libraries
 from sbom import write_sbom
