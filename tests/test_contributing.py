@@ -201,6 +201,12 @@ def test_tests_and_files_that_the_page_names_are_there() -> None:
         assert re.search(rf"^##+ {anchor}$", (ROOT / path).read_text() if path else PAGE, re.M | re.I), anchor
 
 
+def test_there_is_all_that_make_is_asked_for() -> None:
+    targets = {*re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)}
+    asked = {*re.findall(r"(?:^|`)make ([a-z-]+)", PAGE, re.M)}
+    assert len(asked) >= 8 and asked <= targets, asked - targets
+
+
 def test_the_version_stands_where_the_release_steps_say() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert version == planner.__version__
