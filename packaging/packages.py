@@ -59,6 +59,7 @@ def _package(tree: Path, special: dict[str, Any], target: Path, what: About) -> 
         "contents": [*_contents(tree)],
         "scripts": {when: str(ROOT / "packaging" / "scripts" / name) for when, name in SCRIPTS.items()},
     }
+    target.parent.mkdir(exist_ok=True)
     config = target.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(said | special, sort_keys=False))
     run([Path(sys.executable).parent / "nfpm", "package", "--config", config, "--target", target])
