@@ -73,7 +73,7 @@ def test_a_guest_that_peaks_at_night_sits_with_one_that_peaks_at_noon() -> None:
     assert first != second and third != fourth
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3000), min_size=6, max_size=6), min_size=2, max_size=4), st.data())
 def test_the_worst_period_counts(courses: list[list[int]], data: st.DataObject) -> None:
     """Against all assignments, by arithmetic of its own."""

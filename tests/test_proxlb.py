@@ -647,7 +647,7 @@ def outcome_of(data: Any, started: tuple[tuple[int, str], ...]) -> Outcome:
 
 
 @pytest.mark.proxlb
-@pytest.mark.parametrize("batch", range(BATCHES))
+@pytest.mark.parametrize("batch", [0, 1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, BATCHES))])
 def test_there_is_no_difference_to_proxlb_on_random_clusters(batch: int, reference: Reference) -> None:
     compared = 0
     for seed in range(batch, CLUSTERS, BATCHES):

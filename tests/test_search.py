@@ -151,9 +151,9 @@ for _ in range(40):
     weights = rng.integers(1000, 9999, 120)
     program.add_row(columns, weights, int(weights.sum()) // 2)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
-threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    in_threads([lambda: program.whole(4.0)])
+    in_threads([lambda: program.whole(2.0)])
     print("lost")
 except KeyboardInterrupt:
     print("heard")

@@ -71,7 +71,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from solvers import Budget, solve
 from tests.problems import cluster
 problem = cluster(seed=1, nodes=8, guests=120, limit=None)
-threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 began = time.monotonic()
 try:
     solve(problem, "cpsat", Budget(seconds=60))
