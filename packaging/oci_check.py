@@ -14,6 +14,7 @@ import sys
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -28,6 +29,12 @@ COMMANDS: Final = (
     ("plan", "--demo", "--max-migrations", "6"),
     ("run", "--demo", "--once"),
 )
+EMULATED: Final = (
+    ("version",),
+    ("--demo", "--solver", "greedy"),
+    ("run", "--demo", "--once", "--solver", "greedy"),
+)
+"""Without CP-SAT's threads, with which emulators are very slow and may hang."""
 HEALTH: Final = ("check", "--only", "age")
 HEALTH_WITHOUT_LOOK: Final = 3
 """What the health check ends with where no look has been taken yet."""
@@ -43,7 +50,7 @@ mount --bind "$state" "$root/var/lib/proxlb-plan"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero urandom; do touch "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
 if [ -n "$emulator" ]; then cp "$emulator" "$root/dev/emulator"; fi
-exec setpriv --no-new-privs chroot --userspec=10001:10001 --groups= "$root" "$@"
+exec timeout --signal=KILL 300 setpriv --no-new-privs chroot --userspec=10001:10001 --groups= "$root" "$@"
 """
 """What an engine does with `read_only`, `tmpfs`, `volumes` and `security_opt` of compose.yaml."""
 
@@ -73,8 +80,8 @@ def check_image(archive: Path) -> list[str]:
 
 def read_image(archive: Path, target: Path) -> list[Image]:
     """The images of an archive, whose blobs go to a folder. Every digest and size is computed anew."""
-    with tarfile.open(archive, "r:") as content:
-        content.extractall(target, filter="data")
+    target.mkdir(exist_ok=True)
+    run(["tar", "--extract", "--no-same-owner", "--file", archive, "--directory", target])
     if _read(target / "oci-layout") != {"imageLayoutVersion": "1.0.0"}:
         raise Failed(f"{archive} is no image layout of version 1.0.0")
     seen: set[Path] = set()
@@ -100,8 +107,8 @@ def _image(target: Path, said: Mapping[str, Any], seen: set[Path]) -> Image:
             shutil.copyfileobj(packed, plain)
         _same(digest, unpacked)
         layers.append(unpacked)
-    created = run(["date", "--utc", "--date", config["created"], "+%s"])
-    return Image(config["architecture"], config, int(created), tuple(layers))
+    created = datetime.fromisoformat(config["created"])
+    return Image(config["architecture"], config, int(created.timestamp()), tuple(layers))
 
 
 def _blob(target: Path, said: Mapping[str, Any], seen: set[Path]) -> Path:
@@ -205,7 +212,7 @@ def _run_all(image: Image, root: Path, emulator: str) -> list[str]:
     os.chown(state, USER, USER)
     how = f"run with {Path(emulator).name}" if emulator else "run"
     lines = []
-    for words in COMMANDS:
+    for words in EMULATED if emulator else COMMANDS:
         said = _started(image, root, state, emulator, words)
         lines.append(f"{image.architecture}: {how}: proxlb-plan {' '.join(words)}: {said.strip().splitlines()[-1]}")
     health = _started(image, root, state, emulator, HEALTH, HEALTH_WITHOUT_LOOK)
