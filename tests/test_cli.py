@@ -426,7 +426,7 @@ def test_without_ortools_cpsat_says_how_to_install_it(tmp_path: Path) -> None:
 def test_ctrl_c_ends_a_search_at_once(tmp_path: Path) -> None:
     words = ("-c", INTERRUPTIBLE, "--demo", "large", "--solver", "cpsat", "--time-limit", "60")
     with started(*words, directory=tmp_path) as process:
-        time.sleep(5)
+        time.sleep(3)
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         out, err = process.communicate(timeout=30)

@@ -487,7 +487,7 @@ def test_ctrl_c_ends_it_with_one_line(tmp_path: Path) -> None:
     environ = os.environ | {"PYTHONPATH": str(REPO)}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, *words], cwd=tmp_path, env=environ, **pipes) as process:
-        time.sleep(4)
+        time.sleep(3)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and out == ""
