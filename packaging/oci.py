@@ -21,10 +21,10 @@ MEDIA: Final = "application/vnd.oci.image.{}"
 VARIANTS: Final = {"arm64": {"variant": "v8"}}
 ENVIRONMENT: Final = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG=C.UTF-8",
     f"STATE_DIRECTORY=/{STATE}",
 )
-"""Settings are read from /etc/proxlb-plan/config.yaml without being named, if they are there: --demo needs none."""
+"""Settings are read from /etc/proxlb-plan/config.yaml without being named, if they are there: --demo needs none.
+Nor a locale: Python takes UTF-8 where there is none."""
 IMAGE: Final = "org.opencontainers.image"
 
 Files = Mapping[str, Entry]

@@ -32,7 +32,6 @@ COMMANDS: Final = (
 EMULATED: Final = (
     ("version",),
     ("--demo", "--solver", "greedy"),
-    ("run", "--demo", "--once", "--solver", "greedy"),
 )
 """Without CP-SAT's threads, with which emulators are very slow and may hang."""
 HEALTH: Final = ("check", "--only", "age")
