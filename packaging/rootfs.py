@@ -136,15 +136,9 @@ def bytecode(system: Mapping[str, Entry], multiarch: str) -> dict[str, Entry]:
                 _unfold(root / path, entry)
         shared = root / "usr/lib" / multiarch
         (loader,) = shared.glob("ld-linux-*")
-        python: list[str | Path] = [
-            loader,
-            "--library-path",
-            shared,
-            root / "usr/bin" / PYTHON,
-            "-S",
-            "-m",
-            "compileall",
-        ]
+        python: list[str | Path] = [loader, "--library-path", shared, root / "usr/bin" / PYTHON]
+        # -B: what compiling itself imports would be written with the time and the place of this folder.
+        python += ["-B", "-S", "-m", "compileall"]
         # Unchecked: no times inside. One hash seed: bytecode is the same whenever it is made.
         how: list[str | Path] = ["-q", "--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"]
         run([*python, *how, root / library], env={"PYTHONHASHSEED": "0"})
