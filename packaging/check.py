@@ -1,7 +1,8 @@
-"""Tries the packages of a folder as their users would: `python packaging/check.py [FOLDER] [deb|rpm|oci|again ...]`.
+"""Tries packages as their users would: `python packaging/check.py [FOLDER] [deb|rpm|oci|again|first ...]`.
 
 In clean systems each .deb is installed, used, removed and purged, the .rpm installed, used and removed, the image
-unpacked and run; then all is built once more and has to be the same. Root is needed for the image alone.
+unpacked and run; then all is built once more and has to be the same. Root is needed for the image alone. Not
+without being asked, `first` measures how long it takes to the first plan by pipx, uv and from a checkout.
 """
 
 import sys
@@ -24,7 +25,7 @@ def main() -> None:
     words = sys.argv[1:]
     dist = Path(words.pop(0) if words and words[0] not in CHECKS else ROOT / "dist").absolute()
     try:
-        for name in words or CHECKS:
+        for name in words or USUAL:
             for said in CHECKS[name](dist):
                 print(said, flush=True)
     except (Failed, KeyError) as failed:
@@ -36,7 +37,7 @@ def _debs(dist: Path) -> Iterator[str]:
         begun = time.monotonic()
         (package,) = dist.glob(f"*+deb{release.number}_amd64.deb")
         yield f"{package.name} in a clean Debian {release.number} ({release.suite}):"
-        yield from _life(package, "/root/it.deb", "life-of-a-deb", release, ["systemd"])
+        yield from _life(package, "/root/it.deb", "life-of-a-deb", release, ["systemd", "procps"])
         yield f"  {time.monotonic() - begun:.0f} s"
 
 
@@ -45,7 +46,9 @@ def _rpm(dist: Path) -> Iterator[str]:
     begun = time.monotonic()
     (package,) = dist.glob("*.x86_64.rpm")
     yield f"{package.name} by rpm, with the Python 3.11 of Debian 12:"
-    yield from _life(package, "/root/it.rpm", "life-of-an-rpm", DEBIAN_12, ["rpm", "python3", "systemd", "libstdc++6"])
+    yield from _life(
+        package, "/root/it.rpm", "life-of-an-rpm", DEBIAN_12, ["rpm", "python3", "systemd", "procps", "libstdc++6"]
+    )
     yield f"  {time.monotonic() - begun:.0f} s"
 
 
@@ -54,6 +57,21 @@ def _life(package: Path, inside: str, script: str, release: Release, beside: Seq
     hooks = [upload(package, inside), upload(SCRIPTS / "try-installed", "/root/try-installed")]
     hooks += [upload(SCRIPTS / script, "/root/life"), shell("sh /root/life")]
     yield from (f"  {line}" for line in within(release.suite, beside, hooks).splitlines())
+
+
+def _first_minutes(dist: Path) -> Iterator[str]:
+    """Certificates that this machine trusts are trusted there as well: a proxy between may need one of its own."""
+    (wheel,) = dist.glob("*.whl")
+    trusted = Path("/etc/ssl/certs/ca-certificates.crt")
+    with tempfile.TemporaryDirectory(prefix="proxlb-plan-first-") as folder:
+        bundle = Path(folder) / "it.bundle"
+        run(["git", "bundle", "create", "--quiet", bundle, "HEAD"], cwd=ROOT)
+        for release in (DEBIAN_12, DEBIAN_13):
+            yield f"without a package, in a clean Debian {release.number}:"
+            hooks = [upload(trusted, str(trusted)), upload(wheel, f"/root/{wheel.name}")]
+            hooks += [upload(bundle, "/root/it.bundle"), upload(SCRIPTS / "first-minutes", "/root/first-minutes")]
+            said = within(release.suite, ["ca-certificates"], [*hooks, shell("sh /root/first-minutes")])
+            yield from (f"  {line}" for line in said.splitlines())
 
 
 def _image(dist: Path) -> Iterator[str]:
@@ -77,7 +95,8 @@ def _again(dist: Path) -> Iterator[str]:
     yield f"  {time.monotonic() - begun:.0f} s"
 
 
-CHECKS: dict[str, Callable[[Path], Iterator[str]]] = {"deb": _debs, "rpm": _rpm, "oci": _image, "again": _again}
+USUAL: dict[str, Callable[[Path], Iterator[str]]] = {"deb": _debs, "rpm": _rpm, "oci": _image, "again": _again}
+CHECKS = USUAL | {"first": _first_minutes}
 
 if __name__ == "__main__":
     main()
