@@ -13,6 +13,8 @@ from running import run
 from tree import DOC
 
 SCRIPTS = {"postinstall": "postinst", "preremove": "prerm", "postremove": "postrm"}
+OWN = ("/etc/proxlb-plan", f"/{DOC}")
+"""Folders that go with the package."""
 LIBRARIES = ["libc6 (>= 2.28)", "libgcc-s1", "libstdc++6"]
 """What the compiled modules of dependencies take from the system."""
 
@@ -70,9 +72,9 @@ def _package(tree: Path, special: dict[str, Any], target: Path, what: About) -> 
 def _contents(tree: Path) -> Iterator[dict[str, Any]]:
     """Files one by one: folders that other packages have as well are left to these."""
     yield {"src": f"{tree}{INSTALLED}", "dst": INSTALLED, "type": "tree"}
-    for folder in ("/etc/proxlb-plan", f"/{DOC}"):
-        yield {"dst": folder, "type": "dir", "file_info": {"mode": 0o755}}
     for path in sorted(tree.rglob("*")):
         inside = f"/{path.relative_to(tree)}"
         if path.is_file() and not inside.startswith(INSTALLED):
             yield {"src": str(path), "dst": inside}
+        elif inside.startswith(OWN):
+            yield {"dst": inside, "type": "dir", "file_info": {"mode": 0o755}}
