@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, show and write the configuration; files that come along.")
 
 SHIPPED = Path(__file__).parent / "shipped"
-NOTHING = "-"
-"""An answer."""
+NO_CA = "-"
+"""Instead of a file, as an answer and as a flag: certificates are signed by an authority that is known anyway."""
 SETTINGS = {
     name: flag for name, flag in (SHARED | SCHEDULE | APPLYING).items() if name not in ("snapshot_file", "demo")
 }
@@ -41,7 +41,10 @@ TokenOption = Annotated[str | None, option("--token-id", "user@realm!name.", "pr
 SecretOption = Annotated[
     Path | None, option("--secret-file", "Where the token's secret is, or will be.", "token, beside the file")
 ]
-CaOption = Annotated[Path | None, option("--ca-file", "A copy of /etc/pve/pve-root-ca.pem.", "none")]
+CaOption = Annotated[
+    Path | None,
+    option("--ca-file", "A copy of /etc/pve/pve-root-ca.pem; - for none.", "asked for on a terminal, or none"),
+]
 ForceOption = Annotated[bool, option("--force", "Replace a file that is there.", "no")]
 ForeignArgument = Annotated[Path, typer.Argument(metavar="FILE", help="ProxLB's configuration: YAML, or INI of 1.0.")]
 OutOption = Annotated[Path | None, option("-o --out", "File to write, for your eyes only.", "print it")]
@@ -110,10 +113,9 @@ def init(
     from planner import firstfile
     from planner.origin import path_from
 
-    if path.exists() and not force:  # before anything is asked
-        raise UsageError(f"{path} is there already: use --force to replace it, or name another file")
-    given = {"hosts": host, "token_id": token_id, "secret_file": secret_file, "ca_file": ca_file}
-    answers = _asked({name: value for name, value in given.items() if value})
+    firstfile.check(path, force=force)  # before anything is asked
+    given = {"hosts": host or None, "token_id": token_id, "secret_file": secret_file, "ca_file": ca_file}
+    answers = _asked({name: value for name, value in given.items() if value is not None})
     firstfile.write(path, answers.text(), force=force)
     secret, ca = (path_from(path.parent, name) for name in (answers.secret_file, answers.ca_file or os.devnull))
     _say(f"wrote {path}. Make a token, on any node of the cluster:")
@@ -126,13 +128,15 @@ def init(
 
 
 def _asked(given: dict[str, Any]) -> "Answers":
-    """What was given, and the rest from the terminal. UsageError where nobody is there to answer."""
+    """What was given, and the rest from the terminal. UsageError where nobody is there to answer, ConfigError for what
+    was given and can never work."""
     from planner.firstfile import CA, SECRET, TOKEN
 
+    _answers({"hosts": "pve1", **given})  # no answer would mend it
     questions = {
         "hosts": ("Nodes of the cluster, separated by commas", None), "token_id": ("Id of the API token", TOKEN),
         "secret_file": ("File with its secret, as seen from the configuration file", SECRET),
-        "ca_file": ("A copy of /etc/pve/pve-root-ca.pem, or - if a known authority signs certificates", CA),
+        "ca_file": (f"A copy of /etc/pve/pve-root-ca.pem, or {NO_CA} if a known authority signs certificates", CA),
     }  # fmt: skip
     for name, (question, default) in questions.items():
         while name not in given and sys.stdin.isatty():
@@ -152,8 +156,10 @@ def _answers(given: Mapping[str, Any]) -> "Answers":
     """As they were given. ConfigError for what can never work."""
     from planner.firstfile import Answers
 
-    hosts = re.split(r"[,\s]+", given["hosts"].strip()) if isinstance(given["hosts"], str) else given["hosts"]
-    others = {name: str(value) for name, value in given.items() if name != "hosts" and value != NOTHING}
+    hosts = re.findall(r"[^,\s]+", given["hosts"]) if isinstance(given["hosts"], str) else given["hosts"]
+    others = {name: str(value) for name, value in given.items() if name != "hosts"}
+    if others.get("ca_file") == NO_CA:
+        del others["ca_file"]
     return Answers(tuple(hosts), **others)
 
 

@@ -81,6 +81,6 @@ def base_url(host: str) -> str:
         name, port = parts.hostname or "", parts.port or API_PORT
     except ValueError:
         raise ConfigError(f"api.hosts has '{host}', which is not a host: give pve1, pve1:8006 or [fe80::1]") from None
-    if parts.scheme != "https" or parts.path not in ("", "/") or not re.fullmatch(r"[\w.:-]+", name):
+    if parts.scheme != "https" or parts.path not in ("", "/") or not re.fullmatch(r"[\w:][\w.:-]*", name):
         raise ConfigError(f"api.hosts has '{host}', which is not a host: give pve1, pve1:8006 or [fe80::1]")
     return f"https://{f'[{name}]' if ':' in name else name}:{port}"

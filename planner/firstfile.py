@@ -1,15 +1,19 @@
 """Owns the configuration file that somebody begins with: the least that is needed, with what there is to choose."""
 
+import contextlib
+import errno
 import json
 import os
 import shlex
+import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from planner.access import PRIVILEGES, ROLE
 from planner.connection import Connection
-from planner.errors import ConfigError, InputError
+from planner.errors import ConfigError, InputError, UsageError
 
 TOKEN: Final = "proxlb-plan@pve!planner"
 """The token of the README."""
@@ -17,6 +21,8 @@ SECRET: Final = "token"
 """A file beside the configuration."""
 CA: Final = "pve-root-ca.pem"
 """Another one."""
+NAMELESS: Final = ("", ".", "..", "-")
+"""What a path of a file does not end with; others write - for what has no name."""
 PRIVATE: Final = 0o600
 TEXT: Final = """\
 # Settings of proxlb-plan. What is left out has its default: `proxlb-plan config show` has all of them, with where each
@@ -35,7 +41,7 @@ policy:
   resource: memory           # memory, cpu, disk; or several: [memory, cpu]
   balanciness: 10            # percentage points between the fullest and the emptiest node that are tolerated
   # max_migrations: 20       # at most so many in one plan
-  # reserve: {{memory: 4}}     # GiB that each node keeps for itself
+  # reserve: {{default: {{memory: 4}}}}    # GiB that each node keeps for itself
 
 apply:
   parallel: 4                # migrations at once
@@ -77,8 +83,8 @@ class Answers:
         if "!" not in self.token_id:
             raise ConfigError(f"the token id {self.token_id} names no user: give user@realm!name, such as {TOKEN}")
         Connection(self.hosts, token_id=self.token_id, token_secret="?")
-        for path in (self.secret_file, self.ca_file or "-"):
-            if not path or not path.isprintable():
+        for path in (self.secret_file, CA if self.ca_file is None else self.ca_file):
+            if not path.isprintable() or path.rpartition("/")[2] in NAMELESS:
                 raise ConfigError(f"{path!a} is not the name of a file")
 
     def text(self) -> str:
@@ -99,9 +105,25 @@ class Answers:
         ]
 
 
+def check(path: Path, *, force: bool = False) -> None:
+    """Whether a file can be written, as far as that shows before. UsageError where there is one already, unless forced;
+    InputError where it cannot be."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if not force:
+                raise UsageError(f"{path} is there already: use --force to replace it, or name another file")
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+            pass  # modes alone do not tell: a file system may be read-only
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
 def write(path: Path, text: str, *, force: bool = False) -> None:
     """A file that nobody else can read. InputError where there is one already, unless forced, or it cannot be."""
-    real = path.resolve()  # a link stays a link
+    real = Path(os.path.realpath(path))  # a link stays a link
     new = real.with_name(f".{real.name}.{os.getpid()}.part") if force else real
     try:
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "w", encoding="utf-8") as file:
@@ -112,5 +134,6 @@ def write(path: Path, text: str, *, force: bool = False) -> None:
         raise InputError(f"{path} is there already: use --force to replace it, or name another file") from None
     except OSError as error:
         if force:
-            new.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                new.unlink()
         raise InputError(f"cannot write {path}: {error.strerror}") from None

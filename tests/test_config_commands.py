@@ -327,11 +327,14 @@ def test_a_file_that_is_there_is_only_replaced_when_that_is_asked_for(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["proxlb-plan.yaml"]
 
 
-def test_on_a_terminal_it_asks_for_what_no_flag_says(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """Somebody who types."""
 
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_it_asks_for_what_no_flag_says(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("https://pve1/x\npve1, pve2\nme\n\n/etc/secret\n-\n"))
     outcome = cli("config", "init", "new.yaml")
     assert (
@@ -344,6 +347,41 @@ def test_on_a_terminal_it_asks_for_what_no_flag_says(tmp_path: Path, cli: Cli, m
     monkeypatch.setattr(sys, "stdin", Terminal("pve1\n\n\n\n"))
     assert "Copy /etc/pve/pve-root-ca.pem from a node to pve-root-ca.pem." in cli("config", "init").err
     assert load().api.ca_file == str(tmp_path / "pve-root-ca.pem")
+    monkeypatch.setattr(sys, "stdin", Terminal("-\npve1\n-\n\n-\n\n-\n"))
+    err = cli("config", "init", "dash.yaml").err
+    for said in ("api.hosts has '-'", "the token id - names no user", "'-' is not the name of a file"):
+        assert said in err
+    assert load(str(tmp_path / "dash.yaml"), environ={}).api.ca_file is None and "Copy" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--host", "https://pve1/x"), ("--token-id", "me"), ("--secret-file", ""), ("--ca-file", ""),
+        ("no/such/place.yaml",), (".", "--force"), ("x" * 300,),
+    ],
+)  # fmt: skip
+def test_nothing_is_asked_where_no_answer_would_do(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("pve1\n\n\n\n"))
+    assert cli("config", "init", *words).complaint
+
+
+def test_a_folder_that_is_of_somebody_else_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert cli("config", "init", "--host", "pve1", "there/x").complaint.endswith("write there/x: Permission denied")
+
+
+def test_a_known_authority_is_said_by_a_flag_as_well(tmp_path: Path, cli: Cli) -> None:
+    assert "Copy" not in cli("config", "init", "--host", "pve1", "--ca-file", "-").err
+    file = tmp_path / "proxlb-plan.yaml"
+    assert load().api.ca_file is None
+    file.write_text(re.sub(r"# (max_migrations|reserve)", r"\1", file.read_text()))
+    assert load().policy.reserve["default"].memory == 4
 
 
 def test_who_has_just_installed_it_is_told_what_it_takes_and_all_others_in_one_line(tmp_path: Path, cli: Cli) -> None:
