@@ -3,6 +3,7 @@
 A formula and the function that reckons it are held together by the formula's text: see `tests/test_model_page.py`.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import product
@@ -144,6 +145,19 @@ def score(p: Problem, a: Assignment) -> tuple[int, int, tuple[int, ...], tuple[i
     return violations, first, tuple(later), cost if p.prefer is Cost.MIB else (cost[1], cost[0])
 
 
+@on_page(r"\text{mobile} = \left\{ g : m_g = 1, \; \exists n \neq o(g) : E_{g,n} = 1 \right\}")
+def mobile(p: Problem) -> list[int]:
+    return [g for g in range(p.guests) if p.movable[g] and any(may_be(p, g, n) for n in others(p, g))]
+
+
+def may_be(p: Problem, g: int, n: int) -> bool:
+    return bool(p.eligibility[p.eligible[g], n])
+
+
+def others(p: Problem, g: int) -> list[int]:
+    return [n for n in range(p.nodes) if n != p.origin[g]]
+
+
 def fewest(sizes: Iterable[int], amount: int) -> float:
     """The smallest number of sizes, the largest first, that come to an amount."""
     total = 0
@@ -155,15 +169,13 @@ def fewest(sizes: Iterable[int], amount: int) -> float:
 
 
 @on_page(
-    r"\text{leave}(h) = \sum_{n \in B, \; \ell(n) > h} \min \left\{ j : \text{the } j \text{ largest weights on } n "
-    r"\text{ are at least } \ell(n) - h \right\}"
+    r"\text{leave}(h) = \sum_{n \in B, \; \ell(n) > h} \min \left\{ j : \text{the } j "
+    r"\text{ largest mobile weights on } n \text{ are at least } \ell(n) - h \right\}"
 )
 def leave(p: Problem, h: int) -> float:
     today = tuple(map(int, p.origin))
     over = [n for n in counted(p) if load(p, today, 0, n) > h]
-    return sum(
-        fewest([weight(p, 0, g, n) for g in range(p.guests) if today[g] == n], load(p, today, 0, n) - h) for n in over
-    )
+    return sum(fewest([weight(p, 0, g, n) for g in mobile(p) if today[g] == n], load(p, today, 0, n) - h) for n in over)
 
 
 @on_page(
@@ -173,27 +185,39 @@ def leave(p: Problem, h: int) -> float:
 def come(p: Problem, h: int) -> float:
     today = tuple(map(int, p.origin))
     under = [n for n in counted(p) if load(p, today, 0, n) < h]
-    each = sum(
-        fewest([weight(p, 0, g, n) for g in range(p.guests) if today[g] != n], h - load(p, today, 0, n)) for n in under
-    )
+    may_come = {n: [g for g in mobile(p) if today[g] != n and may_be(p, g, n)] for n in under}
+    each = sum(fewest([weight(p, 0, g, n) for g in may_come[n]], h - load(p, today, 0, n)) for n in under)
     able = [int(p.ability[0, n]) for n in counted(p)]
     lack = sum(2 * int(p.ability[0, n]) * (h - load(p, today, 0, n)) for n in under)
-    return max(each, fewest([2 * PPM * int(d) + max(able) for d in p.demand[0]], lack) if under else 0)
+    demands = [int(p.demand[0, g]) for g in mobile(p)]
+    return max(each, fewest([2 * PPM * d + max(able) for d in demands if d], lack) if under else 0)
+
+
+@on_page(
+    r"G_B = \left\{ g : o(g) \in B \right\} \cup \left\{ g : m_g = 1, \; \exists n \in B : E_{g,n} = 1 \right\}",
+    r"\text{mean} = \left\lfloor \frac{10^6 \sum_{g \in G_B} d_g + \sum_{n \in B} A_n \, b_n "
+    r"+ |G_B| \, \max_{n \in B} A_n}{\sum_{n \in B} A_n} \right\rfloor + 1",
+)
+def mean(p: Problem) -> int:
+    on = counted(p)
+    may = [g for g in range(p.guests) if p.origin[g] in on or (p.movable[g] and any(may_be(p, g, n) for n in on))]
+    able, base = ([int(row[0, n]) for n in on] for row in (p.ability, p.base))
+    whole = PPM * sum(int(p.demand[0, g]) for g in may) + sum(a * b for a, b in zip(able, base, strict=True))
+    return floor(Fraction(whole + len(may) * max(able), sum(able))) + 1
 
 
 @on_page(
     r"\text{bound} = \max \left( 0, \; \min \left\{ h : \text{leave}(h) \leq K \right\} "
-    r"- \max \left\{ h \leq \text{mean} : \text{come}(h) \leq K \right\} \right)",
-    r"\text{mean} = \left\lfloor \frac{10^6 \sum_{g} d_g + \sum_{n \in B} A_n \, b_n + |G| \, \max_{n \in B} A_n}"
-    r"{\sum_{n \in B} A_n} \right\rfloor + 1",
+    r"- \max \left\{ h \leq \text{mean} : \text{come}(h) \leq K \right\} \right)"
 )
-def counted_bound(p: Problem, heights: range) -> int:
+def counted_bound(p: Problem) -> int:
     most = p.guests if p.max_migrations is None else p.max_migrations
-    lowest = min(h for h in heights if leave(p, h) <= most)
-    able, base = ([int(row[0, n]) for n in counted(p)] for row in (p.ability, p.base))
-    whole = PPM * int(p.demand[0].sum()) + sum(a * b for a, b in zip(able, base, strict=True)) + p.guests * max(able)
-    mean = floor(Fraction(whole, sum(able))) + 1
-    return max(0, lowest - max(h for h in heights if h <= mean and come(p, h) <= most))
+    loads = [load(p, tuple(map(int, p.origin)), 0, n) for n in counted(p)]
+    # The higher a load, the less has to leave and the more has to come: so halving finds the last that is allowed.
+    down, up = range(int(p.base[0].min()), max(loads) + 1), range(min(loads), max(*loads, mean(p)) + 1)
+    lowest = down[bisect_left(down, True, key=lambda h: leave(p, h) <= most)]
+    highest = up[bisect_left(up, True, key=lambda h: h > mean(p) or come(p, h) > most) - 1]
+    return max(0, lowest - highest)
 
 
 def survived(p: Problem, protected: list[bool], a: Assignment, f: int) -> bool:
