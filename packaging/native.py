@@ -8,6 +8,8 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from projects import PROJECTS, SPOKEN_OF, Project
+
 
 @dataclass(frozen=True)
 class Brought:
@@ -20,26 +22,10 @@ class Brought:
     files: tuple[str, ...] = ()
     version: str | None = None
     purl: str | None = None
+    authors: str = ""
+    source: str = ""
 
 
-PROJECTS: Final = (
-    ("libabsl_*", "Abseil", "Apache-2.0"),
-    ("libCbc*", "COIN-OR Cbc", "EPL-2.0"),
-    ("libCgl*", "COIN-OR Cgl", "EPL-2.0"),
-    ("libClp*", "COIN-OR Clp", "EPL-2.0"),
-    ("libCoinUtils*", "COIN-OR CoinUtils", "EPL-2.0"),
-    ("libOsi*", "COIN-OR Osi", "EPL-2.0"),
-    ("libbz2*", "bzip2", "bzip2-1.0.6"),
-    ("libhighs*", "HiGHS", "MIT"),
-    ("libprotobuf*", "Protocol Buffers", "BSD-3-Clause"),
-    ("libre2*", "RE2", "BSD-3-Clause"),
-    ("libscip*", "SCIP", "Apache-2.0"),
-    ("libutf8_validity*", "utf8_range", "MIT"),
-    ("libz.*", "zlib", "Zlib"),
-)
-"""Files of libraries that wheels bring and do not speak of, their projects, and what these say of their licence.
-
-The number in the name of such a file is that of its interface, not the version of the project: that is not known."""
 STANZA: Final = re.compile(r"^Name: (.+)\nFiles: (.+)\n(?:.+\n)*?License: (.+)$", re.M)
 """What the wheels of numpy (and scipy) say of libraries in them, in their file of licences."""
 
@@ -51,13 +37,31 @@ def libraries(files: Iterable[str], texts: Iterable[str]) -> list[Brought]:
     found = []
     for name, pattern, spdx in (match.groups() for text in texts for match in STANZA.finditer(text)):
         of = tuple(sorted(file for file in left if fnmatch(file, f"{pattern}*")))
-        found += [Brought(name, spdx.strip(), declared=True, files=of)] if of else []
+        known = next((each for each in SPOKEN_OF if each.name == name), None)
+        authors, source = (known.authors, known.source) if known else ("", "")
+        found += [Brought(name, spdx.strip(), declared=True, files=of, authors=authors, source=source)] if of else []
     left -= {file for brought in found for file in brought.files}
-    for pattern, name, spdx in PROJECTS:
-        of = tuple(sorted(file for file in left if fnmatch(PurePosixPath(file).name, pattern)))
-        found += [Brought(name, spdx, declared=False, files=of)] if of else []
+    for project in PROJECTS:
+        of = () if project.linked else _matching(left, project.files)
+        found += [_of(project, of)] if of else []
         left -= {*of}
     return found + [Brought(PurePosixPath(file).name, "", declared=False, files=(file,)) for file in sorted(left)]
+
+
+def linked(files: Iterable[str]) -> list[Brought]:
+    """What is compiled into some of these shared libraries, as far as it is known."""
+    there = [*files]
+    return [_of(each, ()) for each in PROJECTS if each.linked and _matching(there, each.files)]
+
+
+def _matching(files: Iterable[str], pattern: str) -> tuple[str, ...]:
+    return tuple(sorted(file for file in files if fnmatch(PurePosixPath(file).name, pattern)))
+
+
+def _of(project: Project, files: tuple[str, ...]) -> Brought:
+    return Brought(
+        project.name, project.license, declared=False, files=files, authors=project.authors, source=project.source
+    )
 
 
 def is_library(file: str) -> bool:
@@ -76,7 +80,15 @@ def crates(documents: Iterable[str]) -> Iterator[Brought]:
                 declared=True,
                 version=component.get("version"),
                 purl=component.get("purl"),
+                authors=component.get("author", ""),
+                source=_source(component),
             )
+
+
+def _source(component: dict[str, Any]) -> str:
+    """Where its source is: its repository, else its page."""
+    said = {each["type"]: each["url"] for each in component.get("externalReferences", ())}
+    return str(said.get("vcs") or said.get("website") or "")
 
 
 def _expression(component: dict[str, Any]) -> str:
