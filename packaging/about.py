@@ -1,11 +1,12 @@
 """Owns what every package says of itself: version, revision, and the moment that stands for all times in it."""
 
 import os
-import subprocess
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from running import Failed, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -24,17 +25,27 @@ class About:
 
 
 def about() -> About:
-    """Of the commit that is checked out; `SOURCE_DATE_EPOCH` (reproducible-builds.org) wins over its time."""
-    revision, when = _git("rev-parse", "HEAD"), _git("log", "-1", "--format=%ct")
+    """Of the commit that is checked out, or of an unpacked sdist, whose files have the time of its commit.
+
+    `SOURCE_DATE_EPOCH` (reproducible-builds.org) wins over both. A revision that files differ from ends in `-dirty`.
+    """
+    if (ROOT / ".git").exists():
+        changed = _git("status", "--porcelain")
+        revision, when = _git("rev-parse", "HEAD") + ("-dirty" if changed else ""), _git("log", "-1", "--format=%ct")
+    else:
+        revision, when = "unknown", str(int((ROOT / "pyproject.toml").stat().st_mtime))
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", when)
+    if not epoch.isdecimal():
+        raise Failed(f"SOURCE_DATE_EPOCH is {epoch}: seconds since 1970 are needed")
     return About(
         name=PROJECT["name"],
         version=PROJECT["version"],
         summary=PROJECT["description"],
         license=PROJECT["license"],
         revision=revision,
-        epoch=int(os.environ.get("SOURCE_DATE_EPOCH", when)),
+        epoch=int(epoch),
     )
 
 
 def _git(*args: str) -> str:
-    return subprocess.run(["git", *args], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    return run(["git", *args], cwd=ROOT).strip()

@@ -4,16 +4,17 @@ Wheel and sdist, .deb for Debian 12 and 13, .rpm, an OCI image for amd64 and arm
 What they need comes from the Python package index and the archive of Debian; mmdebstrap has to be installed.
 """
 
-import hashlib
 import os
 import shutil
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from pathlib import Path
 
 from about import ROOT, About, about
 from bundle import DEBIAN_12, DEBIAN_13, compile_all, gather
+from dist import clear, write_sums
 from oci import build_image
 from packages import deb, rpm
 from running import Failed, run
@@ -22,13 +23,17 @@ from tree import DEBIAN, DOC, RED_HAT, stage
 
 def main() -> None:
     """Fills the folder, and says what is in it."""
-    dist = Path(sys.argv[1] if sys.argv[1:] else ROOT / "dist").absolute()
-    begun = time.monotonic()
+    asked = ArgumentParser(description="Build all packages from the commit that is checked out.")
+    asked.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist", help="for the packages (default: dist)")
+    asked.add_argument("--dirty", action="store_true", help="also where files differ from the commit")
+    words = asked.parse_args()
+    dist, begun = words.folder.absolute(), time.monotonic()
     try:
         what = about()
+        if what.revision.endswith("-dirty") and not words.dirty:
+            raise Failed("files differ from the commit (git status): commit or remove them, or say --dirty")
+        clear(dist)
         os.environ["SOURCE_DATE_EPOCH"] = str(what.epoch)
-        shutil.rmtree(dist, ignore_errors=True)
-        dist.mkdir(parents=True)
         with tempfile.TemporaryDirectory(prefix="proxlb-plan-") as folder:
             build(dist, Path(folder), what)
     except Failed as failed:
@@ -57,8 +62,7 @@ def build(dist: Path, work: Path, what: About) -> None:
     rpm(work / "tree-rpm", dist, what)
     build_image({arch: trees[DEBIAN_13, arch] for arch in ("amd64", "arm64")}, dist, what)
     shutil.copy(trees[DEBIAN_13, "amd64"] / DOC / "sbom.cdx.json", dist / f"{what.name}_{what.version}_sbom.cdx.json")
-    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(dist.iterdir())}
-    (dist / "SHA256SUMS").write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    write_sums(dist)
 
 
 WANTED = ((DEBIAN_12, "amd64"), (DEBIAN_13, "amd64"), (DEBIAN_13, "arm64"))

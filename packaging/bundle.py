@@ -17,8 +17,8 @@ INSTALLED = "/usr/lib/proxlb-plan"
 """Where the folder is once the package is installed; bytecode names it in tracebacks."""
 LOCK = ROOT / "packaging" / "requirements.txt"
 CHECKOUT_PATH, PACKAGE_PATH = "/opt/proxlb-plan/bin/proxlb-plan", "/usr/bin/proxlb-plan"
-IDLE = ("RECORD", "REQUESTED", "INSTALLER")
-"""What installers keep for uninstalling, which dpkg and rpm do instead."""
+IDLE = ("RECORD", "REQUESTED", "INSTALLER", "direct_url.json", "uv_cache.json")
+"""What installers keep for uninstalling, which dpkg and rpm do instead, and where and when they found something."""
 COMPILE = (
     f"mkdir -p {INSTALLED}; test $(python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")') = {{python}}; "
     # One process and one hash seed: bytecode is the same whenever it is made. Unchecked: no times inside.

@@ -1,4 +1,4 @@
-"""Tries packages as their users would: `python packaging/check.py [FOLDER] [deb|rpm|oci|again|first ...]`.
+"""Tries packages as their users would: `python packaging/check.py [deb|rpm|oci|again|first ...]`.
 
 In clean systems each .deb is installed, used, removed and purged, the .rpm installed, used and removed, the image
 unpacked and run; then all is built once more and has to be the same. Root is needed for the image alone. Not
@@ -8,11 +8,13 @@ without being asked, `first` measures how long it takes to the first plan by pip
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from about import ROOT
 from bundle import DEBIAN_12, DEBIAN_13, Release
+from dist import one
 from oci_check import check_image
 from roots import shell, upload, within
 from running import Failed, run
@@ -22,20 +24,24 @@ SCRIPTS = ROOT / "packaging" / "scripts"
 
 def main() -> None:
     """Says what was found to be so, and how long it took; ends with 1 at the first that is not."""
-    words = sys.argv[1:]
-    dist = Path(words.pop(0) if words and words[0] not in CHECKS else ROOT / "dist").absolute()
+    asked = ArgumentParser(description="Try packages as their users would.")
+    asked.add_argument("what", nargs="*", metavar="|".join(CHECKS), help=f"default: {' '.join(USUAL)}")
+    asked.add_argument("--folder", type=Path, default=ROOT / "dist", help="where the packages are (default: dist)")
+    words = asked.parse_args()
+    if unknown := [name for name in words.what if name not in CHECKS]:
+        asked.error(f"{unknown[0]} is none of {', '.join(CHECKS)}")
     try:
-        for name in words or USUAL:
-            for said in CHECKS[name](dist):
+        for name in words.what or USUAL:
+            for said in CHECKS[name](words.folder.absolute()):
                 print(said, flush=True)
-    except (Failed, KeyError) as failed:
+    except Failed as failed:
         sys.exit(f"packages-test: {failed}")
 
 
 def _debs(dist: Path) -> Iterator[str]:
     for release in (DEBIAN_12, DEBIAN_13):
         begun = time.monotonic()
-        (package,) = dist.glob(f"*+deb{release.number}_amd64.deb")
+        package = one(dist, f"*+deb{release.number}_amd64.deb")
         yield f"{package.name} in a clean Debian {release.number} ({release.suite}):"
         yield from _life(package, "/root/it.deb", "life-of-a-deb", release, ["systemd", "procps"])
         yield f"  {time.monotonic() - begun:.0f} s"
@@ -44,7 +50,7 @@ def _debs(dist: Path) -> Iterator[str]:
 def _rpm(dist: Path) -> Iterator[str]:
     """A Debian 12 stands in for Red Hat: its Python is the same 3.11, and it has rpm itself."""
     begun = time.monotonic()
-    (package,) = dist.glob("*.x86_64.rpm")
+    package = one(dist, "*.x86_64.rpm")
     yield f"{package.name} by rpm, with the Python 3.11 of Debian 12:"
     yield from _life(
         package, "/root/it.rpm", "life-of-an-rpm", DEBIAN_12, ["rpm", "python3", "systemd", "procps", "libstdc++6"]
@@ -61,7 +67,7 @@ def _life(package: Path, inside: str, script: str, release: Release, beside: Seq
 
 def _first_minutes(dist: Path) -> Iterator[str]:
     """Certificates that this machine trusts are trusted there as well: a proxy between may need one of its own."""
-    (wheel,) = dist.glob("*.whl")
+    wheel = one(dist, "*.whl")
     trusted = Path("/etc/ssl/certs/ca-certificates.crt")
     with tempfile.TemporaryDirectory(prefix="proxlb-plan-first-") as folder:
         bundle = Path(folder) / "it.bundle"
@@ -76,7 +82,7 @@ def _first_minutes(dist: Path) -> Iterator[str]:
 
 def _image(dist: Path) -> Iterator[str]:
     begun = time.monotonic()
-    (archive,) = dist.glob("*_oci.tar")
+    archive = one(dist, "*_oci.tar")
     yield f"{archive.name}:"
     yield from (f"  {said}" for said in check_image(archive))
     yield f"  {time.monotonic() - begun:.0f} s"
@@ -86,6 +92,7 @@ def _again(dist: Path) -> Iterator[str]:
     """Built once more from the same commit, in another folder."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="proxlb-plan-again-") as folder:
+        one(dist, "SHA256SUMS")
         run([sys.executable, ROOT / "packaging" / "build.py", folder])
         first, second = ((path / "SHA256SUMS").read_text() for path in (dist, Path(folder)))
     others = sorted({line.split()[1] for line in {*first.splitlines()} ^ {*second.splitlines()}})

@@ -10,16 +10,19 @@ import yaml
 from about import ROOT, About
 from bundle import INSTALLED, Release
 from running import run
-from tree import DOC
+from tree import DOC, MAINTAINER
 
-SCRIPTS = {"postinstall": "postinst", "preremove": "prerm", "postremove": "postrm"}
+SCRIPTS = {"preinstall": "preinst", "postinstall": "postinst", "preremove": "prerm", "postremove": "postrm"}
 OWN = ("/etc/proxlb-plan", f"/{DOC}")
 """Folders that go with the package."""
 LIBRARIES = ["libc6 (>= 2.28)", "libgcc-s1", "libstdc++6"]
 """What the compiled modules of dependencies take from the system."""
 
 
-MORE = "It asks the API of Proxmox VE for nodes and guests, plans within limits and rules, and carries plans out."
+SYNOPSIS = "balances Proxmox VE clusters, with a proof beside every plan"
+MORE = """It asks the API of Proxmox VE for nodes and guests, plans migrations within
+limits and rules, says how far from the best possible plan that is, and
+carries plans out. It needs no agent, and no root on any node."""
 
 
 def deb(tree: Path, release: Release, target: Path, what: About) -> Path:
@@ -35,12 +38,15 @@ def deb(tree: Path, release: Release, target: Path, what: About) -> Path:
 
 
 def rpm(tree: Path, target: Path, what: About) -> Path:
-    """Writes the package for Red Hat Enterprise Linux 8 and 9, and the like, which have Python 3.11 beside theirs."""
+    """Writes the package for Red Hat Enterprise Linux 9 and the like, which have Python 3.11 beside their own.
+
+    On 8 there is one as well, but its systemd is too old for the units.
+    """
     special = {
         "release": "1",
         "arch": "x86_64",
         "depends": ["/usr/bin/python3.11", "libstdc++"],
-        "rpm": {"compression": "zstd", "buildhost": "localhost", "summary": what.summary},
+        "rpm": {"compression": "zstd", "buildhost": "localhost", "summary": SYNOPSIS},
     }
     return _package(tree, special, target / f"{what.name}-{what.version}-1.x86_64.rpm", what)
 
@@ -53,8 +59,8 @@ def _package(tree: Path, special: dict[str, Any], target: Path, what: About) -> 
         "platform": "linux",
         "section": "admin",
         "priority": "optional",
-        "maintainer": "The developers of proxlb-plan",
-        "description": f"{what.summary}\n{MORE}",
+        "maintainer": MAINTAINER,
+        "description": f"{SYNOPSIS}\n{MORE}",
         "license": what.license,
         "mtime": datetime.fromtimestamp(what.epoch, UTC).isoformat(),
         "disable_globbing": True,

@@ -4,28 +4,46 @@ import gzip
 import os
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 from about import ROOT, About
 from bundle import INSTALLED
 from completions import completions
 from man import man_pages
+from notices import notices
 from sbom import write_sbom
 
-LAUNCHER = """#!{python} -I
-# -I: neither variables nor the folder of a user decide what is run.
+LAUNCHER = """#!{python} -IS
+# Neither variables and folders of a user (-I) nor other packages of the machine (-S) decide what is run.
 import sys
 
 sys.path.insert(0, "{folder}")
-from planner.__main__ import main
 
-main()
+# Processes that are started for a part of the work import this file.
+if __name__ == "__main__":
+    from planner.__main__ import main
+
+    main()
 """
 DOC = Path("usr/share/doc/proxlb-plan")
-COPYRIGHT = """{name} {version}: {license}, see {installed}/{name_}-{version}.dist-info/licenses/LICENSE.
+COPYRIGHT = """{name} {version}
+Copyright (c) its developers. License: {license}; on Debian /usr/share/common-licenses has its text, and so has
+{installed}/{name_}-{version}.dist-info/licenses/LICENSE.
 
-The packages beside it in {installed} have licences of their own: sbom.cdx.json in this folder names them, and their
-texts are in their folders *.dist-info there.
+What is beside it in {installed} has licences of its own: sbom.cdx.json in this folder lists it, NOTICE names what
+wheels have brought along, licenses/ and the folders *.dist-info there have the texts.
+"""
+
+
+MAINTAINER = "The developers of proxlb-plan <developers@proxlb-plan.invalid>"
+"""Packages need an address; this one is nobody's, and says so (RFC 2606)."""
+CHANGELOG = """{name} ({version}) stable; urgency=medium
+
+  * What is new stands in CHANGELOG.md.
+
+ -- {who}  {when}
 """
 
 
@@ -54,7 +72,7 @@ def stage(tree: Path, bundle: Path, family: Family, what: About) -> None:
     _file(tree / "usr/share/bash-completion/completions/proxlb-plan", scripts["bash"])
     _file(tree / family.zsh / "_proxlb-plan", scripts["zsh"])
     _file(tree / "usr/share/fish/vendor_completions.d/proxlb-plan.fish", scripts["fish"])
-    _documents(tree / DOC, what)
+    _documents(tree / DOC, bundle, what)
     write_sbom(tree / INSTALLED.lstrip("/"), None, what, tree / DOC / "sbom.cdx.json")
     (tree / "etc/proxlb-plan").mkdir(parents=True)
     settle(tree, what.epoch)
@@ -68,10 +86,16 @@ def settle(tree: Path, epoch: int) -> None:
         os.utime(path, (epoch, epoch))
 
 
-def _documents(folder: Path, what: About) -> None:
-    _file(folder / "README.md", (ROOT / "README.md").read_text())
-    _zipped(folder / "changelog.gz", (ROOT / "CHANGELOG.md").read_text())
+def _documents(folder: Path, bundle: Path, what: About) -> None:
+    for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"):
+        _file(folder / name, (ROOT / name).read_text())
+    for page in (ROOT / "docs").glob("*.md"):
+        _file(folder / "docs" / page.name, page.read_text())
+    for name, text in notices(bundle).items():
+        _file(folder / name, text)
     _file(folder / "examples/config.yaml", (ROOT / "packaging/config.yaml").read_text())
+    when = format_datetime(datetime.fromtimestamp(what.epoch, UTC))
+    _zipped(folder / "changelog.gz", CHANGELOG.format(name=what.name, version=what.version, who=MAINTAINER, when=when))
     named = {"name": what.name, "name_": what.name.replace("-", "_"), "version": what.version, "license": what.license}
     _file(folder / "copyright", COPYRIGHT.format(installed=INSTALLED, **named))
 

@@ -1,5 +1,6 @@
 """Packages hold what they say, whenever they are built; `make packages-test` tries them on clean systems."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,9 +14,11 @@ import tests.packaged  # noqa: F401 - from here on packaging/ is on the path
 from planner.config import load
 
 # isort: split
-from about import PROJECT, ROOT, About
+from about import PROJECT, ROOT, About, about
 from bundle import DEBIAN_12, DEBIAN_13, INSTALLED, LOCK
+from dist import clear
 from packages import deb, rpm
+from running import Failed
 from tree import DEBIAN, stage
 
 WHAT = About("proxlb-plan", "9.8", "Plans", "Apache-2.0", "0" * 40, 1_700_000_000)
@@ -66,7 +69,7 @@ def test_units_manual_completions_and_an_example_are_where_a_system_looks_for_th
 
 def test_the_launcher_runs_what_is_installed_and_nothing_that_a_user_has_put_elsewhere(staged: Path) -> None:
     text = (staged / "usr/bin/proxlb-plan").read_text()
-    assert text.startswith("#!/usr/bin/python3 -I\n") and f'sys.path.insert(0, "{INSTALLED}")' in text
+    assert text.startswith("#!/usr/bin/python3 -IS\n") and f'sys.path.insert(0, "{INSTALLED}")' in text
     own = text.replace(INSTALLED, f"{staged}{INSTALLED}")
     done = subprocess.run(
         [sys.executable, "-I", "-c", own, "version"], capture_output=True, text=True, check=True,
@@ -108,10 +111,47 @@ def test_an_rpm_is_the_same_when_it_is_built_again(staged: Path, tmp_path: Path)
     assert first.read_bytes() == again.read_bytes() and first.name == "proxlb-plan-9.8-1.x86_64.rpm"
 
 
-@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
+@pytest.mark.parametrize("script", ["preinst", "postinst", "prerm", "postrm"])
 def test_what_runs_when_a_package_comes_or_goes_is_quiet_where_systemd_does_not_run(script: str) -> None:
     if Path("/run/systemd/system").exists():
         pytest.skip("systemd runs here")
     for word in ("configure", "remove", "upgrade", "0", "1"):
         done = subprocess.run(["sh", ROOT / "packaging/scripts" / script, word], capture_output=True, check=True)
         assert done.stdout == done.stderr == b""
+
+
+def test_older_packages_are_taken_away_and_nothing_else_ever_is(tmp_path: Path) -> None:
+    for name in ("proxlb-plan_0.1_oci.tar", "SHA256SUMS", "precious"):
+        (tmp_path / name).touch()
+    with pytest.raises(Failed, match="precious, which is no package of ours: name another folder"):
+        clear(tmp_path)
+    assert len([*tmp_path.iterdir()]) == 3
+    (tmp_path / "precious").unlink()
+    clear(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_time_that_is_none_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(Failed, match="SOURCE_DATE_EPOCH is yesterday: seconds since 1970 are needed"):
+        about()
+
+
+def test_packages_of_an_unpacked_sdist_have_the_time_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "packaging").mkdir()
+    for name in ("pyproject.toml", "packaging/about.py", "packaging/running.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    os.utime(tmp_path / "pyproject.toml", (WHAT.epoch, WHAT.epoch))
+    told = "from about import about; what = about(); print(what.revision, what.epoch)"
+    command = [sys.executable, "-c", told]
+    done = subprocess.run(command, cwd=tmp_path / "packaging", capture_output=True, text=True, check=True, env={})
+    assert done.stdout.split() == ["unknown", str(WHAT.epoch)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["nonsense"], "nonsense is none of deb, rpm"), (["rpm"], "make packages")]
+)
+def test_packages_that_are_not_there_are_not_tried(words: list[str], said: str, tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "packaging/check.py", *words, "--folder", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode and said in done.stderr and "Traceback" not in done.stderr
