@@ -16,6 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from planner import settings
+from planner.choices import SolverName
 from planner.config import Config, load
 from planner.config_schema import schema
 from planner.errors import ConfigError
@@ -150,7 +151,8 @@ def test_who_plans_and_who_is_told_on_schedule_is_checked_before_that_begins(tmp
     outcome = cli("config", "validate", written(tmp_path / "c.yaml", text))
     lines = outcome.err.splitlines()
     assert outcome.code == 78 and len(lines) == 3  # and a note: no cluster
-    assert lines[1].endswith('"cplex" is not one of greedy, proxlb, descent or cpsat')
+    *others, last = SolverName
+    assert lines[1].endswith(f'"cplex" is not one of {", ".join(others)} or {last}')
     assert f"notify.apprise_file {tmp_path / 'nowhere'}" in lines[2]
 
 

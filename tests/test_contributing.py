@@ -21,8 +21,16 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 COPIED = ("planner", "solvers", "tests", "docs", "README.md", "Makefile", "pyproject.toml")
 FENCE = re.compile(r"^(?:`(?P<path>[^`\n]+)` \(new\):\n\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 EXAMPLES = ("Adding a solver", "Adding a rule", "Adding a metric")
-QUICK = "(shuffle and raw_answer) or rule-alone or every_figure"
+QUICK = "(shuffle and raw_answer) or rule-alone or every_figure or is_offered"
 """Of what the examples run what takes no bounds: those take longer than the rest."""
+OFFERED = """
+from tests.commandline import calling
+
+def test_it_is_offered_and_plans(capsys):
+    said = calling(capsys)(*{words}).out
+    assert "shuffle: feasible" in said and "6 of at most 6 migrations" in said and "bound 0.00" in said
+"""
+"""What a person does with the solver of the page, in the process of the other tests: most of a process is its start."""
 
 
 class Block(NamedTuple):
@@ -61,19 +69,33 @@ def hunks(diff: str) -> Iterator[tuple[str, str, str]]:
             yield path, old, new
 
 
-def apply(block: Block, tree: Path) -> set[str]:
-    """Write a new file, or change some, and say which; whatever does not fit exactly is a mistake of the page."""
-    touched = {block.path} if block.path else set()
+def changes(block: Block) -> list[tuple[str, str, str]]:
+    """The same for any block: a new file is one that begins empty, and what is only shown changes nothing."""
     if block.path:
-        assert not (tree / block.path).exists(), f"CONTRIBUTING.md: {block.path} is not new"
-        (tree / block.path).write_text(block.text)
-    for path, old, new in hunks(block.text) if block.language == "diff" else ():
-        before, *after = re.split(rf"^{re.escape(old)}", (tree / path).read_text(), flags=re.M)
-        count = len(after)
-        assert count == 1, f"CONTRIBUTING.md: this is {count} times in {path}, not once; mend the page:\n{old}"
-        (tree / path).write_text(before + new + after[0])
-        touched.add(path)
-    return touched
+        return [(block.path, "", block.text)]
+    return [*hunks(block.text)] if block.language == "diff" else []
+
+
+def apply(change: tuple[str, str, str], tree: Path) -> None:
+    """Whatever does not fit exactly is a mistake of the page."""
+    path, old, new = change
+    if not old:
+        assert not (tree / path).exists(), f"CONTRIBUTING.md: {path} is not new; mend the page"
+        (tree / path).write_text(new)
+        return
+    before, *after = re.split(rf"^{re.escape(old)}", (tree / path).read_text(), flags=re.M)
+    count = len(after)
+    assert count == 1, f"CONTRIBUTING.md: this is {count} times in {path}, not once; mend the page:\n{old}"
+    (tree / path).write_text(before + new + after[0])
+
+
+def follow(example: list[Block], tree: Path) -> set[str]:
+    """The files of an example, which is carried out; not where somebody has done all of that to the tree already."""
+    found = [change for block in example for change in changes(block)]
+    if not all((tree / path).exists() and new in (tree / path).read_text() for path, _, new in found):
+        for change in found:
+            apply(change, tree)
+    return {path for path, _, _ in found}
 
 
 class Followed(NamedTuple):
@@ -85,21 +107,38 @@ class Followed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
-    """Compiled files are copied with their times, so that they stay good."""
-    result = tmp_path_factory.mktemp("tree")
+    """Compiled files are copied with their times, so that they stay good; scenarios take long to read."""
+    result, examples = tmp_path_factory.mktemp("tree"), [blocks(section(heading)) for heading in EXAMPLES]
+    new = {Path(block.path).name for example in examples for block in example if block.path}
     for name in COPIED:
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, result / name)
-    found = [block for heading in EXAMPLES for block in blocks(section(heading))]
-    return Followed(result, frozenset().union(*(apply(block, result) for block in found)))
+    for scenario in (result / "tests" / "scenarios").glob("*.yaml"):
+        if scenario.name not in new:
+            scenario.unlink()
+    touched = frozenset[str]().union(*(follow(example, result) for example in examples))
+    line = next(line for line in shown("console") if line.startswith("$ proxlb-plan plan"))
+    (result / "tests" / "test_followed.py").write_text(OFFERED.format(words=shlex.split(line)[2:]))
+    return Followed(result, touched)
 
 
 @pytest.mark.parametrize(("before", "count"), [("old\n", 0), ("as it\nis\nas it\nis\n", 2)])
 def test_code_that_has_drifted_from_the_page_is_named(tmp_path: Path, before: str, count: int) -> None:
     (tmp_path / "x.py").write_text(f"first\n{before}last\n")
     with pytest.raises(AssertionError, match=rf"this is {count} times in x\.py, not once; mend the page"):
-        apply(Block(None, "diff", "--- x.py\n@@\n as it\n-is\n+was\n"), tmp_path)
+        follow([Block(None, "diff", "--- x.py\n@@\n as it\n-is\n+was\n")], tmp_path)
     assert (tmp_path / "x.py").read_text() == f"first\n{before}last\n"
+
+
+def test_an_example_that_was_followed_for_real_is_no_mistake_of_the_page_and_half_of_one_is(tmp_path: Path) -> None:
+    (tmp_path / "x.py").write_text("first\nlast\n")
+    example = [Block("y.py", "python", "new\n"), Block(None, "diff", "--- x.py\n@@\n first\n+second\n")]
+    for _ in range(2):
+        assert follow(example, tmp_path) == {"x.py", "y.py"}
+        assert [(tmp_path / name).read_text() for name in ("x.py", "y.py")] == ["first\nsecond\nlast\n", "new\n"]
+    (tmp_path / "x.py").write_text("first\nlast\n")
+    with pytest.raises(AssertionError, match=r"y\.py is not new; mend the page"):
+        follow(example, tmp_path)
 
 
 @pytest.fixture
@@ -111,6 +150,8 @@ def run(words: list[str], tree: Path) -> str:
     """What a Python module says that is run in the copy, as if that were the checkout."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PROXLB_PLAN"))}
     env |= {"STATE_DIRECTORY": f"{tree}/state"}
+    if words[0] == "pytest":  # no plugins but the one that is configured: they would take longer than most tests
+        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"], words = "1", [*words, "-p", "pytest_timeout", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", *words]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=250, check=False, env=env)
     assert done.returncode == Exit.OK, f"{shlex.join(words)}:\n{done.stdout}\n{done.stderr}"
@@ -124,19 +165,13 @@ def test_the_examples_fit_the_tree_and_its_style(followed: Followed) -> None:
     run(["ruff", "format", "--check", "--no-cache", *touched], followed.tree)
 
 
-def test_the_solver_the_rule_and_the_metric_of_the_page_keep_the_claims_about_all(tree: Path) -> None:
-    files = ("solvers", "scenarios", "metrics")
+def test_the_solver_the_rule_and_the_metric_of_the_page_keep_the_claims_about_all_and_it_plans(tree: Path) -> None:
+    files = ("followed", "solvers", "scenarios", "metrics")
     chosen = [f"tests/test_{name}.py" for name in files]
-    said = run(["pytest", "-p", "no:cacheprovider", "-rA", *chosen, "-k", QUICK], tree)
+    said = run(["pytest", "-rA", *chosen, "-k", QUICK], tree)
     passed = re.findall(r"^PASSED \S+::(\S+)", said, re.M)
-    for name in ("shuffle", "rule-alone-cpsat", "rule-alone-conflict-descent", "every_figure"):
+    for name in ("is_offered", "shuffle", "rule-alone-cpsat", "rule-alone-conflict-descent", "every_figure"):
         assert any(name in test for test in passed), f"{name}: {said}"
-
-
-def test_the_solver_of_the_page_is_offered_and_plans(tree: Path) -> None:
-    line = next(line for line in shown("console") if line.startswith("$ proxlb-plan plan"))
-    said = run(["planner", *shlex.split(line)[2:]], tree)
-    assert "shuffle: feasible" in said and "6 of at most 6 migrations" in said and "bound 0.00" in said
 
 
 @pytest.mark.slow
@@ -144,7 +179,7 @@ def test_the_solver_of_the_page_is_offered_and_plans(tree: Path) -> None:
 def test_whatever_the_examples_run_is_green(line: str, tree: Path) -> None:
     words = shlex.split(line)
     assert words[:2] == [".venv/bin/python", "-m"]
-    run([*words[2:], "-p", "no:cacheprovider"], tree)
+    run(words[2:], tree)
 
 
 @pytest.mark.slow
@@ -163,7 +198,7 @@ def test_the_types_of_the_examples_are_right(tree: Path) -> None:
 
 @pytest.mark.slow
 def test_after_the_examples_the_architecture_tree_names_every_module(tree: Path) -> None:
-    run(["pytest", "-p", "no:cacheprovider", "tests/test_readme.py", "-k", "architecture"], tree)
+    run(["pytest", "tests/test_readme.py", "-k", "architecture"], tree)
 
 
 # What else it says
