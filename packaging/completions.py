@@ -34,5 +34,7 @@ def _made(shell: str) -> str:
 
 
 if __name__ == "__main__":
+    if not (sys.argv[1:] and Path(sys.argv[1]).is_dir()):
+        sys.exit("usage: python packaging/completions.py FOLDER, which is there already")
     for shell, script in completions().items():
         Path(sys.argv[1], FILES[shell]).write_text(script, encoding="utf-8")

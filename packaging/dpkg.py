@@ -10,6 +10,7 @@ from licenses import INCLUDED, named
 from packageurl import PackageURL
 
 STATUS = Path("var/lib/dpkg/status")
+DOCUMENTS = Path("usr/share/doc")
 
 
 def packages(status: Path) -> Iterator[Component]:
@@ -31,7 +32,7 @@ def packages(status: Path) -> Iterator[Component]:
 
 def _licenses(root: Path | None, package: str) -> list[str]:
     """In Debian's words, which are not those of SPDX; none where the system has no copyright file of it."""
-    file = root / "usr/share/doc" / package / "copyright" if root else Path()
+    file = root / DOCUMENTS / package / "copyright" if root else Path()
     if root is None or not file.is_file():
         return []
     text = file.read_text(errors="replace")

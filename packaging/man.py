@@ -167,5 +167,7 @@ def _character(one: str) -> str:
 
 
 if __name__ == "__main__":
+    if not (sys.argv[1:] and Path(sys.argv[1]).is_dir()):
+        sys.exit("usage: python packaging/man.py FOLDER, which is there already")
     for name, page in man_pages(about()).items():
         Path(sys.argv[1], name).write_text(page, encoding="utf-8")

@@ -14,8 +14,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from about import PROJECT, About
-from layer import Entry, Layer, staged, write_layer
-from rootfs import STATE, USER, root_files, unread
+from bundle import INSTALLED
+from dpkg import DOCUMENTS, STATUS
+from layer import Entry, Layer, file, staged, write_layer
+from rootfs import STATE, USER, below, root_files, unfold, unread
+from sbom import write_sbom
 
 MEDIA: Final = "application/vnd.oci.image.{}"
 VARIANTS: Final = {"arm64": {"variant": "v8"}}
@@ -26,18 +29,36 @@ ENVIRONMENT: Final = (
 """Settings are read from /etc/proxlb-plan/config.yaml without being named, if they are there: --demo needs none.
 Nor a locale: Python takes UTF-8 where there is none."""
 IMAGE: Final = "org.opencontainers.image"
+OTHERS: Final = "LicenseRef-see-usr-share-doc"
+"""Debian and what wheels bring have dozens of licences; in words of SPDX, one that is no identifier of it."""
 
 Files = Mapping[str, Entry]
 Blobs = dict[str, bytes | Path]
 
 
 def build_image(trees: Mapping[str, Path], dist: Path, what: About) -> Path:
-    """Writes dist/NAME_VERSION_oci.tar of one staged tree per architecture (amd64, arm64), which has bytecode."""
+    """Writes dist/NAME_VERSION_oci.tar of one staged tree per architecture (amd64, arm64), which has bytecode.
+
+    Beside it, what is in the image of each architecture: dist/NAME_VERSION_image-ARCHITECTURE.cdx.json.
+    """
     planner = {each: {path: entry for path, entry in staged(tree).items() if not unread(path)}
                for each, tree in trees.items()}  # fmt: skip
     systems = root_files(trees, what.epoch)
+    for each, tree in trees.items():
+        listed = dist / f"{what.name}_{what.version}_image-{each}.cdx.json"
+        planner[each] |= materials(systems[each], tree, listed, what)
     layers = {each: (("Debian", systems[each]), (what.name, planner[each])) for each in trees}
     return write_image(layers, dist / f"{what.name}_{what.version}_oci.tar", what)
+
+
+def materials(system: Files, tree: Path, target: Path, what: About) -> dict[str, Entry]:
+    """Writes the bill of materials of a Debian system and the planner; it takes the place of that of the planner."""
+    with TemporaryDirectory() as made:
+        for path, entry in system.items():
+            if path == str(STATUS) or below(path, str(DOCUMENTS)):
+                unfold(Path(made, path), entry)
+        write_sbom(tree / INSTALLED.lstrip("/"), Path(made) / STATUS, what, target)
+    return {str(DOCUMENTS / what.name / "sbom.cdx.json"): file(target)}
 
 
 def write_image(platforms: Mapping[str, Iterable[tuple[str, Files]]], target: Path, what: About) -> Path:
@@ -67,7 +88,7 @@ def labels(what: About) -> dict[str, str]:
     said = {
         "created": _moment(what.epoch),
         "description": what.summary,
-        "licenses": what.license,
+        "licenses": f"{what.license} AND {OTHERS}",
         "revision": what.revision,
         "source": PROJECT.get("urls", {}).get("Source", ""),
         "title": what.name,

@@ -4,11 +4,9 @@ Nothing of the architecture is run, so that the image of one can be made on a ma
 packages would do on installation is done here, as far as the planner needs it.
 """
 
-import io
 import os
 import platform
-import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +34,7 @@ UNREAD: Final = (
 )  # fmt: skip
 """Documentation, other people's languages, and what serves programs that are not there."""
 DOCUMENTATION: Final = "usr/share/doc/*"
+OWED: Final = ("*/copyright", "*/NOTICE", "*/licenses", "*/licenses/*", "*/sbom.cdx.json")
 CERTIFICATES: Final = "usr/share/ca-certificates"
 USER: Final = 10001
 STATE: Final = "var/lib/proxlb-plan"
@@ -88,16 +87,19 @@ def _said(package: Path) -> str:
     return run(["dpkg-deb", "--field", package]).strip()
 
 
-def _unpacked(package: Path) -> Iterable[tuple[str, Entry]]:
-    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], check=True, capture_output=True)
-    return taken(io.BytesIO(done.stdout))
+def _unpacked(package: Path) -> Iterator[tuple[str, Entry]]:
+    archive, program = package.with_suffix(".tar"), "dpkg-deb --fsys-tarfile"
+    run(["sh", "-c", f'exec {program} "$0" > "$1"', package, archive], called=f"{program} {package.name}")
+    with archive.open("rb") as opened:
+        yield from taken(opened)
+    archive.unlink()
 
 
 def unread(path: str) -> bool:
     """Whether nobody reads a file in a container. Texts of licences stay: who passes a package on passes them on,
     and so does what is bundled."""
     if fnmatch(path, DOCUMENTATION):
-        return path.count("/") > DOCUMENTATION.count("/") and not path.endswith(("/copyright", "/sbom.cdx.json"))
+        return path.count("/") > DOCUMENTATION.count("/") and not any(fnmatch(path, pattern) for pattern in OWED)
     return any(fnmatch(path, pattern) for pattern in UNREAD)
 
 
@@ -133,7 +135,7 @@ def bytecode(system: Mapping[str, Entry], multiarch: str) -> dict[str, Entry]:
         root = Path(made)
         for path, entry in system.items():
             if below(path, library) or below(path, f"usr/lib/{multiarch}") or path == f"usr/bin/{PYTHON}":
-                _unfold(root / path, entry)
+                unfold(root / path, entry)
         shared = root / "usr/lib" / multiarch
         (loader,) = shared.glob("ld-linux-*")
         python: list[str | Path] = [loader, "--library-path", shared, root / "usr/bin" / PYTHON]
@@ -145,7 +147,8 @@ def bytecode(system: Mapping[str, Entry], multiarch: str) -> dict[str, Entry]:
         return {str(path.relative_to(root)): file(path.read_bytes()) for path in (root / library).rglob("*.pyc")}
 
 
-def _unfold(path: Path, entry: Entry) -> None:
+def unfold(path: Path, entry: Entry) -> None:
+    """Writes a file, link or folder to a disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if entry.target:
         path.symlink_to(entry.target)
