@@ -64,7 +64,7 @@ def dask(scheduler: str | None, jobs: int | None = None) -> Iterator[Executor]:
     try:
         distributed: Any = importlib.import_module("distributed")
     except ModuleNotFoundError:
-        raise MissingDependency("--executor dask needs distributed: pip install 'proxlb-plan[dask]'") from None
+        raise MissingDependency("--executor dask needs distributed: pip install distributed") from None
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # it tells of its comings and goings
     with contextlib.ExitStack() as stack:

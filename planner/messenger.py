@@ -69,4 +69,4 @@ def _service(address: str) -> Any:
             service = apprise.Apprise(asset=asset)
             return service if service.add(address) and len(service) else None
     except ImportError:
-        raise MissingDependency("notify.apprise needs apprise: pip install 'proxlb-plan[notify]'") from None
+        raise MissingDependency("notify.apprise needs apprise: pip install apprise") from None

@@ -254,7 +254,7 @@ def test_an_address_that_makes_no_sense_is_named_at_the_start(address: str, name
 def test_without_the_package_it_is_said_at_the_start_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     tell(Notify())
-    with pytest.raises(MissingDependency, match=r"pip install 'proxlb-plan\[notify\]'"):
+    with pytest.raises(MissingDependency, match="pip install apprise"):
         tell(Notify(apprise=(SecretStr("json://localhost"),)))
 
 
