@@ -108,7 +108,7 @@ def _parts(plan: Plan, frontier: "Frontier | pd.DataFrame | None", about: Backgr
     from planner import __version__
 
     listed = {"gave_way": plan.gave_way, "conflict": plan.conflict, "helps": plan.helps, "notes": plan.notes}
-    listed |= {"what_if": plan.what_if, "remarks": (*report.remarks(plan), *outlook.words(plan.survival))}
+    listed |= {"what_if": plan.what_if, "remarks": (*report.remarks(plan), *outlook.words(plan))}
     tables = {name: getattr(page, name)(plan, ROOM[name]) for name in ("waves", "rules", "stranded", "losses")}
     return {
         **tables,

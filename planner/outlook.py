@@ -78,10 +78,13 @@ def _cured(plan: Plan, formulation: Formulation, check: Failover, assignment: In
     return {vmid: reason for vmid, reason in result.items() if vmid not in repairs}
 
 
-def words(survival: Survival | None) -> list[str]:
+def words(plan: Plan) -> list[str]:
     """What a person should know of it, in lines; none where it was not asked for."""
+    survival = plan.survival
     if survival is None:
         return []
+    if NONE in plan.notes:
+        return ["no loss of a node has to be survived: no running guest is managed by HA"]
     before, after = ({lost.node: lost for lost in losses} for losses in (survival.before, survival.after))
     gained = [node for node in before if node not in after]
     more = f" (before the plan not the loss of {', '.join(gained)})" if gained else ""

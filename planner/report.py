@@ -96,14 +96,14 @@ def verdict(item: Plan) -> str:
     lines = [f"{item.solver}: {item.status.value} ({known(item)})"]
     if item.status is PlanStatus.NO_ACTION:
         lines.append(f"spread {spread.before:.2f} points, tolerated {item.balanciness:g}; no rule is broken")
-        return "\n".join([*lines, *remarks(item), *outlook.words(item.survival)])
+        return "\n".join([*lines, *remarks(item), *outlook.words(item)])
     limit = "" if item.max_migrations is None else f" of at most {item.max_migrations}"
     most_gib = "" if item.max_gib is None else f" of at most {item.max_gib:g}"
     lines.append(
         f"spread {spread.before:.2f} -> {spread.after:.2f} points, {_bound(item)}; "
         f"{len(item.migrations)}{limit} migrations, {item.moved_gib:.1f}{most_gib} GiB, {item.seconds:.1f} s"
     )
-    return "\n".join([*lines, *remarks(item), *outlook.words(item.survival)])
+    return "\n".join([*lines, *remarks(item), *outlook.words(item)])
 
 
 def remarks(item: Plan) -> list[str]:

@@ -318,9 +318,11 @@ def test_more_than_one_node_is_refused() -> None:
         load(None, {"policy": {"survive": 2}}, environ={})
 
 
-def test_a_cluster_without_guests_survives() -> None:
-    plan = make_plan(prepare(collect(cluster(node("a"), node("b")).snapshot), Policy(survive=1)), "descent")
-    assert lost(plan) == ([], []) and "survives the loss of any one node" in report.verdict(plan)
+@pytest.mark.parametrize("guests", [(), (vm(1, "a", 10), vm(2, "a", 20))])
+def test_where_nothing_is_protected_no_survival_is_claimed(guests: tuple[Row, ...]) -> None:
+    plan = make_plan(prepare(collect(cluster(node("a"), node("b"), *guests).snapshot), Policy(survive=1)), "descent")
+    said = report.verdict(plan)
+    assert lost(plan) == ([], []) and "no loss of a node has to be survived" in said and "any one node" not in said
 
 
 def test_what_is_said_in_json_is_what_was_found() -> None:
