@@ -259,11 +259,11 @@ class Policy:
     """A target must hold the memory that guests use, or that they are configured with."""
     free: Free = Free.PERCENT
     reserve: dict[str, Reserve] = field(default_factory=dict)
-    """Node name, or `default`, to what is kept back."""
+    """Node name, or `default`, to what is kept back; `{memory: 4}` without a name is the default."""
     overcommit: dict[str, Overcommit] = field(default_factory=dict)
-    """Node name, or `default`, to factors."""
+    """Node name, or `default`, to factors; `{cpu: 4}` without a name is the default."""
     max_guests: dict[str, Annotated[int, Ge(0)]] = field(default_factory=dict)
-    """Node name, or `default`, to how many guests it may hold, running or not."""
+    """Node name, or `default`, to how many guests it may hold, running or not; a number alone is the default."""
     guest_memory: GuestMemory = GuestMemory.HOST
     """What a guest holds and no longer uses counts with `host`, and does not with `guest`."""
     reclaim_arc: bool = False
