@@ -214,9 +214,10 @@ def test_the_settings_for_kubernetes_make_sense_and_their_secret_is_found_though
 
 # ------------------------------------------------------------------ Ansible
 
-TASKS, HANDLERS, DEFAULTS = (
+STEPS, HANDLERS, DEFAULTS = (
     yaml.safe_load((ROLE / part / "main.yml").read_text()) for part in ("tasks", "handlers", "defaults")
 )
+TASKS: list[dict[str, Any]] = [task for each in STEPS for task in (*each.get("block", [each]), *each.get("always", ()))]
 PLAY: dict[str, Any] = yaml.safe_load((ROOT / "packaging" / "ansible" / "example.yml").read_text())[0]
 GIVEN: dict[str, Any] = PLAY["roles"][0]["vars"]
 
@@ -248,6 +249,23 @@ def test_settings_are_checked_before_they_are_in_place_and_the_cluster_before_an
     assert (
         names.index("ansible.builtin.template") < TASKS.index(doctor) < names.index("ansible.builtin.systemd_service")
     )
+
+
+def test_a_new_secret_reaches_a_service_that_runs_even_where_the_play_fails_after_it_is_written() -> None:
+    doctor = next(number for number, each in enumerate(TASKS) if "doctor" in str(each))
+    flush = next(number for number, each in enumerate(TASKS) if each.get("ansible.builtin.meta") == "flush_handlers")
+    assert TASKS[flush] in next(each["always"] for each in STEPS if "block" in each)
+    notified = [number for number, each in enumerate(TASKS) if "notify" in each]
+    assert len(notified) == 3 and max(notified) < flush < doctor
+    commands = [each["ansible.builtin.command"]["cmd"].split() for each in HANDLERS]  # which start nothing that is not
+    assert [words[:2] for words in commands] == [["systemctl", "try-reload-or-restart"], ["systemctl", "try-restart"]]
+
+
+def test_the_package_of_the_example_is_where_make_packages_puts_it_wherever_ansible_is_called() -> None:
+    path = GIVEN["proxlb_plan_package"]
+    assert path.startswith("{{ playbook_dir }}/")
+    named = Path(path.replace("{{ playbook_dir }}", str(ROOT / "packaging" / "ansible"))).resolve()
+    assert named.parent == ROOT / "dist" and named.suffix == ".deb"
 
 
 def test_the_settings_of_the_role_and_of_the_example_make_sense(tmp_path: Path) -> None:
