@@ -113,9 +113,10 @@ def drawn(rng: Random) -> Written:
     return Written(weekdays, hours, minutes, until, lasts, rng.random() < 0.5)
 
 
+@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 3), marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("zone", "change"), CHANGES)
-def test_openings_hold_as_clocks_on_a_wall_say_minute_by_minute(zone: str, change: datetime) -> None:
-    for seed in range(2):
+def test_openings_hold_as_clocks_on_a_wall_say_minute_by_minute(zone: str, change: datetime, seeds: range) -> None:
+    for seed in seeds:
         compare(zone, change, seed, 30)
 
 

@@ -74,16 +74,18 @@ def test_cpsat_finds_and_proves_the_optimum(batch: int) -> None:
         assert result.cost_bound == best[3][0], seed
 
 
-def test_cpsat_from_the_origin_alone_finds_the_optimum() -> None:
+@pytest.mark.parametrize("seeds", [range(1_000, 1_060), pytest.param(range(1_060, 1_100), marks=pytest.mark.slow)])
+def test_cpsat_from_the_origin_alone_finds_the_optimum(seeds: range) -> None:
     """Without the heuristics, every phase of the model has work to do."""
-    for seed in range(1_000, 1_060):
+    for seed in seeds:
         problem = random_problem(seed)
         answer = solve_exactly(problem, BUDGET, problem.origin)
         assert tuple(check.score(problem, answer.assignment)) == truth(problem).best, seed
 
 
-def test_cpsat_takes_an_acceptable_start_and_refuses_another() -> None:
-    for seed in range(2_000, 2_020):
+@pytest.mark.parametrize("seeds", [range(2_000, 2_020), pytest.param(range(2_020, 2_030), marks=pytest.mark.slow)])
+def test_cpsat_takes_an_acceptable_start_and_refuses_another(seeds: range) -> None:
+    for seed in seeds:
         problem, rng = random_problem(seed), np.random.default_rng(seed)
         starts = [list(at) for at in Plain(problem).assignments()]
         start = np.array(starts[rng.integers(len(starts))], dtype=np.int64)
@@ -158,8 +160,9 @@ def _narrowest(problem: Problem, seed: int) -> None:
             assert not exact.rules_out(Window(int(loads.min()), int(loads.max())), 5.0)[0], seed
 
 
-def test_the_relaxation_rules_out_nothing_that_exists() -> None:
-    for seed in range(40):
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 60), marks=pytest.mark.slow)])
+def test_the_relaxation_rules_out_nothing_that_exists(seeds: range) -> None:
+    for seed in seeds:
         _narrowest(random_problem(seed), seed)
 
 
@@ -178,8 +181,9 @@ def test_an_optimum_among_more_violations_is_not_the_optimum(monkeypatch: pytest
             assert _rank(result) == truth(problem).best[:2], seed
 
 
+@pytest.mark.parametrize("seeds", [range(20), pytest.param(range(20, 30), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("whole", [-1, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
+def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch, whole: int, seeds: range) -> None:
     monkeypatch.setattr(cpsat, "SMALL", -1)
     monkeypatch.setattr(cpsat, "WHOLE", whole)
     monkeypatch.setattr(cpsat, "ROUND", 0.1)
@@ -187,7 +191,7 @@ def test_neighbourhoods_keep_the_contract_too(monkeypatch: pytest.MonkeyPatch, w
     monkeypatch.setattr(approach, "COLUMNS", 8)
     monkeypatch.setattr(mend, "NODES", 5)
     monkeypatch.setattr(mend, "BOOLEANS", 8)
-    for seed in range(20):
+    for seed in seeds:
         problem = random_problem(seed)
         plain, known = Plain(problem), truth(problem)
         result = solve(problem, "cpsat", Budget(seconds=0.2, workers=1))

@@ -157,16 +157,19 @@ def test_every_decision_is_that_of_the_plain_recursion(monkeypatch: pytest.Monke
     assert sum(_hold_to_the_plain_recursion(random_problem(seed), monkeypatch) for seed in range(600)) > 1_500
 
 
+@pytest.mark.parametrize(
+    ("seeds", "large"), [(range(15), range(2)), pytest.param(range(15, 40), range(2, 4), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("looks", [1, 3, greedy.LOOKS, 1_000])
 def test_every_decision_is_that_of_the_plain_recursion_on_many_nodes(
-    monkeypatch: pytest.MonkeyPatch, looks: int
+    monkeypatch: pytest.MonkeyPatch, looks: int, seeds: range, large: range
 ) -> None:
     """However many nodes are looked at one by one: what follows is another way to the same node."""
     monkeypatch.setattr(greedy, "LOOKS", looks)
     count = 0
-    for seed in range(15):
+    for seed in seeds:
         count += _hold_to_the_plain_recursion(random_problem(seed, 5 + seed % 16, 10 + seed % 17), monkeypatch)
-    for seed in range(2):
+    for seed in large:
         problem = cluster(seed, nodes=18, guests=60, limit=None if seed % 2 else 25)
         count += _hold_to_the_plain_recursion(problem, monkeypatch)
     assert count > 500
@@ -210,8 +213,9 @@ def test_the_work_per_decision_does_not_grow_with_the_nodes(monkeypatch: pytest.
     assert all(work.get(name, 0) < 0.1 for work in (few, many) for name in ("legal", "spread"))
 
 
-def test_descent_improves_or_stays() -> None:
-    for seed in range(50):
+@pytest.mark.parametrize("seeds", [range(50), pytest.param(range(50, 150), marks=pytest.mark.slow)])
+def test_descent_improves_or_stays(seeds: range) -> None:
+    for seed in seeds:
         problem = random_problem(seed)
         answer = descent.solve(problem, Budget(), problem.origin)
         assert check.score(problem, answer.assignment) <= check.score(problem, problem.origin), seed

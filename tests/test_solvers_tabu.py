@@ -52,14 +52,17 @@ def test_what_is_offered_is_acceptable_and_better_each_time() -> None:
         assert check.score(problem, best) == scores[-1], seed
 
 
-def test_most_small_problems_are_solved_to_the_optimum() -> None:
+@pytest.mark.parametrize(
+    ("seeds", "most"), [(range(3_200, 3_250), 42), pytest.param(range(3_200, 3_300), 85, marks=pytest.mark.slow)]
+)
+def test_most_small_problems_are_solved_to_the_optimum(seeds: range, most: int) -> None:
     reached = 0
-    for seed in range(3_200, 3_250):
+    for seed in seeds:
         problem = random_problem(seed)
         found, best = check.score(problem, _run(problem, 80)), truth(problem).best
         assert tuple(found) >= best, seed
         reached += found[:2] == best[:2]
-    assert reached >= 42
+    assert reached >= most
 
 
 def test_a_mid_size_cluster_is_balanced_to_a_hundredth_of_a_point() -> None:
