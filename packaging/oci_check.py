@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.parse import quote
 
 from running import Failed, run
 
@@ -191,12 +192,29 @@ def foreign(root: Path, machine: int) -> Iterator[str]:
                 yield f"/{path.relative_to(root)} is for another machine"
 
 
+def owed(root: Path) -> Iterator[str]:
+    """What has to be passed on with what is in an image, and is not in it."""
+    documents = root / "usr/share/doc/proxlb-plan"
+    for name in ("copyright", "NOTICE", "licenses/EPL-2.0.txt", "sbom.cdx.json"):
+        if not (documents / name).is_file():
+            yield f"/{documents.relative_to(root) / name} is missing"
+            return
+    listed = {each["purl"].partition("@")[0] for each in _read(documents / "sbom.cdx.json")["components"]}
+    status = (root / "var/lib/dpkg/status").read_text().splitlines()
+    there = [line.removeprefix("Package: ") for line in status if line.startswith("Package: ")]
+    for name in there:
+        if f"pkg:deb/debian/{quote(name)}" not in listed:
+            yield f"the bill of materials does not have {name}"
+    if "pkg:pypi/ortools" not in listed:
+        yield "the bill of materials does not have ortools"
+
+
 def _tried(image: Image, root: Path) -> list[str]:
     root.mkdir()
     for layer in image.layers:
         run(["tar", "--extract", "--preserve-permissions", "--numeric-owner", "--file", layer, "--directory", root])
     number, name = MACHINES[image.architecture]
-    _demand(image.architecture, foreign(root, number))
+    _demand(image.architecture, [*foreign(root, number), *owed(root)])
     emulator = shutil.which(f"qemu-{name}-static") if os.uname().machine != name else ""
     if emulator is None:
         return [f"{image.architecture}: all programs and libraries are {name}; NOT run: no qemu-{name}-static here"]

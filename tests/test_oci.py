@@ -24,7 +24,7 @@ import tests.packaged  # noqa: F401
 from about import About
 from layer import Entry, file, folder, link, staged, taken
 from oci import materials, write_image
-from oci_check import OWN, SCRIPT, USER, configured, foreign, layered, read_image, writable
+from oci_check import OWN, SCRIPT, USER, configured, foreign, layered, owed, read_image, writable
 from rootfs import LEFT_OUT, PACKAGES, below, settings, unread
 from running import Failed
 
@@ -307,3 +307,17 @@ def test_a_library_for_another_machine_is_found(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
     assert [*foreign(tmp_path, 183)] == []
     assert [*foreign(tmp_path, 62)] == ["/x.so is for another machine"]
+
+
+def test_a_notice_or_a_package_that_the_image_does_not_speak_of_is_found(tmp_path: Path) -> None:
+    documents, status = tmp_path / "usr/share/doc/proxlb-plan", tmp_path / "var/lib/dpkg/status"
+    for path in (documents / "licenses", status.parent):
+        path.mkdir(parents=True)
+    status.write_text("Package: libstdc++6\nVersion: 1\n\nPackage: dash\nVersion: 1\n")
+    for name in ("copyright", "licenses/EPL-2.0.txt"):
+        (documents / name).touch()
+    assert [*owed(tmp_path)] == ["/usr/share/doc/proxlb-plan/NOTICE is missing"]
+    (documents / "NOTICE").touch()
+    purls = ["pkg:pypi/ortools@9", "pkg:deb/debian/libstdc%2B%2B6@1?arch=amd64"]
+    (documents / "sbom.cdx.json").write_text(json.dumps({"components": [{"purl": each} for each in purls]}))
+    assert [*owed(tmp_path)] == ["the bill of materials does not have dash"]
