@@ -5,6 +5,8 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +150,24 @@ SLOW = "backtest.md"
 """What it shows is run from another page as well, in small."""
 
 
+WRITES = ("-o", "--out", "--html", "--textfile")
+"""Options that name a file to write."""
+
+
+def leaves(words: list[str], folder: Path) -> bool:
+    """Whether a command that has run names files to write; each of them has to be there, and something in it."""
+    files = [folder / file for option, file in pairwise(words) if option in WRITES and file != "-"]
+    empty = [file.name for file in files if not (file.is_file() and file.stat().st_size)]
+    assert not empty, f"{words}: nothing in {empty}"
+    return bool(files)
+
+
 def shown() -> dict[str, list[list[str]]]:
     """Page to its commands; of those about the demo that leave no file, each once."""
     result: dict[str, list[list[str]]] = {}
     for page in (page for page in PAGES if page.name != APART):
-        known = [words for others in result.values() for words in others if "--demo" in words and "--out" not in words]
+        before = [words for others in result.values() for words in others]
+        known = [words for words in before if "--demo" in words and not {*WRITES} & {*words}]
         result[page.name] = [words for words in commands(page.read_text()) if words not in known]
     return {page: found for page, found in result.items() if found}
 
@@ -187,7 +202,18 @@ def test_every_command_of_a_page_runs_in_the_order_in_which_it_stands_there(
             asks = words[0] in ("apply", "rollback") and "--yes" not in words
             done = cli(*words, *["--yes"] * asks)
             assert done.code == Exit.OK, f"{words}: {done.out}\n{done.err}"
-            assert done.out or {"snapshot", "report", "run"} & {*words}, words
+            assert leaves(words, tmp_path) or done.out or words[0] == "run", words
+
+
+@pytest.mark.parametrize(("text", "fails"), [(None, True), ("", True), ("<p>", False)])
+def test_a_file_that_a_command_names_has_to_be_there_with_something_in_it(
+    text: str | None, fails: bool, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "plan.html").write_text(text)
+    with pytest.raises(AssertionError, match=r"nothing in \['plan.html'\]") if fails else nullcontext():
+        assert leaves(["report", "--plan", "plan.json", "--html", "plan.html"], tmp_path)
+    assert not leaves(["plan", "--demo", "--output", "json"], tmp_path)
 
 
 def test_every_page_that_makes_a_token_makes_it_as_config_init_says(
@@ -233,7 +259,7 @@ def test_the_five_minutes_with_a_configuration_of_proxlb_are_as_the_page_says(tm
         for args in commands(PROXLB):
             done = run([file if word == THEIRS else word for word in args], tmp_path)
             assert done.returncode == Exit.OK, f"{args}: {done.stdout}\n{done.stderr}"
-            assert done.stdout or args[0] in ("config", "run"), args
+            assert leaves(args, tmp_path) or done.stdout or args[0] == "run", args
             if THEIRS in args and args[0] in ("--config", "compare"):
                 assert "settings of ProxLB: 1 key has no effect, see proxlb-plan config validate" in done.stderr
         (carried_out,) = json.loads(run(["history", "--output", "json", "--config", file], tmp_path).stdout)
