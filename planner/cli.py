@@ -30,6 +30,7 @@ from planner.cli_sweep import sweep
 from planner.cli_whatif import InOrder, PlaceOutput, best_node, capacity, place, whatif
 from planner.errors import Exit, NotConfigured, PlannerError, UsageError, internal
 from planner.flags import option
+from planner.missing import interrupted
 from planner.options import Output, PlanByDefault, SolverName, TableOrJson, with_session
 from planner.plain import plain
 
@@ -241,6 +242,8 @@ def main(args: list[str] | None = None) -> NoReturn:
         _give_up_output()
         sys.exit(Exit.ERROR)  # as typer and rich do
     except Exception as error:
+        if interrupted(error):
+            _fail("interrupted", Exit.INTERRUPTED)
         if isinstance(error, OSError) and error.errno in FULL:
             _give_up_output()
             _fail(f"cannot write: {error.strerror}", Exit.ERROR)

@@ -13,6 +13,8 @@ NAMES: Final = {"yaml": "PyYAML", "pydantic_core": "pydantic"}
 def said(error: ImportError) -> str | None:
     """One line; None where nothing that was to be installed is missing."""
     for cause in _causes(error):
+        if not isinstance(cause, ImportError):
+            continue
         module = (cause.name or "").partition(".")[0]
         if module and module not in OURS:
             package = NAMES.get(module, module.replace("_", "-"))
@@ -23,12 +25,16 @@ def said(error: ImportError) -> str | None:
     return None
 
 
-def _causes(error: BaseException | None) -> Iterator[ImportError]:
+def interrupted(error: BaseException) -> bool:
+    """Whether it followed from Ctrl-C: what is written in C, and loaded then, calls that an error of its own."""
+    return any(isinstance(cause, KeyboardInterrupt) for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error after those that it followed from: packages report what they miss in words of their own."""
     if error is not None:
         yield from _causes(error.__cause__ or error.__context__)
-        if isinstance(error, ImportError):
-            yield error
+        yield error
 
 
 def _requirement(package: str) -> str:

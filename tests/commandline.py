@@ -1,7 +1,11 @@
 """What tests of the command line share: running it in this process, configuration files, hand-made snapshots."""
 
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,18 @@ from planner.cli import main
 main(sys.argv[1:])
 """
 """The command line for a process that hears Ctrl-C even where the tests run in the background, which ignores it."""
+SEARCHING = """
+import sys, threading
+wait = threading.Event.wait
+def waited(event, timeout=None):
+    done = wait(event, timeout)
+    if timeout == 0.1 and threading.Event.wait is waited:
+        threading.Event.wait = wait
+        print("searching", file=sys.stderr, flush=True)
+    return done
+threading.Event.wait = waited
+"""
+"""Says so once it waits for a solver: see solvers.run."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,20 @@ def calling(capsys: pytest.CaptureFixture[str]) -> Cli:
         return Outcome(int(exit_info.value.code or 0), shown.out, shown.err)
 
     return run
+
+
+def interrupted(*words: str, directory: Path) -> Outcome:
+    """What comes of a Ctrl-C once a search is under way."""
+    command = [sys.executable, "-c", SEARCHING + INTERRUPTIBLE, *words]
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=directory, env=environ, **pipes) as process:
+        for line in process.stderr:
+            if line == "searching\n":
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    return Outcome(process.returncode, out, err)
 
 
 def alone(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:

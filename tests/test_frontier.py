@@ -2,11 +2,6 @@
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -30,7 +25,7 @@ from planner.simulate import Size
 from solvers import Budget, pareto
 from solvers.problem import PPM, Cost, Problem
 from tests import draw
-from tests.commandline import INTERRUPTIBLE, Cli, alone, calling, guest_row, node_row, write_snapshot
+from tests.commandline import Cli, alone, calling, guest_row, interrupted, node_row, write_snapshot
 from tests.fronts import Outcomes
 from tests.rows import Row, cluster, node, vm
 
@@ -483,12 +478,6 @@ def test_a_front_against_nothing_that_there_is_is_refused() -> None:
 
 
 def test_ctrl_c_ends_it_with_one_line(tmp_path: Path) -> None:
-    words = ("-c", INTERRUPTIBLE, "frontier", "--demo", "large", "--time-limit", "60")
-    environ = os.environ | {"PYTHONPATH": str(REPO)}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, *words], cwd=tmp_path, env=environ, **pipes) as process:
-        time.sleep(3)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and out == ""
-    assert err.splitlines()[-1] == "proxlb-plan: interrupted" and "Traceback" not in err
+    outcome = interrupted("frontier", "--demo", "--time-limit", "60", directory=tmp_path)
+    assert (outcome.code, outcome.out) == (130, "")
+    assert outcome.err.splitlines()[-1] == "proxlb-plan: interrupted" and "Traceback" not in outcome.err
