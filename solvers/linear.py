@@ -119,4 +119,8 @@ class Program:
 def _of_length(number: int, values: npt.ArrayLike) -> Floats:
     """(number,) A number for each, or numbers as they are: broadcast_to takes several times as long."""
     given = np.asarray(values, dtype=np.float64)
-    return given if given.ndim else np.full(number, given)
+    if given.ndim == 0:
+        return np.full(number, given)
+    if given.shape != (number,):
+        raise ValueError(f"{number} numbers are needed, not {given.shape}")
+    return given

@@ -32,3 +32,11 @@ def test_what_is_not_found_in_time_is_not_called_impossible() -> None:
     program.add_row(columns, 1.0, 51.0)
     impossible = program.whole(5.0)
     assert (impossible.values, impossible.bound, impossible.proven) == (None, INFINITE, True)
+
+
+def test_too_few_numbers_are_refused_where_they_are_given() -> None:
+    program = Program()
+    columns = program.add_columns(3, 1.0, np.ones(3))
+    for wrong in (lambda: program.add_columns(2, np.ones(1), 1.0), lambda: program.add_row(columns, [1.0, 2.0], 1.0)):
+        with pytest.raises(ValueError, match="numbers are needed"):
+            wrong()
