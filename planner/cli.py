@@ -202,11 +202,11 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _begin(words: list[str], error: NotConfigured) -> NoReturn:
     """Whoever has typed no more than the name of the program may have no more than that."""
-    from planner.firstfile import NEEDED
+    from planner.firstfile import needed
 
     if words:
         _fail(str(error), error.exit_code)
-    for line in f"proxlb-plan: {NEEDED}".splitlines():
+    for line in f"proxlb-plan: {needed()}".splitlines():
         _say(line)
     sys.exit(error.exit_code)
 

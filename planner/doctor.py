@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from planner import access, collect, missing, names
@@ -65,10 +64,10 @@ def examine(
 
 def solvers() -> Iterator[Finding]:
     """Whether the exact solver is there; the others do without OR-Tools."""
-    if find_spec("ortools") is None:
-        what, _, install = (missing.said(ModuleNotFoundError(name="ortools")) or "").partition(": ")
+    if not missing.has_ortools():
         others = "or do without: --solver descent, and run.solver: descent in the settings"
-        yield warning(f"{what}: cpsat, frontier and consolidate need it", install, others)
+        what = "OR-Tools is not installed: cpsat, frontier and consolidate need it"
+        yield warning(what, f"pip install '{missing.ORTOOLS}'", others)
 
 
 def online(cluster: Cluster) -> list[str]:

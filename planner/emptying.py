@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from planner import agenda, clash, headroom, outlook, planning
+from planner import agenda, clash, headroom, missing, outlook, planning
 from planner.case import Case, prepare
 from planner.draft import draw_up
 from planner.errors import MissingDependency
@@ -173,7 +173,7 @@ def chosen(case: Case, guarded: Guarded, candidates: Bools, keep: int, solver: s
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] != "ortools":
             raise
-        raise MissingDependency("consolidate needs OR-Tools: pip install 'ortools>=9.14,<10'") from None
+        raise MissingDependency(missing.ortools("consolidate")) from None
     clock = Clock(budget.seconds, budget.stop)
     rest = replace(budget, stop=lambda: clock.left() <= 0)
     first: Counted | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from planner import missing
 from planner.access import PRIVILEGES, ROLE
 from planner.connection import Connection
 from planner.errors import ConfigError, InputError, UsageError
@@ -58,14 +59,13 @@ UNTRUSTED: Final = """\
   # fingerprint: "AB:CD:..."                      # SHA-256 of the certificate"""
 
 
-NEEDED: Final = f"""\
+NEEDED: Final = """\
 no Proxmox VE API is configured. It takes three things:
   api.hosts                nodes of the cluster, such as pve1.example.org
-  api.token_id             an API token, such as {TOKEN}
+  api.token_id             an API token, such as {token}
   api.token_secret_file    a file with its secret, which others may not read
 To be asked for them, and told how to make the token: proxlb-plan config init
-To look around without a cluster: proxlb-plan --demo"""
-"""What is said to somebody who has just installed the program."""
+To look around without a cluster: {demo}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,12 @@ class Answers:
             f"pveum acl modify / --users {user} --roles {ROLE}",
             f"pveum user token add {user} {name} --privsep 0",
         ]
+
+
+def needed() -> str:
+    """What is said to somebody who has just installed the program."""
+    demo = "proxlb-plan --demo" + ("" if missing.has_ortools() else " --solver descent")
+    return NEEDED.format(token=TOKEN, demo=demo)
 
 
 def check(path: Path, *, force: bool = False) -> None:

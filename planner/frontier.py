@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from planner import agenda
+from planner import agenda, missing
 from planner.capacity import GIB
 from planner.case import SHARE, Case
 from planner.errors import MissingDependency, UsageError
@@ -247,7 +247,7 @@ def make_frontier(
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] != "ortools":
             raise
-        raise MissingDependency("a frontier needs OR-Tools: pip install 'ortools>=9.14,<10'") from None
+        raise MissingDependency(missing.ortools("a frontier")) from None
     reachable = _reachable(cases, front.points, LIMITS[against])
     return Frontier(case, against, front, cases, reachable, (*_notes(case, policy), *notes(steps, against)))
 

@@ -8,6 +8,8 @@ DISTRIBUTION: Final = "proxlb-plan"
 OURS: Final = ("planner", "solvers")
 NAMES: Final = {"yaml": "PyYAML", "pydantic_core": "pydantic"}
 """Packages that are installed under another name than they are imported by."""
+ORTOOLS: Final = "ortools>=9.14,<10"
+"""As in pyproject.toml, which is not there where a package of a distribution is installed."""
 
 
 def said(error: ImportError) -> str | None:
@@ -23,6 +25,18 @@ def said(error: ImportError) -> str | None:
             again = f"pip install --force-reinstall '{_requirement(package)}'"
             return f"the Python package {package} cannot be loaded ({cause.msg}): {again}"
     return None
+
+
+def has_ortools() -> bool:
+    """Whether what searches is installed; there is none for FreeBSD."""
+    from importlib.util import find_spec
+
+    return find_spec("ortools") is not None
+
+
+def ortools(what: str, instead: str = "") -> str:
+    """What is said where something needs it and it is not there; `instead` is the flag that does without."""
+    return f"{what} needs OR-Tools: pip install '{ORTOOLS}'" + (f", or do without: {instead}" if instead else "")
 
 
 def interrupted(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from planner import agenda, candidates, clash, headroom, outlook, pace, reachable, schedule
+from planner import agenda, candidates, clash, headroom, missing, outlook, pace, reachable, schedule
 from planner.baseline import Proxlb
 from planner.case import Case, prepare
 from planner.choices import SolverName
@@ -221,9 +221,7 @@ def _answer(case: Case, problem: Problem, solver: str, budget: Budget) -> Answer
     except ModuleNotFoundError as error:
         if str(error.name).split(".")[0] != "ortools":
             raise
-        raise MissingDependency(
-            f"solver {solver} needs OR-Tools: pip install 'ortools>=9.14,<10' (greedy, descent and proxlb do without)"
-        ) from None
+        raise MissingDependency(missing.ortools(f"solver {solver}", "--solver descent")) from None
 
 
 def _solver(case: Case, name: str) -> Solver:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from planner import eligibility, outlook, staying
+from planner import eligibility, missing, outlook, staying
 from planner.capacity import GIB, GUESTS, MCPU, VCPUS
 from planner.case import Case
 from planner.cluster import Cluster
@@ -208,7 +208,7 @@ def more(cluster: Cluster, new: NewGuest) -> More:
     try:
         answer = most(_spare(case, wait, found), case.policy.time_limit, case.policy.seed)
     except ModuleNotFoundError:
-        raise MissingDependency("this capacity takes a search: pip install 'ortools>=9.14,<10'") from None
+        raise MissingDependency(missing.ortools("the search for this capacity")) from None
     pairs = zip(wait.formulation.nodes, answer.counts.tolist(), strict=True)
     counts = {node: count for node, count in pairs if count}
     if sum(counts.values()) >= MOST:

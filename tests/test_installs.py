@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from planner import examine, times
+from planner import examine, missing, times
 from planner.choices import RunMode
 from planner.service import Run
 from planner.settings import PATHS
@@ -70,7 +70,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     folder = tmp_path_factory.mktemp("without")
     before, _, _ = HIDING.partition("sys.argv[:2]")
     program = before + 'sys.argv[:2] = ["proxlb-plan"]\n' + EACH
-    asked = json.dumps([*DONE, *REFUSED, "run --once --demo"])
+    asked = json.dumps([*DONE, *REFUSED, "run --once --demo", ""])
     done = subprocess.run(
         [sys.executable, "-c", program, "ortools", asked], cwd=folder, capture_output=True, text=True, timeout=120,
         check=True, stdin=subprocess.DEVNULL, env={"PYTHONPATH": str(ROOT), "HOME": str(folder)},
@@ -102,6 +102,12 @@ def test_doctor_says_that_or_tools_is_missing_and_how_to_do_without(without: Out
     assert INSTALL in out and "--solver descent" in out and "1 warning" in out
 
 
+def test_who_has_just_installed_it_without_or_tools_is_offered_a_demo_that_works(without: Outcomes) -> None:
+    offered = without[""][2].rpartition("proxlb-plan ")[2].strip()
+    assert offered == "--demo --solver descent" and f"plan {offered}" in DONE
+    assert "--solver descent" in without["run --once --demo"][2]
+
+
 def test_the_page_promises_without_or_tools_what_is_tested_here() -> None:
     table = PAGE.split("## FreeBSD")[1].split("```")[0]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
@@ -113,6 +119,7 @@ def test_or_tools_is_asked_for_everywhere_but_on_freebsd_where_there_is_none() -
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     (entry,) = (Requirement(each) for each in wanted if each.startswith("ortools"))
     assert entry.marker is not None and "9.14.6206" in entry.specifier  # the last with wheels for musl
+    assert entry.specifier == Requirement(missing.ORTOOLS).specifier
     asked = {system: entry.marker.evaluate({"platform_system": system}) for system in ("Linux", "Darwin", "FreeBSD")}
     assert asked == {"Linux": True, "Darwin": True, "FreeBSD": False}
 
