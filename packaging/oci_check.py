@@ -29,6 +29,7 @@ COMMANDS: Final = (
     ("--demo", "--solver", "greedy"),
     ("plan", "--demo", "--max-migrations", "6"),
     ("run", "--demo", "--once"),
+    ("backtest", "--synthetic", "--nodes", "4", "--guests", "20", "--jobs", "2", "--policies", "nothing,greedy"),
 )
 EMULATED: Final = (
     ("version",),
@@ -48,6 +49,7 @@ mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=1777,size=64m,noexec,nosuid,nodev tmpfs "$root/tmp"
 mount --bind "$state" "$root/var/lib/proxlb-plan"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+mkdir "$root/dev/shm"; mount -t tmpfs -o mode=1777,size=64m,noexec,nosuid,nodev tmpfs "$root/dev/shm"
 for device in null zero urandom; do touch "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
 if [ -n "$emulator" ]; then cp "$emulator" "$root/dev/emulator"; fi
 exec timeout --signal=KILL 300 setpriv --no-new-privs chroot --userspec=10001:10001 --groups= "$root" "$@"
