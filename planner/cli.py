@@ -142,7 +142,16 @@ def _prepare(session: "Session") -> "Case":
 
 
 ALL_SOLVERS = ",".join(SolverName)
-SolversOption = Annotated[str, option("--solver", "Names, separated by commas.", ALL_SOLVERS, metavar="NAME[,NAME]")]
+SolversOption = Annotated[
+    str,
+    option(
+        "--solver",
+        "Names, separated by commas.",
+        ALL_SOLVERS,
+        metavar="NAME[,NAME]",
+        autocompletion=lambda: [*SolverName],
+    ),
+]
 TableOption = Annotated[TableOrJson, option("--output", "How it is printed.", TableOrJson.TABLE)]
 
 

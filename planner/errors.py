@@ -38,7 +38,8 @@ class Exit(IntEnum):
     ERROR = 1
     """Something went wrong, and the message says what."""
     CHANGES = 2
-    """Migrations are planned, or more changed than loads; only with `--detailed-exitcode`."""
+    """With `--detailed-exitcode`: migrations are planned, nodes can be switched off, or more changed than loads. Of
+    `check`, which ends as plugins of Nagios do: critical (1: warning, 3: unknown)."""
     INFEASIBLE = 3
     """Proven: not all rules can hold within the limits. Or a node is not emptied, or a guest has no place."""
     PARTLY_APPLIED = 4

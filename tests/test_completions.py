@@ -38,6 +38,11 @@ def needs(shell: str) -> None:
         pytest.skip(f"{shell} is not installed")
 
 
+def test_a_shell_that_cannot_be_started_leaves_no_second_run_of_the_tests(tmp_path: Path) -> None:
+    with Shell(["/nowhere"], tmp_path, "") as shell, pytest.raises(OSError, match="Input/output"):
+        shell.type("x", "never")
+
+
 def test_bash_completes_commands_values_and_files(installed: Path) -> None:
     needs("bash")
     with Shell(["bash", "--norc", "--noprofile", "-i"], installed, str(installed / "bin")) as bash:
@@ -45,6 +50,7 @@ def test_bash_completes_commands_values_and_files(installed: Path) -> None:
         bash.type("bind 'set show-all-if-ambiguous on'; source ./proxlb-plan; echo DO''NE\n", "DONE")
         bash.type("proxlb-plan pl\t", r"place +plan")
         bash.type(f"{CLEAR}proxlb-plan --solver \t", r"cpsat +descent +greedy +proxlb")
+        bash.type(f"{CLEAR}proxlb-plan compare --solver cp\t", "cpsat ")
         bash.type(f"{CLEAR}proxlb-plan config sch\t", "schema ")
         bash.type(f"{CLEAR}proxlb-plan apply plan-\t", "plan-of-today.json ")
 

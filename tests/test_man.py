@@ -59,6 +59,7 @@ def test_the_first_page_has_every_exit_code_and_where_the_program_looks() -> Non
     page = TEXTS["proxlb-plan.1"].split("EXIT STATUS")[1]
     for code in Exit:
         assert re.search(rf"^{code.value}\n\w", page, re.M), code
+    assert re.search(r"^2\n.*check.*critical", page, re.M)
     for place in ("/etc/proxlb-plan/config.yaml", "/var/lib/proxlb-plan", "PROXLB_PLAN_CONFIG", "STATE_DIRECTORY"):
         assert place in page
 
