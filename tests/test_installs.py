@@ -304,6 +304,8 @@ def test_who_reports_a_bug_is_asked_for_an_anonymised_snapshot_by_a_command_that
         assert forms[name]["name"] and forms[name]["description"]
         asked = {each["id"]: each["attributes"] for each in forms[name]["body"] if "id" in each}
         assert "--anonymise" in asked["snapshot"]["description"]
+    (asked_too,) = re.findall(r"`(proxlb-plan snapshot [^`]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert f"`{asked_too}`" in str(forms["bug"])
     text = str(forms) + (ROOT / "SECURITY.md").read_text() + PAGE
     said = re.findall(r"`proxlb-plan ([a-z-][^`]*)`", text)
     assert "--install-completion" in said  # typer's own, which no command has
