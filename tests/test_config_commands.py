@@ -25,7 +25,10 @@ from tests.commandline import Cli, alone, calling
 
 REPO = Path(__file__).parent.parent
 DOCUMENTS = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
-BLOCKS = [block for file in DOCUMENTS for block in re.findall(r"```yaml\n(.*?)```", file.read_text(), re.S)]
+SHOWN = [block for file in DOCUMENTS for block in re.findall(r"```yaml\n(.*?)```", file.read_text(), re.S)]
+EXAMPLE = re.compile(r"^( +)# (?=\s*(?:- \{|\w+: |\w+:$))", re.M)
+"""What is commented out beside defaults, as somebody takes the comment away."""
+BLOCKS = [*SHOWN, *(EXAMPLE.sub(r"\1", block) for block in SHOWN if EXAMPLE.search(block))]
 OURS = [block for block in BLOCKS if {*yaml.safe_load(block)} <= {*settings.SECTIONS}]
 SECRET = "hunter2-0123"
 MISTAKES = {
