@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
+from functools import partial
 from pathlib import Path
 
 from about import ROOT, About, about
@@ -17,7 +18,7 @@ from bundle import DEBIAN_12, DEBIAN_13, compile_all, gather
 from dist import clear, write_sums
 from oci import build_image
 from packages import deb, rpm
-from running import Failed, run
+from running import Failed, attempt, run
 from tree import DEBIAN, DOC, RED_HAT, stage
 
 
@@ -27,17 +28,20 @@ def main() -> None:
     asked.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist", help="for the packages (default: dist)")
     asked.add_argument("--dirty", action="store_true", help="also where files differ from the commit")
     words = asked.parse_args()
-    dist, begun = words.folder.absolute(), time.monotonic()
-    try:
-        what = about()
-        if what.revision.endswith("-dirty") and not words.dirty:
-            raise Failed("files differ from the commit (git status): commit or remove them, or say --dirty")
-        clear(dist)
-        os.environ["SOURCE_DATE_EPOCH"] = str(what.epoch)
-        with tempfile.TemporaryDirectory(prefix="proxlb-plan-") as folder:
-            build(dist, Path(folder), what)
-    except Failed as failed:
-        sys.exit(f"packages: {failed}")
+    attempt("packages", partial(fill, words.folder.absolute(), words.dirty))
+
+
+def fill(dist: Path, dirty_too: bool) -> None:
+    """All packages into a folder. Failed where files differ from the commit, unless that is agreed to."""
+    begun, what = time.monotonic(), about()
+    if what.revision.endswith("-dirty") and not dirty_too:
+        raise Failed("files differ from the commit (git status): commit or remove them, or say --dirty")
+    if not shutil.which("mmdebstrap"):
+        raise Failed("mmdebstrap is not installed: apt install mmdebstrap, on Debian 12 or newer")
+    clear(dist)
+    os.environ["SOURCE_DATE_EPOCH"] = str(what.epoch)
+    with tempfile.TemporaryDirectory(prefix="proxlb-plan-") as folder:
+        build(dist, Path(folder), what)
     print(f"{time.monotonic() - begun:.0f} s, of {what.revision[:12]}, in {dist}:")
     for file in sorted(dist.iterdir()):
         print(f"{file.stat().st_size / 2**20:8.2f} MiB  {file.name}")

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from about import ROOT
@@ -17,7 +18,7 @@ from bundle import DEBIAN_12, DEBIAN_13, Release
 from dist import one
 from oci_check import check_image
 from roots import shell, upload, within
-from running import Failed, run
+from running import Failed, attempt, run
 
 SCRIPTS = ROOT / "packaging" / "scripts"
 
@@ -30,12 +31,13 @@ def main() -> None:
     words = asked.parse_args()
     if unknown := [name for name in words.what if name not in CHECKS]:
         asked.error(f"{unknown[0]} is none of {', '.join(CHECKS)}")
-    try:
-        for name in words.what or USUAL:
-            for said in CHECKS[name](words.folder.absolute()):
-                print(said, flush=True)
-    except Failed as failed:
-        sys.exit(f"packages-test: {failed}")
+    attempt("packages-test", partial(_try, words.what or USUAL, words.folder.absolute()))
+
+
+def _try(names: Iterable[str], dist: Path) -> None:
+    for name in names:
+        for line in CHECKS[name](dist):
+            print(line, flush=True)
 
 
 def _debs(dist: Path) -> Iterator[str]:
@@ -76,15 +78,15 @@ def _first_minutes(dist: Path) -> Iterator[str]:
             yield f"without a package, in a clean Debian {release.number}:"
             hooks = [upload(trusted, str(trusted)), upload(wheel, f"/root/{wheel.name}")]
             hooks += [upload(bundle, "/root/it.bundle"), upload(SCRIPTS / "first-minutes", "/root/first-minutes")]
-            said = within(release.suite, ["ca-certificates"], [*hooks, shell("sh /root/first-minutes")])
-            yield from (f"  {line}" for line in said.splitlines())
+            told = within(release.suite, ["ca-certificates"], [*hooks, shell("sh /root/first-minutes")])
+            yield from (f"  {line}" for line in told.splitlines())
 
 
 def _image(dist: Path) -> Iterator[str]:
     begun = time.monotonic()
     archive = one(dist, "*_oci.tar")
     yield f"{archive.name}:"
-    yield from (f"  {said}" for said in check_image(archive))
+    yield from (f"  {line}" for line in check_image(archive))
     yield f"  {time.monotonic() - begun:.0f} s"
 
 

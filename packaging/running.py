@@ -1,7 +1,8 @@
 """Owns how other programs are called: what they say is shown when they fail, and then in full."""
 
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -29,3 +30,14 @@ def run(
     if done.returncode:
         raise Failed(f"{called or ' '.join(words)} ended with {done.returncode}:\n{done.stdout.strip()}")
     return done.stdout
+
+
+def attempt(program: str, work: Callable[[], None]) -> None:
+    """Do something; what fails, or Ctrl-C, is one line and the exit code 1, or 130."""
+    try:
+        work()
+    except Failed as failed:
+        sys.exit(f"{program}: {failed}")
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        sys.exit(130)
