@@ -19,6 +19,7 @@ from dist import clear, write_sums
 from oci import build_image
 from packages import deb, rpm
 from running import Failed, attempt, run
+from sbom import FILE
 from tree import DEBIAN, DOC, RED_HAT, stage
 
 
@@ -65,7 +66,7 @@ def build(dist: Path, work: Path, what: About) -> None:
     stage(work / "tree-rpm", bundles[DEBIAN_12, "amd64"], RED_HAT, what)
     rpm(work / "tree-rpm", dist, what)
     build_image({arch: trees[DEBIAN_13, arch] for arch in ("amd64", "arm64")}, dist, what)
-    shutil.copy(trees[DEBIAN_13, "amd64"] / DOC / "sbom.cdx.json", dist / f"{what.name}_{what.version}_sbom.cdx.json")
+    shutil.copy(trees[DEBIAN_13, "amd64"] / DOC / FILE, dist / f"{what.name}_{what.version}_{FILE}")
     write_sums(dist)
 
 

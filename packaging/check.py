@@ -45,7 +45,7 @@ def _debs(dist: Path) -> Iterator[str]:
         begun = time.monotonic()
         package = one(dist, f"*+deb{release.number}_amd64.deb")
         yield f"{package.name} in a clean Debian {release.number} ({release.suite}):"
-        yield from _life(package, "/root/it.deb", "life-of-a-deb", release, ["systemd", "procps"])
+        yield from _life(package, "/mnt/it.deb", "life-of-a-deb", release, ["systemd", "procps"])
         yield f"  {time.monotonic() - begun:.0f} s"
 
 
@@ -55,15 +55,15 @@ def _rpm(dist: Path) -> Iterator[str]:
     package = one(dist, "*.x86_64.rpm")
     yield f"{package.name} by rpm, with the Python 3.11 of Debian 12:"
     yield from _life(
-        package, "/root/it.rpm", "life-of-an-rpm", DEBIAN_12, ["rpm", "python3", "systemd", "procps", "libstdc++6"]
+        package, "/mnt/it.rpm", "life-of-an-rpm", DEBIAN_12, ["rpm", "python3", "systemd", "procps", "libstdc++6"]
     )
     yield f"  {time.monotonic() - begun:.0f} s"
 
 
 def _life(package: Path, inside: str, script: str, release: Release, beside: Sequence[str]) -> Iterator[str]:
     """What a script says that installs, tries and removes a package in a clean system."""
-    hooks = [upload(package, inside), upload(SCRIPTS / "try-installed", "/root/try-installed")]
-    hooks += [upload(SCRIPTS / script, "/root/life"), shell("sh /root/life")]
+    hooks = [upload(package, inside), upload(SCRIPTS / "try-installed", "/mnt/try-installed")]
+    hooks += [upload(SCRIPTS / script, "/mnt/life"), shell("sh /mnt/life")]
     yield from (f"  {line}" for line in within(release.suite, beside, hooks).splitlines())
 
 
@@ -76,9 +76,9 @@ def _first_minutes(dist: Path) -> Iterator[str]:
         run(["git", "bundle", "create", "--quiet", bundle, "HEAD"], cwd=ROOT)
         for release in (DEBIAN_12, DEBIAN_13):
             yield f"without a package, in a clean Debian {release.number}:"
-            hooks = [upload(trusted, str(trusted)), upload(wheel, f"/root/{wheel.name}")]
-            hooks += [upload(bundle, "/root/it.bundle"), upload(SCRIPTS / "first-minutes", "/root/first-minutes")]
-            told = within(release.suite, ["ca-certificates"], [*hooks, shell("sh /root/first-minutes")])
+            hooks = [upload(trusted, str(trusted)), upload(wheel, f"/mnt/{wheel.name}")]
+            hooks += [upload(bundle, "/mnt/it.bundle"), upload(SCRIPTS / "first-minutes", "/mnt/first-minutes")]
+            told = within(release.suite, ["ca-certificates"], [*hooks, shell("sh /mnt/first-minutes")])
             yield from (f"  {line}" for line in told.splitlines())
 
 

@@ -18,7 +18,7 @@ from bundle import INSTALLED
 from dpkg import DOCUMENTS, STATUS
 from layer import Entry, Layer, file, staged, write_layer
 from rootfs import STATE, USER, below, root_files, unfold, unread
-from sbom import write_sbom
+from sbom import FILE, write_sbom
 
 MEDIA: Final = "application/vnd.oci.image.{}"
 VARIANTS: Final = {"arm64": {"variant": "v8"}}
@@ -58,7 +58,7 @@ def materials(system: Files, tree: Path, target: Path, what: About) -> dict[str,
             if path == str(STATUS) or below(path, str(DOCUMENTS)):
                 unfold(Path(made, path), entry)
         write_sbom(tree / INSTALLED.lstrip("/"), Path(made) / STATUS, what, target)
-    return {str(DOCUMENTS / what.name / "sbom.cdx.json"): file(target)}
+    return {str(DOCUMENTS / what.name / FILE): file(target)}
 
 
 def write_image(platforms: Mapping[str, Iterable[tuple[str, Files]]], target: Path, what: About) -> Path:

@@ -14,6 +14,7 @@ from typing import Final
 
 from layer import Entry, file, folder, link, taken
 from running import Failed, run
+from sbom import FILE
 
 SUITE: Final = "trixie"
 PYTHON: Final = "python3.13"
@@ -34,7 +35,7 @@ UNREAD: Final = (
 )  # fmt: skip
 """Documentation, other people's languages, and what serves programs that are not there."""
 DOCUMENTATION: Final = "usr/share/doc/*"
-OWED: Final = ("*/copyright", "*/NOTICE", "*/licenses", "*/licenses/*", "*/sbom.cdx.json")
+OWED: Final = ("*/copyright", "*/NOTICE", "*/licenses", "*/licenses/*", f"*/{FILE}")
 CERTIFICATES: Final = "usr/share/ca-certificates"
 USER: Final = 10001
 STATE: Final = "var/lib/proxlb-plan"

@@ -22,6 +22,9 @@ from native import Brought
 from packageurl import PackageURL
 from wheels import brought, distributions, plain, texts
 
+FILE = "sbom.cdx.json"
+"""What it is called beside what it lists."""
+
 
 def write_sbom(tree_lib: Path, debian: Path | None, what: About, target: Path) -> None:
     """Of a folder of installed distributions (`*.dist-info`), and of a system if its /var/lib/dpkg/status is given."""

@@ -13,7 +13,7 @@ from bundle import INSTALLED
 from completions import completions
 from man import man_pages
 from notices import notices
-from sbom import write_sbom
+from sbom import FILE, write_sbom
 
 LAUNCHER = """#!{python} -IS
 # Neither variables and folders of a user (-I) nor other packages of the machine (-S) decide what is run.
@@ -73,7 +73,7 @@ def stage(tree: Path, bundle: Path, family: Family, what: About) -> None:
     _file(tree / family.zsh / "_proxlb-plan", scripts["zsh"])
     _file(tree / "usr/share/fish/vendor_completions.d/proxlb-plan.fish", scripts["fish"])
     _documents(tree / DOC, bundle, what)
-    write_sbom(tree / INSTALLED.lstrip("/"), None, what, tree / DOC / "sbom.cdx.json")
+    write_sbom(tree / INSTALLED.lstrip("/"), None, what, tree / DOC / FILE)
     (tree / "etc/proxlb-plan").mkdir(parents=True)
     settle(tree, what.epoch)
     launcher.chmod(0o755)
