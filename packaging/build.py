@@ -15,8 +15,8 @@ from pathlib import Path
 
 from about import ROOT, About, about
 from bundle import DEBIAN_12, DEBIAN_13, compile_all, gather
-from dist import clear, write_sums
 from oci import build_image
+from output import clear, write_sums
 from packages import deb, rpm
 from running import Failed, attempt, run
 from sbom import FILE

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from about import ROOT
 from bundle import DEBIAN_12, DEBIAN_13, Release
-from dist import one
 from oci_check import check_image
+from output import one
 from roots import shell, upload, within
 from running import Failed, attempt, run
 

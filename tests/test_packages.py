@@ -16,7 +16,7 @@ from planner.config import load
 # isort: split
 from about import PROJECT, ROOT, About, about
 from bundle import DEBIAN_12, DEBIAN_13, INSTALLED, LOCK
-from dist import clear
+from output import clear
 from packages import deb, rpm
 from running import Failed
 from tree import DEBIAN, stage
